@@ -1,0 +1,6 @@
+/**
+ * The in-process drivers.
+ *
+ * @module
+ */
+export {};

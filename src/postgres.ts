@@ -1,0 +1,6 @@
+/**
+ * The PostgreSQL drivers.
+ *
+ * @module
+ */
+export {};

@@ -1,0 +1,6 @@
+/**
+ * The Redis drivers.
+ *
+ * @module
+ */
+export {};

@@ -1,0 +1,7 @@
+/**
+ * For the tests of drivers and of programs that use tricord: contract kits bound to no test runner,
+ * and a virtual clock.
+ *
+ * @module
+ */
+export type { ContractCase } from "./testing/contract.js";

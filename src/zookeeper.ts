@@ -1,0 +1,6 @@
+/**
+ * The ZooKeeper drivers.
+ *
+ * @module
+ */
+export {};
