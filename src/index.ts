@@ -4,4 +4,4 @@
  *
  * @module
  */
-export * from "./core/index.js";
+export * from './core/index.js';

@@ -4,6 +4,6 @@
  *
  * @module
  */
-export type { ContractCase } from "./testing/contract.js";
-export type { VirtualClock } from "./testing/virtual-clock.js";
-export { virtualClock } from "./testing/virtual-clock.js";
+export type { ContractCase } from './testing/contract.js';
+export type { VirtualClock } from './testing/virtual-clock.js';
+export { virtualClock } from './testing/virtual-clock.js';

@@ -7,35 +7,35 @@ export type CancelTimer = () => void;
  * Durations are measured with {@link Instant} and {@link elapsedMs}, never by subtracting wall times.
  */
 export interface Clock {
-	/** Milliseconds, with fractions, on an axis that never goes back; its origin means nothing. */
-	monotonicMs(): number;
-	/** Milliseconds since 1970-01-01 UTC, as this machine believes. It may jump in both directions. */
-	wallMs(): number;
-	/**
-	 * Calls `callback` once, no sooner than `delayMs` from now; a delay of zero or less means soon.
-	 * With `keepAlive: false` the timer alone does not keep the process running (default true).
-	 */
-	schedule(
-		delayMs: number,
-		callback: () => void,
-		options?: { readonly keepAlive?: boolean | undefined },
-	): CancelTimer;
+  /** Milliseconds, with fractions, on an axis that never goes back; its origin means nothing. */
+  monotonicMs(): number;
+  /** Milliseconds since 1970-01-01 UTC, as this machine believes. It may jump in both directions. */
+  wallMs(): number;
+  /**
+   * Calls `callback` once, no sooner than `delayMs` from now; a delay of zero or less means soon.
+   * With `keepAlive: false` the timer alone does not keep the process running (default true).
+   */
+  schedule(
+    delayMs: number,
+    callback: () => void,
+    options?: { readonly keepAlive?: boolean | undefined },
+  ): CancelTimer;
 }
 
 /** A point in time on this machine, for measuring how much time has passed since. */
 export interface Instant {
-	/** {@link Clock.monotonicMs} at that point. */
-	readonly monotonicMs: number;
-	/** {@link Clock.wallMs} at that point. */
-	readonly wallMs: number;
+  /** {@link Clock.monotonicMs} at that point. */
+  readonly monotonicMs: number;
+  /** {@link Clock.wallMs} at that point. */
+  readonly wallMs: number;
 }
 
 /** A right that was valid for `forMs` milliseconds counted from `since`. */
 export interface Validity {
-	/** The instant from which it counts: before the request that won it was sent. */
-	readonly since: Instant;
-	/** How long it lasts from `since`, in milliseconds. */
-	readonly forMs: number;
+  /** The instant from which it counts: before the request that won it was sent. */
+  readonly since: Instant;
+  /** How long it lasts from `since`, in milliseconds. */
+  readonly forMs: number;
 }
 
 /** setTimeout silently fires at once above this; longer delays are slept in pieces. */
@@ -43,27 +43,24 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 
 /** The machine's own clock and timers. */
 export const systemClock: Clock = {
-	monotonicMs: () => performance.now(),
-	wallMs: () => Date.now(),
-	schedule(delayMs, callback, options) {
-		let timer: NodeJS.Timeout;
-		const arm = (remainingMs: number): void => {
-			const pieceMs = Math.min(Math.max(remainingMs, 0), TIMEOUT_MS_MAX);
-			const next =
-				remainingMs > TIMEOUT_MS_MAX
-					? () => arm(remainingMs - pieceMs)
-					: callback;
-			timer = setTimeout(next, Math.ceil(pieceMs));
-			if (options?.keepAlive === false) timer.unref();
-		};
-		arm(delayMs);
-		return () => clearTimeout(timer);
-	},
+  monotonicMs: () => performance.now(),
+  wallMs: () => Date.now(),
+  schedule(delayMs, callback, options) {
+    let timer: NodeJS.Timeout;
+    const arm = (remainingMs: number): void => {
+      const pieceMs = Math.min(Math.max(remainingMs, 0), TIMEOUT_MS_MAX);
+      const next = remainingMs > TIMEOUT_MS_MAX ? () => arm(remainingMs - pieceMs) : callback;
+      timer = setTimeout(next, Math.ceil(pieceMs));
+      if (options?.keepAlive === false) timer.unref();
+    };
+    arm(delayMs);
+    return () => clearTimeout(timer);
+  },
 };
 
 /** The present, as an instant to measure from. */
 export function instantOf(clock: Clock): Instant {
-	return { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
+  return { monotonicMs: clock.monotonicMs(), wallMs: clock.wallMs() };
 }
 
 /**
@@ -74,12 +71,12 @@ export function instantOf(clock: Clock): Instant {
  * forward ends a lease too soon, which is safe.
  */
 export function elapsedMs(clock: Clock, since: Instant): number {
-	const monotonic = clock.monotonicMs() - since.monotonicMs;
-	const wall = clock.wallMs() - since.wallMs;
-	return Math.max(monotonic, wall, 0);
+  const monotonic = clock.monotonicMs() - since.monotonicMs;
+  const wall = clock.wallMs() - since.wallMs;
+  return Math.max(monotonic, wall, 0);
 }
 
 /** Milliseconds of a validity that are left; zero or less when it has ended. */
 export function remainingMs(clock: Clock, validity: Validity): number {
-	return validity.forMs - elapsedMs(clock, validity.since);
+  return validity.forMs - elapsedMs(clock, validity.since);
 }

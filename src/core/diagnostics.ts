@@ -1,48 +1,46 @@
-import { channel, tracingChannel } from "node:diagnostics_channel";
+import { channel, tracingChannel } from 'node:diagnostics_channel';
 
 /** A named stream of facts that anybody in the process may subscribe to with `node:diagnostics_channel`. */
 export interface EventChannel<Payload> {
-	readonly name: string;
-	/** Publishes what `payload` makes; it is not called when nobody listens. Never throws. */
-	publish(payload: () => Payload): void;
+  readonly name: string;
+  /** Publishes what `payload` makes; it is not called when nobody listens. Never throws. */
+  publish(payload: () => Payload): void;
 }
 
 /** A channel for single events, named `tricord:‹domain›.‹event›`. */
 export function eventChannel<Payload extends object>(
-	name: `tricord:${string}`,
+  name: `tricord:${string}`,
 ): EventChannel<Payload> {
-	const events = channel(name);
-	return {
-		name,
-		publish(payload) {
-			// A subscriber that throws is reported by Node as an uncaught exception of its own, not ours.
-			if (events.hasSubscribers) events.publish(payload());
-		},
-	};
+  const events = channel(name);
+  return {
+    name,
+    publish(payload) {
+      // A subscriber that throws is reported by Node as an uncaught exception of its own, not ours.
+      if (events.hasSubscribers) events.publish(payload());
+    },
+  };
 }
 
 /** An operation with a start and an end, which tracers turn into a span. */
 export interface OperationChannel<Context extends object> {
-	readonly name: string;
-	/** Runs `operation`, and publishes its start, end and error with the context when somebody listens. */
-	trace<T>(context: () => Context, operation: () => Promise<T>): Promise<T>;
+  readonly name: string;
+  /** Runs `operation`, and publishes its start, end and error with the context when somebody listens. */
+  trace<T>(context: () => Context, operation: () => Promise<T>): Promise<T>;
 }
 
 /** A tracing channel, named `tricord:‹domain›.‹verb›`. */
 export function operationChannel<Context extends object>(
-	name: `tricord:${string}`,
+  name: `tricord:${string}`,
 ): OperationChannel<Context> {
-	const tracing = tracingChannel<unknown, Context>(name);
-	return {
-		name,
-		trace(context, operation) {
-			const { start, end, asyncStart, asyncEnd, error } = tracing;
-			const listened = [start, end, asyncStart, asyncEnd, error].some(
-				(each) => each.hasSubscribers,
-			);
-			return listened
-				? tracing.tracePromise(operation, context())
-				: operation();
-		},
-	};
+  const tracing = tracingChannel<unknown, Context>(name);
+  return {
+    name,
+    trace(context, operation) {
+      const { start, end, asyncStart, asyncEnd, error } = tracing;
+      const listened = [start, end, asyncStart, asyncEnd, error].some(
+        (each) => each.hasSubscribers,
+      );
+      return listened ? tracing.tracePromise(operation, context()) : operation();
+    },
+  };
 }

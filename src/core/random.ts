@@ -1,26 +1,22 @@
-import { randomBytes, randomInt } from "node:crypto";
+import { randomBytes, randomInt } from 'node:crypto';
 
 /** The only source of chance in tricord. Production uses {@link systemRandom}; tests pass a seed. */
 export interface Random {
-	/** A number in [0, 1). */
-	fraction(): number;
-	/** `length` characters of `[A-Za-z0-9_-]`, six bits of chance each. */
-	token(length: number): string;
+  /** A number in [0, 1). */
+  fraction(): number;
+  /** `length` characters of `[A-Za-z0-9_-]`, six bits of chance each. */
+  token(length: number): string;
 }
 
 /** The 64 characters of tokens, in ASCII order, so that a number written with them sorts as text. */
-export const TOKEN_ALPHABET =
-	"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz";
+export const TOKEN_ALPHABET = '-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz';
 
 const FRACTION_STEPS = 2 ** 32;
 
 /** Cryptographically strong chance. */
 export const systemRandom: Random = {
-	fraction: () => randomInt(FRACTION_STEPS) / FRACTION_STEPS,
-	token: (length) =>
-		Array.from(randomBytes(length), (byte) => TOKEN_ALPHABET[byte & 63]).join(
-			"",
-		),
+  fraction: () => randomInt(FRACTION_STEPS) / FRACTION_STEPS,
+  token: (length) => Array.from(randomBytes(length), (byte) => TOKEN_ALPHABET[byte & 63]).join(''),
 };
 
 /**
@@ -28,17 +24,16 @@ export const systemRandom: Random = {
  * Not for anything that must be hard to guess.
  */
 export function seededRandom(seed: number): Random {
-	let state = seed >>> 0;
-	const fraction = (): number => {
-		state = (state + 0x6d2b79f5) >>> 0;
-		let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-		mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-		return ((mixed ^ (mixed >>> 14)) >>> 0) / FRACTION_STEPS;
-	};
-	const character = (): string =>
-		TOKEN_ALPHABET[Math.floor(fraction() * 64)] ?? "-";
-	return {
-		fraction,
-		token: (length) => Array.from({ length }, character).join(""),
-	};
+  let state = seed >>> 0;
+  const fraction = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / FRACTION_STEPS;
+  };
+  const character = (): string => TOKEN_ALPHABET[Math.floor(fraction() * 64)] ?? '-';
+  return {
+    fraction,
+    token: (length) => Array.from({ length }, character).join(''),
+  };
 }

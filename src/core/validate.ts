@@ -1,12 +1,12 @@
-import { inspect } from "node:util";
+import { inspect } from 'node:util';
 
 /** A `TypeError` for a mistake in the calling program, with what was passed and what to pass. */
 export interface InvalidArgumentError extends TypeError {
-	readonly code: "INVALID_ARGUMENT";
-	/** The name of the argument or option. */
-	readonly argument: string;
-	/** What was passed. */
-	readonly value: unknown;
+  readonly code: 'INVALID_ARGUMENT';
+  /** The name of the argument or option. */
+  readonly argument: string;
+  /** What was passed. */
+  readonly value: unknown;
 }
 
 /** Resource ids and cache keys are at most this many UTF-8 bytes. */
@@ -20,87 +20,71 @@ const SHOWN_CHARACTERS_MAX = 80;
 
 /** Builds the error for a bad argument. `remedy` completes "… pass ‹remedy›". */
 export function invalidArgument(
-	argument: string,
-	value: unknown,
-	remedy: string,
+  argument: string,
+  value: unknown,
+  remedy: string,
 ): InvalidArgumentError {
-	const shown = inspect(value, {
-		depth: 0,
-		maxStringLength: SHOWN_CHARACTERS_MAX,
-		breakLength: 120,
-	});
-	const error = new TypeError(
-		`${argument} is ${shown.slice(0, 2 * SHOWN_CHARACTERS_MAX)}; pass ${remedy}`,
-	);
-	return Object.assign(error, {
-		code: "INVALID_ARGUMENT",
-		argument,
-		value,
-	} as const);
+  const shown = inspect(value, {
+    depth: 0,
+    maxStringLength: SHOWN_CHARACTERS_MAX,
+    breakLength: 120,
+  });
+  const error = new TypeError(
+    `${argument} is ${shown.slice(0, 2 * SHOWN_CHARACTERS_MAX)}; pass ${remedy}`,
+  );
+  return Object.assign(error, {
+    code: 'INVALID_ARGUMENT',
+    argument,
+    value,
+  } as const);
 }
 
 /** Checks a text that names something: a non-empty, well-formed string of bounded size. */
 export function assertName(
-	argument: string,
-	value: unknown,
-	bytesMax: number,
+  argument: string,
+  value: unknown,
+  bytesMax: number,
 ): asserts value is string {
-	const remedy = `a non-empty, well-formed string of at most ${bytesMax} UTF-8 bytes`;
-	if (typeof value !== "string" || value === "")
-		throw invalidArgument(argument, value, remedy);
-	if (LONE_SURROGATE.test(value))
-		throw invalidArgument(
-			argument,
-			value,
-			`${remedy}; this one has a lone surrogate`,
-		);
-	const bytes = Buffer.byteLength(value);
-	if (bytes > bytesMax)
-		throw invalidArgument(argument, value, `${remedy}; this one has ${bytes}`);
+  const remedy = `a non-empty, well-formed string of at most ${bytesMax} UTF-8 bytes`;
+  if (typeof value !== 'string' || value === '') throw invalidArgument(argument, value, remedy);
+  if (LONE_SURROGATE.test(value))
+    throw invalidArgument(argument, value, `${remedy}; this one has a lone surrogate`);
+  const bytes = Buffer.byteLength(value);
+  if (bytes > bytesMax) throw invalidArgument(argument, value, `${remedy}; this one has ${bytes}`);
 }
 
 /** Checks a resource id. */
-export function assertResourceId(
-	value: unknown,
-	argument = "resourceId",
-): asserts value is string {
-	assertName(argument, value, RESOURCE_ID_BYTES_MAX);
+export function assertResourceId(value: unknown, argument = 'resourceId'): asserts value is string {
+  assertName(argument, value, RESOURCE_ID_BYTES_MAX);
 }
 
 /** Checks a node id. */
-export function assertNodeId(
-	value: unknown,
-	argument = "nodeId",
-): asserts value is string {
-	assertName(argument, value, NODE_ID_BYTES_MAX);
+export function assertNodeId(value: unknown, argument = 'nodeId'): asserts value is string {
+  assertName(argument, value, NODE_ID_BYTES_MAX);
 }
 
 /** Bounds of a number option. Both ends are allowed values. */
 export interface NumberBounds {
-	readonly min: number;
-	readonly max?: number | undefined;
-	readonly integer?: boolean | undefined;
+  readonly min: number;
+  readonly max?: number | undefined;
+  readonly integer?: boolean | undefined;
 }
 
 /** Checks a number option: never NaN, never outside its bounds; infinite only if `max` is. */
 export function assertNumber(
-	argument: string,
-	value: unknown,
-	{ min, max = Number.MAX_SAFE_INTEGER, integer = false }: NumberBounds,
+  argument: string,
+  value: unknown,
+  { min, max = Number.MAX_SAFE_INTEGER, integer = false }: NumberBounds,
 ): asserts value is number {
-	const kind = integer ? "a whole number" : "a number";
-	const remedy = `${kind} from ${min} to ${max}`;
-	if (typeof value !== "number" || !(value >= min && value <= max)) {
-		throw invalidArgument(argument, value, remedy);
-	}
-	if (integer && !Number.isInteger(value))
-		throw invalidArgument(argument, value, remedy);
+  const kind = integer ? 'a whole number' : 'a number';
+  const remedy = `${kind} from ${min} to ${max}`;
+  if (typeof value !== 'number' || !(value >= min && value <= max)) {
+    throw invalidArgument(argument, value, remedy);
+  }
+  if (integer && !Number.isInteger(value)) throw invalidArgument(argument, value, remedy);
 }
 
 /** Checks a time to live: positive, finite milliseconds. */
-export function assertTtlMs(
-	value: unknown,
-	argument = "ttlMs",
-): asserts value is number {
-	assertNumber(argument, value, { min: 1 });
+export function assertTtlMs(value: unknown, argument = 'ttlMs'): asserts value is number {
+  assertNumber(argument, value, { min: 1 });
 }

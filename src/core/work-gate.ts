@@ -1,58 +1,58 @@
-import { type Clock, systemClock } from "./clock.js";
-import { type Deferred, deferred } from "./deferred.js";
-import { closedError } from "./errors.js";
+import { type Clock, systemClock } from './clock.js';
+import { type Deferred, deferred } from './deferred.js';
+import { closedError } from './errors.js';
 
 /** Counts work in flight, refuses new work once closed, and waits for the rest. */
 export interface WorkGate {
-	readonly isClosed: boolean;
-	/** Throws CLOSED once closed; otherwise counts one piece of work until the function is called. */
-	enter(): () => void;
-	/** Runs an operation as one piece of work. */
-	run<T>(operation: () => Promise<T>): Promise<T>;
-	/** Refuses new work from now on; resolves when none is in flight, or after `drainMs`. */
-	close(drainMs: number): Promise<"drained" | "timed-out">;
+  readonly isClosed: boolean;
+  /** Throws CLOSED once closed; otherwise counts one piece of work until the function is called. */
+  enter(): () => void;
+  /** Runs an operation as one piece of work. */
+  run<T>(operation: () => Promise<T>): Promise<T>;
+  /** Refuses new work from now on; resolves when none is in flight, or after `drainMs`. */
+  close(drainMs: number): Promise<'drained' | 'timed-out'>;
 }
 
 /** A gate for the thing called `what` in its CLOSED error. */
 export function workGate(what: string, clock: Clock = systemClock): WorkGate {
-	let inFlight = 0;
-	let closed = false;
-	let idle: Deferred<"drained"> | undefined;
-	const enter = (): (() => void) => {
-		if (closed) throw closedError(what);
-		inFlight += 1;
-		let left = false;
-		return () => {
-			if (left) return;
-			left = true;
-			inFlight -= 1;
-			if (inFlight === 0) idle?.resolve("drained");
-		};
-	};
-	return {
-		get isClosed() {
-			return closed;
-		},
-		enter,
-		async run(operation) {
-			const leave = enter();
-			try {
-				return await operation();
-			} finally {
-				leave();
-			}
-		},
-		async close(drainMs) {
-			closed = true;
-			if (inFlight === 0) return "drained";
-			idle ??= deferred();
-			let cancel = (): void => {};
-			const timedOut = new Promise<"timed-out">((resolve) => {
-				cancel = clock.schedule(drainMs, () => resolve("timed-out"));
-			});
-			const ending = await Promise.race([idle.promise, timedOut]);
-			cancel();
-			return ending;
-		},
-	};
+  let inFlight = 0;
+  let closed = false;
+  let idle: Deferred<'drained'> | undefined;
+  const enter = (): (() => void) => {
+    if (closed) throw closedError(what);
+    inFlight += 1;
+    let left = false;
+    return () => {
+      if (left) return;
+      left = true;
+      inFlight -= 1;
+      if (inFlight === 0) idle?.resolve('drained');
+    };
+  };
+  return {
+    get isClosed() {
+      return closed;
+    },
+    enter,
+    async run(operation) {
+      const leave = enter();
+      try {
+        return await operation();
+      } finally {
+        leave();
+      }
+    },
+    async close(drainMs) {
+      closed = true;
+      if (inFlight === 0) return 'drained';
+      idle ??= deferred();
+      let cancel = (): void => {};
+      const timedOut = new Promise<'timed-out'>((resolve) => {
+        cancel = clock.schedule(drainMs, () => resolve('timed-out'));
+      });
+      const ending = await Promise.race([idle.promise, timedOut]);
+      cancel();
+      return ending;
+    },
+  };
 }

@@ -1,7 +1,7 @@
-import type { Clock, Validity } from "../core/clock.js";
-import type { Guarantees } from "../core/guarantees.js";
-import type { LockId } from "../core/ids.js";
-import type { Random } from "../core/random.js";
+import type { Clock, Validity } from '../core/clock.js';
+import type { Guarantees } from '../core/guarantees.js';
+import type { LockId } from '../core/ids.js';
+import type { Random } from '../core/random.js';
 
 /**
  * The SPI of a lock's backend. `createLock` opens it once a lock; users only construct it.
@@ -13,112 +13,112 @@ import type { Random } from "../core/random.js";
  * A driver passes `lockDriverContract` of `tricord/testing` against a real backend.
  */
 export interface LockDriver {
-	/** Which backend, for messages and metrics: `memory`, `redis`, `zookeeper`. */
-	readonly backend: string;
-	/** Starts serving one lock of this process. Sends nothing yet; never rejects for a server that is down. */
-	open(node: LockNode): LockBackend;
+  /** Which backend, for messages and metrics: `memory`, `redis`, `zookeeper`. */
+  readonly backend: string;
+  /** Starts serving one lock of this process. Sends nothing yet; never rejects for a server that is down. */
+  open(node: LockNode): LockBackend;
 }
 
 /** Who contends: one open lock of one process. */
 export interface LockNode {
-	readonly nodeId: string;
-	/** Tells apart two live processes with one nodeId. 11 characters of `[A-Za-z0-9_-]`. */
-	readonly incarnation: string;
-	readonly clock: Clock;
-	readonly random: Random;
-	/** A new grant id: the incarnation and a counter. A grant id is one attempt; after it ended, take another. */
-	nextGrantId(): string;
+  readonly nodeId: string;
+  /** Tells apart two live processes with one nodeId. 11 characters of `[A-Za-z0-9_-]`. */
+  readonly incarnation: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** A new grant id: the incarnation and a counter. A grant id is one attempt; after it ended, take another. */
+  nextGrantId(): string;
 }
 
 /** How a request shares the resource. */
-export type LockMode = "exclusive" | "shared" | "counting";
+export type LockMode = 'exclusive' | 'shared' | 'counting';
 
 /** What a node asks for. */
 export interface GrantRequest {
-	readonly resource: string;
-	/** Stands in the backend as the holder: `lockId(resource, nodeId)`. */
-	readonly owner: LockId;
-	readonly mode: LockMode;
-	/** How many of `capacity`: 1 unless counting. */
-	readonly permits: number;
-	/** 1 when exclusive, Infinity when shared. */
-	readonly capacity: number;
-	/** For how long a grant lasts without renewal, in milliseconds. A session backend may use its own time-out. */
-	readonly ttlMs: number;
-	/** How many fencing tokens to reserve with an exclusive grant, for hand-over inside this node; at least 1. */
-	readonly tokens: number;
-	/** False: answer undefined at once when it does not fit now, and leave nothing in line. */
-	readonly wait: boolean;
-	/** Gives up the wait. The driver then leaves the line, and releases a grant that arrives all the same. */
-	readonly signal: AbortSignal;
+  readonly resource: string;
+  /** Stands in the backend as the holder: `lockId(resource, nodeId)`. */
+  readonly owner: LockId;
+  readonly mode: LockMode;
+  /** How many of `capacity`: 1 unless counting. */
+  readonly permits: number;
+  /** 1 when exclusive, Infinity when shared. */
+  readonly capacity: number;
+  /** For how long a grant lasts without renewal, in milliseconds. A session backend may use its own time-out. */
+  readonly ttlMs: number;
+  /** How many fencing tokens to reserve with an exclusive grant, for hand-over inside this node; at least 1. */
+  readonly tokens: number;
+  /** False: answer undefined at once when it does not fit now, and leave nothing in line. */
+  readonly wait: boolean;
+  /** Gives up the wait. The driver then leaves the line, and releases a grant that arrives all the same. */
+  readonly signal: AbortSignal;
 }
 
 /** A grant as the backend gave it. */
 export interface Grant {
-	readonly grantId: string;
-	readonly resource: string;
-	readonly mode: LockMode;
-	/**
-	 * The first of `tokens` consecutive fencing tokens, above every token of every earlier exclusive
-	 * grant of this resource. A shared grant carries the epoch: lower than the next writer's. Undefined
-	 * when counting.
-	 */
-	readonly fencingToken: bigint | undefined;
-	/** How many tokens, from `fencingToken` up, this grant owns. */
-	readonly tokens: number;
-	/** Counts from before the request that won it was sent; the engine takes its own drift margin off it. */
-	readonly validity: Validity;
-	/** How many others wait elsewhere, as far as was known when it was granted. */
-	readonly waiters: number;
-	/**
-	 * Aborted by the driver as soon as it knows that the grant is gone: a session expired, somebody
-	 * forced the release. Its reason is the error to show.
-	 */
-	readonly lost: AbortSignal;
-	/**
-	 * Called by the driver when it hears that others wait for this grant. The engine sets it; a hint
-	 * that may be lost, because every renewal tells the number of waiters too.
-	 */
-	onWaiters?: ((waiters: number) => void) | undefined;
+  readonly grantId: string;
+  readonly resource: string;
+  readonly mode: LockMode;
+  /**
+   * The first of `tokens` consecutive fencing tokens, above every token of every earlier exclusive
+   * grant of this resource. A shared grant carries the epoch: lower than the next writer's. Undefined
+   * when counting.
+   */
+  readonly fencingToken: bigint | undefined;
+  /** How many tokens, from `fencingToken` up, this grant owns. */
+  readonly tokens: number;
+  /** Counts from before the request that won it was sent; the engine takes its own drift margin off it. */
+  readonly validity: Validity;
+  /** How many others wait elsewhere, as far as was known when it was granted. */
+  readonly waiters: number;
+  /**
+   * Aborted by the driver as soon as it knows that the grant is gone: a session expired, somebody
+   * forced the release. Its reason is the error to show.
+   */
+  readonly lost: AbortSignal;
+  /**
+   * Called by the driver when it hears that others wait for this grant. The engine sets it; a hint
+   * that may be lost, because every renewal tells the number of waiters too.
+   */
+  onWaiters?: ((waiters: number) => void) | undefined;
 }
 
 /** The answer to the renewal of one grant. */
 export type RenewReply =
-	| {
-			readonly state: "held";
-			readonly validity: Validity;
-			readonly waiters: number;
-	  }
-	| { readonly state: "lost" }
-	/** The reply did not come: it may have been renewed or not. The old validity stands. */
-	| { readonly state: "unknown"; readonly cause: unknown };
+  | {
+      readonly state: 'held';
+      readonly validity: Validity;
+      readonly waiters: number;
+    }
+  | { readonly state: 'lost' }
+  /** The reply did not come: it may have been renewed or not. The old validity stands. */
+  | { readonly state: 'unknown'; readonly cause: unknown };
 
 /** A holder or waiter as `inspect` shows it. */
 export interface LockParty {
-	/** The owner, as `lockId` made it. */
-	readonly owner: string;
-	readonly grantId: string;
-	readonly mode: LockMode;
-	readonly permits: number;
-	/** Only of holders, and not when counting. */
-	readonly fencingToken?: bigint | undefined;
-	/** For how long it has held or waited, by the backend's clock, in milliseconds; undefined where it cannot tell. */
-	readonly ageMs?: number | undefined;
-	/** How long the grant lasts without renewal, by the backend's clock; undefined for a session backend. */
-	readonly remainingMs?: number | undefined;
+  /** The owner, as `lockId` made it. */
+  readonly owner: string;
+  readonly grantId: string;
+  readonly mode: LockMode;
+  readonly permits: number;
+  /** Only of holders, and not when counting. */
+  readonly fencingToken?: bigint | undefined;
+  /** For how long it has held or waited, by the backend's clock, in milliseconds; undefined where it cannot tell. */
+  readonly ageMs?: number | undefined;
+  /** How long the grant lasts without renewal, by the backend's clock; undefined for a session backend. */
+  readonly remainingMs?: number | undefined;
 }
 
 /** A resource as the backend sees it at one moment. */
 export interface LockInspection {
-	readonly resource: string;
-	readonly holders: readonly LockParty[];
-	/** In the order in which they will be served. */
-	readonly waiters: readonly LockParty[];
+  readonly resource: string;
+  readonly holders: readonly LockParty[];
+  /** In the order in which they will be served. */
+  readonly waiters: readonly LockParty[];
 }
 
 /** Options of SPI calls that talk to the backend. */
 export interface CallOptions {
-	readonly signal?: AbortSignal | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -126,34 +126,27 @@ export interface CallOptions {
  * reply is reconciled inside, and never reported as a failure or a success.
  */
 export interface LockBackend {
-	/**
-	 * Contends for a grant and resolves when it is won; undefined only when `wait` is false and it
-	 * does not fit. Rejects with the signal's reason, or with a CoordinationError. After a rejection
-	 * nothing of this request is left behind: what could not be undone at once is undone in the
-	 * background, within the request's TTL at the latest.
-	 */
-	acquire(request: GrantRequest): Promise<Grant | undefined>;
-	/** Renews many grants, batched as the backend likes. Answers in the same order. Never rejects. */
-	renew(
-		grants: readonly Grant[],
-		ttlMs: readonly number[],
-	): Promise<readonly RenewReply[]>;
-	/**
-	 * Ends a grant and hands over to the next in line. Idempotent: a second send tells the same.
-	 * 'lost' when it had already ended. Rejects with RESULT_UNKNOWN or BACKEND_UNAVAILABLE when no
-	 * reply came; the driver then goes on trying in the background until the grant must have ended.
-	 */
-	release(grant: Grant, options?: CallOptions): Promise<"released" | "lost">;
-	/** Reserves a further block of fencing tokens for a held exclusive grant; undefined when it was lost. */
-	reserveTokens(
-		grant: Grant,
-		tokens: number,
-		options?: CallOptions,
-	): Promise<bigint | undefined>;
-	/** Who holds and who waits. */
-	inspect(resource: string, options?: CallOptions): Promise<LockInspection>;
-	/** Reads the backend's live configuration. */
-	guarantees(options?: CallOptions): Promise<Guarantees>;
-	/** Ends background work and releases what the driver opened; no client that was passed in. Never rejects. */
-	close(): Promise<void>;
+  /**
+   * Contends for a grant and resolves when it is won; undefined only when `wait` is false and it
+   * does not fit. Rejects with the signal's reason, or with a CoordinationError. After a rejection
+   * nothing of this request is left behind: what could not be undone at once is undone in the
+   * background, within the request's TTL at the latest.
+   */
+  acquire(request: GrantRequest): Promise<Grant | undefined>;
+  /** Renews many grants, batched as the backend likes. Answers in the same order. Never rejects. */
+  renew(grants: readonly Grant[], ttlMs: readonly number[]): Promise<readonly RenewReply[]>;
+  /**
+   * Ends a grant and hands over to the next in line. Idempotent: a second send tells the same.
+   * 'lost' when it had already ended. Rejects with RESULT_UNKNOWN or BACKEND_UNAVAILABLE when no
+   * reply came; the driver then goes on trying in the background until the grant must have ended.
+   */
+  release(grant: Grant, options?: CallOptions): Promise<'released' | 'lost'>;
+  /** Reserves a further block of fencing tokens for a held exclusive grant; undefined when it was lost. */
+  reserveTokens(grant: Grant, tokens: number, options?: CallOptions): Promise<bigint | undefined>;
+  /** Who holds and who waits. */
+  inspect(resource: string, options?: CallOptions): Promise<LockInspection>;
+  /** Reads the backend's live configuration. */
+  guarantees(options?: CallOptions): Promise<Guarantees>;
+  /** Ends background work and releases what the driver opened; no client that was passed in. Never rejects. */
+  close(): Promise<void>;
 }

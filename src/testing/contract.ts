@@ -6,8 +6,8 @@
  * ```
  */
 export interface ContractCase {
-	/** A sentence of the specification. */
-	readonly name: string;
-	/** Resolves when the driver keeps the sentence; rejects with an assertion error otherwise. */
-	run(): Promise<void>;
+  /** A sentence of the specification. */
+  readonly name: string;
+  /** Resolves when the driver keeps the sentence; rejects with an assertion error otherwise. */
+  run(): Promise<void>;
 }
