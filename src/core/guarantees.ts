@@ -23,6 +23,11 @@ export interface Guarantees {
   readonly promises: readonly string[];
   /** What is not promised or looks wrong, one sentence each, with the setting to change. */
   readonly warnings: readonly string[];
+  /**
+   * Settings that break what is promised outright, one sentence each with the setting to change. A
+   * coordinator refuses to start on them with GUARANTEE_REFUSED unless it was given `acceptRisk`.
+   */
+  readonly refusals?: readonly string[] | undefined;
   /** The settings that were read, by name; `unknown` where the server did not let us look. */
   readonly settings: Readonly<Record<string, string>>;
 }

@@ -1,8 +1,8 @@
-import type { Clock } from "../core/clock.js";
-import type { Guarantees } from "../core/guarantees.js";
-import type { TransactionId } from "../core/ids.js";
-import type { Random } from "../core/random.js";
-import type { BranchRecord } from "./participant.js";
+import type { Clock } from '../core/clock.js';
+import type { Guarantees } from '../core/guarantees.js';
+import type { TransactionId } from '../core/ids.js';
+import type { Random } from '../core/random.js';
+import type { BranchRecord } from './participant.js';
 
 /**
  * Where commit decisions live: presumed abort with incarnation fencing.
@@ -15,118 +15,126 @@ import type { BranchRecord } from "./participant.js";
  * A log passes `decisionLogContract` of `tricord/testing` against a real backend.
  */
 export interface DecisionLog {
-	/** Which backend, for messages and metrics. */
-	readonly backend: string;
-	/** Names this log inside transaction ids: 1 to 8 of `[A-Za-z0-9_-]`. Stable for ever. */
-	readonly authority: string;
-	/** Serves one coordinator of this process. Sends nothing yet. */
-	open(node: DecisionLogNode): DecisionLogSession;
+  /** Which backend, for messages and metrics. */
+  readonly backend: string;
+  /** Names this log inside transaction ids: 1 to 8 of `[A-Za-z0-9_-]`. Stable for ever. */
+  readonly authority: string;
+  /** Serves one coordinator of this process. Sends nothing yet. */
+  open(node: DecisionLogNode): DecisionLogSession;
 }
 
 /** Which coordinator a log serves. */
 export interface DecisionLogNode {
-	readonly nodeId: string;
-	readonly namespace: string;
-	readonly clock: Clock;
-	readonly random: Random;
+  readonly nodeId: string;
+  readonly namespace: string;
+  readonly clock: Clock;
+  readonly random: Random;
 }
 
 /** Options of every call to a log. */
 export interface LogCallOptions {
-	readonly signal?: AbortSignal | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** A branch of a commit record, with the participant that holds it. */
 export interface DecidedBranch extends BranchRecord {
-	readonly participant: string;
+  readonly participant: string;
 }
 
 /** The durable record of a decision to commit. */
 export interface CommitRecord {
-	readonly transactionId: TransactionId;
-	/** The pair, whole. */
-	readonly resourceId: string;
-	readonly nodeId: string;
-	readonly branches: readonly DecidedBranch[];
+  readonly transactionId: TransactionId;
+  /** The pair, whole. */
+  readonly resourceId: string;
+  readonly nodeId: string;
+  readonly branches: readonly DecidedBranch[];
 }
 
 /** A commit record as the log keeps it. */
 export interface StoredCommitRecord extends CommitRecord {
-	/** Names of participants that have not acknowledged yet. Empty: kept only for `recordRetainMs`. */
-	readonly unacknowledged: readonly string[];
-	/** Since the decision, by the log's clock, in milliseconds. */
-	readonly ageMs: number;
+  /** Names of participants that have not acknowledged yet. Empty: kept only for `recordRetainMs`. */
+  readonly unacknowledged: readonly string[];
+  /** Since the decision, by the log's clock, in milliseconds. */
+  readonly ageMs: number;
 }
 
 /** One life of one coordinator, as the log knows it. */
 export interface IncarnationStatus {
-	readonly incarnation: string;
-	readonly nodeId: string;
-	/** 'live': heard from lately. 'silent': not heard from within its liveness time-out. 'fenced': can decide no more. */
-	readonly state: "live" | "silent" | "fenced";
-	/** How many commit records it still has with unacknowledged branches. */
-	readonly unacknowledgedCount: number;
+  readonly incarnation: string;
+  readonly nodeId: string;
+  /** 'live': heard from lately. 'silent': not heard from within its liveness time-out. 'fenced': can decide no more. */
+  readonly state: 'live' | 'silent' | 'fenced';
+  /** How many commit records it still has with unacknowledged branches. */
+  readonly unacknowledgedCount: number;
 }
 
 /** Acknowledgement of one branch of one record. */
 export interface Acknowledgement {
-	readonly transactionId: TransactionId;
-	readonly participant: string;
+  readonly transactionId: TransactionId;
+  readonly participant: string;
 }
 
 /** A log in the service of one coordinator. Every operation may be sent twice. */
 export interface DecisionLogSession {
-	/**
-	 * Registers a fresh incarnation, and keeps it live (heartbeat, ephemeral node) until `retire`,
-	 * a fence or `close`. Rejects with BACKEND_UNAVAILABLE or UPGRADE_NEEDED.
-	 */
-	register(incarnation: string, options?: LogCallOptions): Promise<void>;
-	/**
-	 * The decision: one atomic store step. 'fenced' means that it was not and never will be recorded.
-	 * Rejects with LOG_FULL before anything is sent, or with RESULT_UNKNOWN after the log tried to
-	 * find out until the signal; the record may then exist or appear. Decisions that are made in one
-	 * tick travel together.
-	 */
-	decide(
-		incarnation: string,
-		record: CommitRecord,
-		options?: LogCallOptions,
-	): Promise<"committed" | "fenced">;
-	/**
-	 * Notes that branches have committed; a record with all of them goes after `recordRetainMs`.
-	 * Batched and lazy: resolves when it is queued or written; losing it costs a repeated commit.
-	 */
-	acknowledge(
-		acknowledgements: readonly Acknowledgement[],
-		options?: LogCallOptions,
-	): Promise<void>;
-	/**
-	 * Makes sure that an incarnation decides no more. Also for one that was never registered here, so
-	 * that a late register of it is refused. Idempotent.
-	 */
-	fence(incarnation: string, options?: LogCallOptions): Promise<void>;
-	/**
-	 * The record of a transaction, linearizably: a record that was acknowledged before the call
-	 * began is found. Absence means abort only after `fence` of its incarnation.
-	 */
-	find(
-		transactionId: TransactionId,
-		options?: LogCallOptions,
-	): Promise<StoredCommitRecord | undefined>;
-	/** Every incarnation of this namespace that is live or has records. */
-	incarnations(options?: LogCallOptions): Promise<readonly IncarnationStatus[]>;
-	/** The records of an incarnation with unacknowledged branches, oldest first, at most `limit`. */
-	unacknowledged(
-		incarnation: string,
-		limit: number,
-		options?: LogCallOptions,
-	): Promise<readonly StoredCommitRecord[]>;
-	/** Forgets acknowledged records past their retention and fenced incarnations without records. Bounded work a call. */
-	prune(options?: LogCallOptions): Promise<void>;
-	/** Aborted when the log learns that its own registered incarnation was fenced, with the reason. */
-	fencedSignal(incarnation: string): AbortSignal;
-	/** Reads the backend's live configuration. */
-	guarantees(options?: LogCallOptions): Promise<Guarantees>;
-	/** Ends heartbeats and what the log opened; its incarnation becomes silent. Never rejects. */
-	close(): Promise<void>;
+  /**
+   * Registers a fresh incarnation, and keeps it live (heartbeat, ephemeral node) until a fence or
+   * `close`; the index by which `incarnations` finds it is written first. Rejects with
+   * INCARNATION_FENCED for one that was fenced before, with BACKEND_UNAVAILABLE or UPGRADE_NEEDED.
+   */
+  register(incarnation: string, options?: LogCallOptions): Promise<void>;
+  /**
+   * The decision: one atomic store step. A record that is there already answers 'committed', also
+   * when the incarnation has been fenced since, so that the step can be sent again. 'fenced' means
+   * that there is no record and that there will be none.
+   *
+   * Rejects with LOG_FULL or BACKEND_UNAVAILABLE only when it is certain that nothing was recorded
+   * nor will be: the coordinator aborts. Rejects with RESULT_UNKNOWN, or anything else, after the log
+   * tried to find out until the signal: the record may exist or appear, and the coordinator asks
+   * again. Decisions that are made in one tick travel together.
+   */
+  decide(
+    incarnation: string,
+    record: CommitRecord,
+    options?: LogCallOptions,
+  ): Promise<'committed' | 'fenced'>;
+  /**
+   * Notes that branches have committed; a record with all of them goes after `recordRetainMs`.
+   * Batched and lazy: resolves when it is queued or written; losing it costs a repeated commit.
+   */
+  acknowledge(
+    acknowledgements: readonly Acknowledgement[],
+    options?: LogCallOptions,
+  ): Promise<void>;
+  /**
+   * Makes sure that an incarnation decides no more. Also for one that was never registered here, so
+   * that a late register of it is refused. Idempotent.
+   */
+  fence(incarnation: string, options?: LogCallOptions): Promise<void>;
+  /**
+   * The record of a transaction, linearizably: a record that was acknowledged before the call
+   * began is found. Absence means abort only after `fence` of its incarnation.
+   */
+  find(
+    transactionId: TransactionId,
+    options?: LogCallOptions,
+  ): Promise<StoredCommitRecord | undefined>;
+  /** Every incarnation of this namespace that is live or has records. */
+  incarnations(options?: LogCallOptions): Promise<readonly IncarnationStatus[]>;
+  /** The records of an incarnation with unacknowledged branches, oldest first, at most `limit`. */
+  unacknowledged(
+    incarnation: string,
+    limit: number,
+    options?: LogCallOptions,
+  ): Promise<readonly StoredCommitRecord[]>;
+  /** Forgets acknowledged records past their retention and fenced incarnations without records. Bounded work a call. */
+  prune(options?: LogCallOptions): Promise<void>;
+  /**
+   * Aborted when the log learns that its own registered incarnation was fenced, with an
+   * INCARNATION_FENCED error as the reason; no later than a `decide` answers 'fenced'.
+   */
+  fencedSignal(incarnation: string): AbortSignal;
+  /** Reads the backend's live configuration. */
+  guarantees(options?: LogCallOptions): Promise<Guarantees>;
+  /** Ends heartbeats and what the log opened; its incarnation becomes silent. Never rejects. */
+  close(): Promise<void>;
 }

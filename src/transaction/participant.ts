@@ -1,6 +1,6 @@
-import type { Clock } from "../core/clock.js";
-import type { Guarantees } from "../core/guarantees.js";
-import type { TransactionId } from "../core/ids.js";
+import type { Clock } from '../core/clock.js';
+import type { Guarantees } from '../core/guarantees.js';
+import type { TransactionId } from '../core/ids.js';
 
 /**
  * A resource that takes part in transactions: a resource manager in X/Open's terms. It is
@@ -12,47 +12,48 @@ import type { TransactionId } from "../core/ids.js";
  * @typeParam Handle - what the body of a transaction works with: a database client, a small API.
  */
 export interface Participant<Handle = unknown> {
-	/** Unique and stable for ever: it stands in commit records. 1 to 64 of `[A-Za-z0-9_.-]`. */
-	readonly name: string;
-	/** Which backend, for messages and metrics. */
-	readonly backend: string;
-	/** Starts a branch. Rejects with a CoordinationError when the resource cannot take one now. */
-	enlist(context: BranchContext): Promise<Branch<Handle>>;
-	/**
-	 * Commits a prepared branch that some process left. Idempotent: a branch that was committed
-	 * before is a success. Rejects when the evidence says that it was aborted, or on no reply.
-	 */
-	commit(branch: BranchRecord, options?: ParticipantCallOptions): Promise<void>;
-	/** Rolls back a prepared branch that some process left. Idempotent; one that never was is a success. */
-	abort(branch: BranchRecord, options?: ParticipantCallOptions): Promise<void>;
-	/** Lists the prepared branches of every namespace that this resource holds now. Bounded; reads only. */
-	recover(options?: ParticipantCallOptions): Promise<readonly PreparedBranch[]>;
-	/** What became of a branch, by the resource's own evidence. Never guesses: 'unknown' where it cannot tell. */
-	outcome(
-		branch: BranchRecord,
-		options?: ParticipantCallOptions,
-	): Promise<BranchOutcome>;
-	/** Reads the resource's live configuration. Rejects with BACKEND_UNSUPPORTED when it cannot prepare. */
-	guarantees(options?: ParticipantCallOptions): Promise<Guarantees>;
-	/** Ends what the participant itself opened. The client or pool that was passed in stays open. */
-	close(): Promise<void>;
+  /** Unique and stable for ever: it stands in commit records. 1 to 64 of `[A-Za-z0-9_.-]`. */
+  readonly name: string;
+  /** Which backend, for messages and metrics. */
+  readonly backend: string;
+  /** Starts a branch. Rejects with a CoordinationError when the resource cannot take one now. */
+  enlist(context: BranchContext): Promise<Branch<Handle>>;
+  /**
+   * Commits a prepared branch that some process left. Idempotent: a branch that was committed
+   * before is a success. Rejects when the evidence says that it was aborted, or on no reply.
+   */
+  commit(branch: BranchRecord, options?: ParticipantCallOptions): Promise<void>;
+  /**
+   * Rolls back a prepared branch that some process left. Idempotent; one that never was is a success,
+   * and where the resource can note it, a prepare that comes later is refused. Changes nothing of a
+   * branch that was committed, whether it resolves or rejects.
+   */
+  abort(branch: BranchRecord, options?: ParticipantCallOptions): Promise<void>;
+  /** Lists the prepared branches of every namespace that this resource holds now. Bounded; reads only. */
+  recover(options?: ParticipantCallOptions): Promise<readonly PreparedBranch[]>;
+  /** What became of a branch, by the resource's own evidence. Never guesses: 'unknown' where it cannot tell. */
+  outcome(branch: BranchRecord, options?: ParticipantCallOptions): Promise<BranchOutcome>;
+  /** Reads the resource's live configuration. Rejects with BACKEND_UNSUPPORTED when it cannot prepare. */
+  guarantees(options?: ParticipantCallOptions): Promise<Guarantees>;
+  /** Ends what the participant itself opened. The client or pool that was passed in stays open. */
+  close(): Promise<void>;
 }
 
 /** Options of every call to a participant. */
 export interface ParticipantCallOptions {
-	readonly signal?: AbortSignal | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** What a participant is told about the branch that it starts. */
 export interface BranchContext {
-	readonly transactionId: TransactionId;
-	/** `‹transactionId›.‹n›`: at most 64 bytes of `[A-Za-z0-9_.-]`. Unique per participant and transaction. */
-	readonly branchId: string;
-	/** Milliseconds that the transaction may still take, counted from this call. */
-	readonly timeoutMs: number;
-	/** Aborted when the transaction must not go on: time-out, the caller's signal, close. */
-	readonly signal: AbortSignal;
-	readonly clock: Clock;
+  readonly transactionId: TransactionId;
+  /** `‹transactionId›.‹n›`: at most 64 bytes of `[A-Za-z0-9_.-]`. Unique per participant and transaction. */
+  readonly branchId: string;
+  /** Milliseconds that the transaction may still take, counted from this call. */
+  readonly timeoutMs: number;
+  /** Aborted when the transaction must not go on: time-out, the caller's signal, close. */
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
 }
 
 /**
@@ -61,60 +62,61 @@ export interface BranchContext {
  * decision and given back to `commit` and `outcome`.
  */
 export type Vote =
-	| { readonly vote: "yes"; readonly evidence: string }
-	| { readonly vote: "no"; readonly reason: string; readonly cause?: unknown }
-	| { readonly vote: "read-only" };
+  | { readonly vote: 'yes'; readonly evidence: string }
+  | { readonly vote: 'no'; readonly reason: string; readonly cause?: unknown }
+  | { readonly vote: 'read-only' };
 
 /** What a resource's evidence says of a branch. */
-export type BranchOutcome = "prepared" | "committed" | "aborted" | "unknown";
+export type BranchOutcome = 'prepared' | 'committed' | 'aborted' | 'unknown';
 
 /**
  * A branch in the process that began it. After `prepare` answered, exactly one of `commit` and
  * `abort` follows, unless the process dies; before, `abort` may come at any time.
  */
 export interface Branch<Handle = unknown> {
-	/** What the body works with. Refuses with BRANCH_ENDED after the transaction. */
-	readonly handle: Handle;
-	/**
-	 * Phase one. A lost reply is not a no: it rejects with RESULT_UNKNOWN, and the coordinator aborts
-	 * the branch through the participant, which is safe because nothing was decided.
-	 */
-	prepare(options?: ParticipantCallOptions): Promise<Vote>;
-	/** Phase two, yes. Rejects when no reply came; then the participant's `commit` goes on. */
-	commit(options?: ParticipantCallOptions): Promise<void>;
-	/** Phase two, no; or the end of a branch that was not prepared. Never loses a resource: rejects only on no reply. */
-	abort(options?: ParticipantCallOptions): Promise<void>;
-	/**
-	 * Commits without prepare, for the only branch of a transaction. 'unknown' when no reply came and
-	 * the evidence could not be read. Absent when the resource cannot.
-	 */
-	commitOnePhase?(options?: ParticipantCallOptions): Promise<OnePhaseOutcome>;
+  /** What the body works with. Refuses with BRANCH_ENDED after the transaction. */
+  readonly handle: Handle;
+  /**
+   * Phase one. A lost reply is not a no: it rejects with RESULT_UNKNOWN, and the coordinator calls
+   * `abort` of the branch and then `abort` of the participant, which is safe because nothing was
+   * decided. After a no, `abort` is called too, and finds nothing to do.
+   */
+  prepare(options?: ParticipantCallOptions): Promise<Vote>;
+  /** Phase two, yes. Rejects when no reply came; then the participant's `commit` goes on. */
+  commit(options?: ParticipantCallOptions): Promise<void>;
+  /** Phase two, no; or the end of a branch that was not prepared. Never loses a resource: rejects only on no reply. */
+  abort(options?: ParticipantCallOptions): Promise<void>;
+  /**
+   * Commits without prepare, for the only branch of a transaction. 'unknown' when no reply came and
+   * the evidence could not be read. Absent when the resource cannot.
+   */
+  commitOnePhase?(options?: ParticipantCallOptions): Promise<OnePhaseOutcome>;
 }
 
 /** How a one-phase commit ended. */
 export type OnePhaseOutcome =
-	| { readonly state: "committed" }
-	| {
-			readonly state: "aborted";
-			readonly reason: string;
-			readonly cause?: unknown;
-	  }
-	| {
-			readonly state: "unknown";
-			readonly evidence: string;
-			readonly cause: unknown;
-	  };
+  | { readonly state: 'committed' }
+  | {
+      readonly state: 'aborted';
+      readonly reason: string;
+      readonly cause?: unknown;
+    }
+  | {
+      readonly state: 'unknown';
+      readonly evidence: string;
+      readonly cause: unknown;
+    };
 
 /** A branch as it stands in a commit record. */
 export interface BranchRecord {
-	readonly branchId: string;
-	/** What the vote carried; empty when the process died before it could tell. */
-	readonly evidence: string;
+  readonly branchId: string;
+  /** What the vote carried; empty when the process died before it could tell. */
+  readonly evidence: string;
 }
 
 /** A prepared branch that was found in a resource. */
 export interface PreparedBranch {
-	readonly branchId: string;
-	/** For how long it has been prepared, by the resource's clock, in milliseconds; undefined where it cannot tell. */
-	readonly ageMs?: number | undefined;
+  readonly branchId: string;
+  /** For how long it has been prepared, by the resource's clock, in milliseconds; undefined where it cannot tell. */
+  readonly ageMs?: number | undefined;
 }
