@@ -84,6 +84,13 @@ export interface ErrorDetails {
   BRANCH_TAMPERED: { readonly participant: string; readonly statement: string };
   /** A branch was used after its transaction ended. */
   BRANCH_ENDED: { readonly participant: string };
+  /** A branch ended against the decision: finished by hand, or lost by a restore or a fail-over. */
+  OUTCOME_CONTRADICTED: {
+    readonly participant: string;
+    readonly branchId: string;
+    readonly wanted: 'committed' | 'aborted';
+    readonly found: string;
+  };
   /** A resource has no place for another prepared branch. Retryable. */
   PARTICIPANT_FULL: { readonly participant: string; readonly slotsMax: number };
   /** A resource could not do what its operation asked: not enough stock, a condition not met. */
