@@ -1,0 +1,54 @@
+/** What may stand as a key or argument of a command. */
+export type RedisArgument = string | number | Buffer;
+
+/** The part of an event emitter that is used on a client. */
+export interface RedisEvents {
+  on(event: string, listener: (...values: string[]) => void): unknown;
+  once(event: string, listener: (...values: string[]) => void): unknown;
+  off(event: string, listener: (...values: string[]) => void): unknown;
+  getMaxListeners(): number;
+  setMaxListeners(count: number): unknown;
+}
+
+/**
+ * A Redis client as tricord uses it: `Redis` and `Cluster` of ioredis 5 and 6 both fit.
+ *
+ * tricord never configures, connects for good or closes a client that it was given, except that a
+ * client created with `lazyConnect` is connected by its first use, as ioredis itself does.
+ */
+export interface RedisClient extends RedisEvents {
+  /** `ready` when commands are written at once. */
+  readonly status: string;
+  readonly isCluster: boolean;
+  readonly options: RedisClientOptions;
+  connect(): Promise<unknown>;
+  eval(lua: string, keyCount: number, ...keysAndArguments: RedisArgument[]): Promise<unknown>;
+  evalsha(sha1: string, keyCount: number, ...keysAndArguments: RedisArgument[]): Promise<unknown>;
+  info(): Promise<string>;
+  config(subcommand: 'GET', parameter: string): Promise<unknown>;
+  /** A second client with the same options; tricord owns and closes it. */
+  duplicate(): RedisSubscriber;
+}
+
+/** The options of a client that matter here. */
+export interface RedisClientOptions {
+  readonly keyPrefix?: string | Buffer | undefined;
+  readonly redisOptions?: { readonly keyPrefix?: string | Buffer | undefined } | undefined;
+}
+
+/** A connection that listens, made by `RedisClient.duplicate()`. */
+export interface RedisSubscriber extends RedisEvents {
+  readonly status: string;
+  connect(): Promise<unknown>;
+  subscribe(...channels: string[]): Promise<unknown>;
+  disconnect(): void;
+}
+
+/**
+ * What the client puts before every key. Keys that reach a script through KEYS get it by
+ * themselves; channels and tracking prefixes do not, so we put it before them.
+ */
+export function keyPrefixOf(client: RedisClient): string {
+  const { keyPrefix, redisOptions } = client.options;
+  return String(keyPrefix ?? redisOptions?.keyPrefix ?? '');
+}
