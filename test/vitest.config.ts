@@ -6,12 +6,38 @@ const alias = [
   { find: /^tricord$/, replacement: source('index') },
   { find: /^tricord\/(\w+)$/, replacement: source('$1') },
 ];
+const TIMEOUTS = { testTimeout: 20_000, hookTimeout: 60_000 };
+const SERVERS = { globalSetup: ['test/servers/global-setup.ts'] };
 
-const project = (name: string) => ({
+// Groups run one after another: fault suites measure times, so nothing else runs beside them.
+const project = (name: string, groupOrder: number, options: object = {}) => ({
   resolve: { alias },
-  test: { name, include: [`test/${name}/**/*.test.ts`], testTimeout: 20_000, hookTimeout: 60_000 },
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    sequence: { groupOrder },
+    maxWorkers: 2,
+    ...TIMEOUTS,
+    ...options,
+  },
 });
 
 export default defineConfig({
-  test: { projects: ['unit', 'contract', 'integration', 'fault'].map(project) },
+  test: {
+    projects: [
+      project('unit', 0),
+      project('contract', 1, SERVERS),
+      project('integration', 1, SERVERS),
+      project('fault', 2, { ...SERVERS, maxWorkers: 1, testTimeout: 60_000 }),
+      project('types', 3, {
+        include: [],
+        typecheck: {
+          enabled: true,
+          only: true,
+          include: ['test/types/**/*.test-d.ts'],
+          tsconfig: 'test/tsconfig.json',
+        },
+      }),
+    ],
+  },
 });
