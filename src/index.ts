@@ -5,3 +5,4 @@
  * @module
  */
 export * from './core/index.js';
+export * from './lock/index.js';

@@ -3,4 +3,5 @@
  *
  * @module
  */
-export {};
+export type { MemoryLockOptions } from './drivers/memory/lock.js';
+export { memoryLock } from './drivers/memory/lock.js';

@@ -1,0 +1,24 @@
+import type { ContractCase } from './contract.js';
+import { BACKEND_CASES } from './lock-cases-backend.js';
+import { LEASE_CASES } from './lock-cases-lease.js';
+import { ORDER_CASES } from './lock-cases-order.js';
+import { type LockDriverSubject, onStage } from './lock-stage.js';
+
+/**
+ * The contract of a lock driver, as cases for any test runner. A driver that passes them against its
+ * real backend keeps the promises of `Lock`.
+ *
+ * ```ts
+ * const subject = { open: () => ({ driver: myLock({ client }) }), resourcePrefix: `run-${Date.now()}-` };
+ * for (const { name, run } of lockDriverContract(subject)) test(name, run);
+ * ```
+ *
+ * The cases use real time: those of expiry take about twice `settings.ttlMs` each. Each opens nodes
+ * of its own and closes them.
+ */
+export function lockDriverContract(subject: LockDriverSubject): readonly ContractCase[] {
+  return [...ORDER_CASES, ...LEASE_CASES, ...BACKEND_CASES].map(([name, play]) => ({
+    name,
+    run: () => onStage(subject, play),
+  }));
+}
