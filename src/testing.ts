@@ -5,11 +5,15 @@
  * @module
  */
 export type { ContractCase } from './testing/contract.js';
+export { decisionLogContract } from './testing/decision-log.js';
+export type { DecisionLogSubject, OpenedDecisionLog } from './testing/decision-log-stage.js';
 export { lockDriverContract } from './testing/lock-contract.js';
 export type {
   LockContender,
   LockContractSettings,
   LockDriverSubject,
 } from './testing/lock-stage.js';
+export { participantContract } from './testing/participant.js';
+export type { OpenedParticipant, ParticipantSubject } from './testing/participant-stage.js';
 export type { VirtualClock } from './testing/virtual-clock.js';
 export { virtualClock } from './testing/virtual-clock.js';

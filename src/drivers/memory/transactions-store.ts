@@ -1,0 +1,168 @@
+import { type Clock, elapsedMs, type Instant, instantOf } from '../../core/clock.js';
+import { CoordinationError } from '../../core/errors.js';
+import type { TransactionId } from '../../core/ids.js';
+import type {
+  Acknowledgement,
+  CommitRecord,
+  DecisionLogNode,
+  IncarnationStatus,
+  StoredCommitRecord,
+} from '../../transaction/decision-log.js';
+
+/** What the sessions of one in-process log share. Each method is one atomic step. */
+export interface DecisionStore {
+  register(incarnation: string, node: DecisionLogNode, liveness: Liveness): void;
+  decide(incarnation: string, record: CommitRecord): 'committed' | 'fenced';
+  acknowledge(this: void, acknowledgement: Acknowledgement): void;
+  fence(incarnation: string, namespace: string): void;
+  find(transactionId: TransactionId): StoredCommitRecord | undefined;
+  incarnations(namespace: string): readonly IncarnationStatus[];
+  unacknowledged(incarnation: string, limit: number): readonly StoredCommitRecord[];
+  prune(namespace: string): void;
+  fencedSignal(incarnation: string): AbortSignal;
+}
+
+/** Whether the session that registered an incarnation is still there. */
+export interface Liveness {
+  readonly isOpen: boolean;
+}
+
+interface Life {
+  readonly nodeId: string;
+  readonly namespace: string;
+  readonly liveness: Liveness;
+  readonly fenced: AbortController;
+  /** Unacknowledged records, oldest first. */
+  readonly pending: Map<TransactionId, Kept>;
+}
+
+interface Kept {
+  readonly record: CommitRecord;
+  readonly unacknowledged: Set<string>;
+  readonly decidedAt: Instant;
+  readonly life: Life;
+  acknowledgedAt?: Instant;
+}
+
+const PRUNED_PER_CALL = 1_000;
+
+/** The state of an in-process decision log. */
+export function decisionStore(limits: {
+  readonly unacknowledgedMax: number;
+  readonly recordRetainMs: number;
+  readonly clock: Clock;
+}): DecisionStore {
+  const { unacknowledgedMax, recordRetainMs, clock } = limits;
+  const lives = new Map<string, Life>();
+  const records = new Map<TransactionId, Kept>();
+  /** Fully acknowledged records, in the order of their last acknowledgement. */
+  const acknowledged = new Map<TransactionId, Kept>();
+
+  const stored = ({ record, unacknowledged, decidedAt }: Kept): StoredCommitRecord => ({
+    ...record,
+    unacknowledged: Array.from(unacknowledged),
+    ageMs: elapsedMs(clock, decidedAt),
+  });
+  const record = (life: Life, decided: CommitRecord): void => {
+    const kept: Kept = {
+      record: { ...decided, branches: decided.branches.map((branch) => ({ ...branch })) },
+      unacknowledged: new Set(decided.branches.map(({ participant }) => participant)),
+      decidedAt: instantOf(clock),
+      life,
+    };
+    records.set(decided.transactionId, kept);
+    life.pending.set(decided.transactionId, kept);
+  };
+  return {
+    register(incarnation, node, liveness) {
+      const known = lives.get(incarnation);
+      if (known?.fenced.signal.aborted) throw known.fenced.signal.reason;
+      if (known === undefined) lives.set(incarnation, newLife(node, liveness));
+    },
+    decide(incarnation, decided) {
+      if (records.has(decided.transactionId)) return 'committed';
+      const life = lives.get(incarnation);
+      // Unknown counts as fenced: prune forgets an incarnation only after its fence.
+      if (life === undefined || life.fenced.signal.aborted) return 'fenced';
+      if (life.pending.size >= unacknowledgedMax) throw logFull(unacknowledgedMax, life);
+      record(life, decided);
+      return 'committed';
+    },
+    acknowledge({ transactionId, participant }) {
+      const kept = records.get(transactionId);
+      kept?.unacknowledged.delete(participant);
+      if (kept === undefined || kept.unacknowledged.size > 0) return;
+      kept.acknowledgedAt ??= instantOf(clock);
+      kept.life.pending.delete(transactionId);
+      acknowledged.set(transactionId, kept);
+    },
+    fence(incarnation, namespace) {
+      const life = lives.get(incarnation) ?? newLife({ nodeId: '', namespace }, { isOpen: false });
+      lives.set(incarnation, life);
+      if (!life.fenced.signal.aborted) life.fenced.abort(fencedError(incarnation));
+    },
+    find(transactionId) {
+      const kept = records.get(transactionId);
+      return kept === undefined ? undefined : stored(kept);
+    },
+    incarnations: (namespace) =>
+      Array.from(lives)
+        .filter(([, life]) => life.namespace === namespace)
+        .map(([incarnation, life]) => statusOf(incarnation, life)),
+    unacknowledged(incarnation, limit) {
+      const pending = lives.get(incarnation)?.pending.values() ?? [];
+      return Array.from(pending).slice(0, limit).map(stored);
+    },
+    prune(namespace) {
+      for (const [transactionId, { acknowledgedAt }] of Array.from(acknowledged).slice(
+        0,
+        PRUNED_PER_CALL,
+      )) {
+        if (acknowledgedAt === undefined || elapsedMs(clock, acknowledgedAt) < recordRetainMs)
+          break;
+        acknowledged.delete(transactionId);
+        records.delete(transactionId);
+      }
+      for (const [incarnation, life] of Array.from(lives)) {
+        const isOver = life.fenced.signal.aborted && life.pending.size === 0;
+        if (isOver && life.namespace === namespace) lives.delete(incarnation);
+      }
+    },
+    fencedSignal(incarnation) {
+      return (lives.get(incarnation)?.fenced ?? new AbortController()).signal;
+    },
+  };
+}
+
+function newLife(
+  { nodeId, namespace }: Pick<DecisionLogNode, 'nodeId' | 'namespace'>,
+  liveness: Liveness,
+): Life {
+  return { nodeId, namespace, liveness, fenced: new AbortController(), pending: new Map() };
+}
+
+function statusOf(incarnation: string, life: Life): IncarnationStatus {
+  const { nodeId, liveness, fenced, pending } = life;
+  const open = liveness.isOpen ? 'live' : 'silent';
+  const state = fenced.signal.aborted ? 'fenced' : open;
+  return { incarnation, nodeId, state, unacknowledgedCount: pending.size };
+}
+
+function logFull(limit: number, { pending }: Life): CoordinationError<'LOG_FULL'> {
+  const blocking = Array.from(pending.values(), ({ unacknowledged }) => [...unacknowledged]).flat();
+  const participants = Array.from(new Set(blocking));
+  return new CoordinationError(
+    'LOG_FULL',
+    `the memory log holds ${limit} commits that ${participants.join(', ')} did not acknowledge; ` +
+      'bring these participants back, or raise unacknowledgedMax',
+    { limit, participants },
+  );
+}
+
+function fencedError(incarnation: string): CoordinationError<'INCARNATION_FENCED'> {
+  return new CoordinationError(
+    'INCARNATION_FENCED',
+    `incarnation ${incarnation} was fenced by a recoverer and can decide no more`,
+    { incarnation },
+  );
+}
