@@ -3,4 +3,10 @@
  *
  * @module
  */
-export {};
+export type {
+  PostgresBranchClient,
+  PostgresPool,
+  PostgresPoolClient,
+} from './drivers/postgres/client.js';
+export type { PostgresParticipantOptions } from './drivers/postgres/participant.js';
+export { postgresParticipant } from './drivers/postgres/participant.js';

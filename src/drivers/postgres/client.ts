@@ -1,0 +1,53 @@
+/**
+ * The part of a `pg` 8 pool that tricord calls. Pass the service's own `Pool`: tricord neither
+ * imports `pg` nor opens, configures or ends what it was given.
+ */
+export interface PostgresPool {
+  connect(): Promise<PostgresPoolClient>;
+  /** Gives the enlisted client its type; tricord itself never calls it. */
+  readonly query: unknown;
+}
+
+/** The part of a `pg` 8 pool's client that tricord calls. */
+export interface PostgresPoolClient {
+  query(text: string): Promise<unknown>;
+  /** With `true` the connection is closed instead of going back to the pool. */
+  release(destroy?: boolean): void;
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  removeListener(event: 'error', listener: (error: Error) => void): unknown;
+  /** Idle, in a transaction, or in a failed one, as of the last reply. Newer releases of `pg` have it. */
+  getTransactionStatus?(): 'I' | 'T' | 'E' | null;
+}
+
+/**
+ * What a transaction's body works with: `query`, with the overloads of the pool that was passed in,
+ * on a connection that is inside this branch. It has no other method on purpose: the branch ends
+ * with the transaction, not with COMMIT, ROLLBACK or `release()`.
+ *
+ * Errors of the server arrive as `pg` throws them. A statement that would end or begin a transaction
+ * is refused with BRANCH_TAMPERED before it is sent, and one that slipped through in a text of
+ * several statements is reported with it afterwards; either way the transaction can only abort.
+ * SAVEPOINT, RELEASE and ROLLBACK TO are welcome. After the transaction: BRANCH_ENDED.
+ *
+ * @typeParam Pool - the type of the pool, usually `pg.Pool`.
+ */
+export interface PostgresBranchClient<Pool extends PostgresPool = PostgresPool> {
+  readonly query: Pool['query'];
+}
+
+/** One statement's result, as far as tricord reads it. */
+export interface StatementResult {
+  /** The first word of the command tag, for example `INSERT`, `PREPARE`, `ROLLBACK`. */
+  readonly command: string;
+  readonly rows: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** `pg` answers one result for a text of one statement and an array for several. */
+export function statementResults(answer: unknown): readonly StatementResult[] {
+  const results: readonly unknown[] = Array.isArray(answer) ? answer : [answer];
+  return results.filter(isStatementResult);
+}
+
+function isStatementResult(value: unknown): value is StatementResult {
+  return typeof value === 'object' && value !== null && 'command' in value && 'rows' in value;
+}

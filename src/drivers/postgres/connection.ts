@@ -1,0 +1,63 @@
+import { abortable, throwIfAborted } from '../../core/abort.js';
+import {
+  type PostgresPool,
+  type PostgresPoolClient,
+  type StatementResult,
+  statementResults,
+} from './client.js';
+
+/** A client that was taken from the pool, and goes back there or is closed, exactly once. */
+export interface Connection {
+  readonly client: PostgresPoolClient;
+  /** Whether the connection is known to be gone. */
+  readonly isBroken: boolean;
+  /**
+   * Runs a text of one or several statements and answers their results. When the signal ends the
+   * wait, the statement may still run: then the connection must be destroyed.
+   */
+  run(text: string, signal?: AbortSignal): Promise<readonly StatementResult[]>;
+  /** Gives it back to the pool. Only in a known state: idle, outside any transaction. */
+  release(): void;
+  /** Closes it; the server undoes what was open on it and not prepared. */
+  destroy(): void;
+}
+
+/** Takes a client from the pool, for as long as the signal lets it wait; a late one goes back. */
+export async function checkOut(pool: PostgresPool, signal: AbortSignal): Promise<Connection> {
+  throwIfAborted(signal);
+  const arriving = pool.connect();
+  try {
+    return connectionOf(await abortable(arriving, signal));
+  } catch (error) {
+    arriving.then(
+      (late) => late.release(),
+      () => {},
+    );
+    throw error;
+  }
+}
+
+function connectionOf(client: PostgresPoolClient): Connection {
+  let isBroken = false;
+  let isTaken = true;
+  // A client outside the pool that breaks without a listener would end the whole process.
+  const onError = (): void => {
+    isBroken = true;
+  };
+  client.on('error', onError);
+  const giveBack = (destroy: boolean): void => {
+    if (!isTaken) return;
+    isTaken = false;
+    client.removeListener('error', onError);
+    client.release(destroy);
+  };
+  return {
+    client,
+    get isBroken() {
+      return isBroken;
+    },
+    run: async (text, signal) => statementResults(await abortable(client.query(text), signal)),
+    release: () => giveBack(isBroken),
+    destroy: () => giveBack(true),
+  };
+}

@@ -1,0 +1,113 @@
+import { abortScope } from '../../core/abort.js';
+import type { Clock } from '../../core/clock.js';
+import { isCoordinationError } from '../../core/errors.js';
+import type { BranchContext } from '../../transaction/participant.js';
+import type { PostgresPool } from './client.js';
+import { type Connection, checkOut } from './connection.js';
+import { unavailable } from './errors.js';
+import { listPrepared, literalOf } from './prepared.js';
+import { assertCanPrepare, readSettings, type ServerSettings } from './settings.js';
+import type { SlotBudget } from './slots.js';
+
+/** A connection inside a new transaction, and how to give its slot back. */
+export interface Enlisted {
+  readonly connection: Connection;
+  giveBack(): void;
+}
+
+interface EnlistmentOptions {
+  readonly pool: PostgresPool;
+  readonly clock: Clock;
+  readonly waitersMax: number;
+  readonly backend: string;
+  readonly slots: SlotBudget;
+}
+
+/** PostgreSQL's limit for a time-out. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+
+/** Starts branches of one participant. */
+export function enlistment(
+  options: EnlistmentOptions,
+): (context: BranchContext) => Promise<Enlisted> {
+  const { pool, clock, waitersMax, backend, slots } = options;
+  let settings: ServerSettings | undefined;
+  let waiters = 0;
+
+  const connect = async (context: BranchContext, signal: AbortSignal): Promise<Connection> => {
+    if (waiters >= waitersMax) throw slots.full('too many branches wait for a connection');
+    waiters += 1;
+    try {
+      return await checkOut(pool, signal);
+    } catch (error) {
+      if (context.signal.aborted) throw context.signal.reason;
+      throw unavailable(backend, 'enlist', error);
+    } finally {
+      waiters -= 1;
+    }
+  };
+  const refreshSlots = async (connection: Connection, signal: AbortSignal): Promise<void> => {
+    const rows = await listPrepared((text) => connection.run(text, signal));
+    slots.observe(rows.map(({ branchId }) => branchId));
+  };
+  const inspect = async (connection: Connection, signal: AbortSignal): Promise<ServerSettings> => {
+    const found = await readSettings((text) => connection.run(text, signal));
+    assertCanPrepare(backend, found);
+    slots.limit(found.slotsMax);
+    await refreshSlots(connection, signal);
+    return found;
+  };
+  const begin = async (
+    connection: Connection,
+    context: BranchContext,
+    signal: AbortSignal,
+  ): Promise<() => void> => {
+    settings ??= await inspect(connection, signal);
+    let giveBack = slots.take(context.branchId);
+    if (giveBack === undefined) {
+      await refreshSlots(connection, signal);
+      giveBack = slots.take(context.branchId);
+    }
+    if (giveBack === undefined) throw slots.full();
+    try {
+      await connection.run(beginText(settings, context.timeoutMs), signal);
+      return giveBack;
+    } catch (error) {
+      giveBack();
+      throw error;
+    }
+  };
+  return async (context) => {
+    literalOf(context.branchId);
+    const { timeoutMs } = context;
+    using scope = abortScope({ clock, parents: [context.signal], timeoutMs });
+    const connection = await connect(context, scope.signal);
+    try {
+      return { connection, giveBack: await begin(connection, context, scope.signal) };
+    } catch (error) {
+      if (isCoordinationError(error)) {
+        connection.release();
+        throw error;
+      }
+      connection.destroy();
+      if (context.signal.aborted) throw context.signal.reason;
+      throw unavailable(backend, 'enlist', error);
+    }
+  };
+}
+
+/**
+ * A killed client's backend would wait on in a row lock for ever, and so would two transactions that
+ * wait for each other on two servers: no statement, lock or pause outlives the transaction's time.
+ * The body may still choose the isolation level, because no snapshot is taken here.
+ */
+function beginText(settings: ServerSettings, timeoutMs: number): string {
+  const leftMs = Math.max(1, Math.min(Math.ceil(timeoutMs), TIMEOUT_MS_MAX));
+  const bounded = (ownMs: number): number => (ownMs > 0 ? Math.min(ownMs, leftMs) : leftMs);
+  return [
+    'begin',
+    `set local statement_timeout = ${bounded(settings.statementTimeoutMs)}`,
+    `set local lock_timeout = ${bounded(settings.lockTimeoutMs)}`,
+    `set local idle_in_transaction_session_timeout = ${bounded(settings.idleTimeoutMs)}`,
+  ].join('; ');
+}
