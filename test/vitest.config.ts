@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { CountingReporter } from './servers/counting-reporter.js';
 
 const source = (entry: string) => fileURLToPath(new URL(`../src/${entry}.ts`, import.meta.url));
 const alias = [
@@ -24,6 +25,7 @@ const project = (name: string, groupOrder: number, options: object = {}) => ({
 
 export default defineConfig({
   test: {
+    reporters: ['default', new CountingReporter()],
     projects: [
       project('unit', 0),
       project('contract', 1, SERVERS),

@@ -47,7 +47,7 @@ export const freshPrefix = (name = 'test'): string => `${name}-${randomBytes(6).
 
 /** Prints what a test measured; `npm test` shows these lines again at its end. */
 export function measured(text: string): void {
-  process.stdout.write(`measured: ${text}\n`);
+  console.log(`measured: ${text}`);
 }
 
 function askBroker(request: BrokerRequest): Promise<SharedServerFacts | string> {
