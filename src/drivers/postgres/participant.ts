@@ -11,6 +11,7 @@ import {
   branchOutcome,
   commitPrepared,
   listPrepared,
+  literalOf,
   rollbackPrepared,
   settledStatus,
 } from './prepared.js';
@@ -115,8 +116,10 @@ function createParticipant(
       const ours = rows.filter(({ branchId, isHere }) => isHere && isBranchId(branchId));
       return ours.map(({ branchId, ageMs }) => ({ branchId, ageMs }));
     },
-    outcome: (branch, callOptions) =>
-      calls.read('outcome', callOptions, (resource) => branchOutcome(resource, branch)),
+    async outcome(branch, callOptions) {
+      literalOf(branch.branchId);
+      return calls.read('outcome', callOptions, (resource) => branchOutcome(resource, branch));
+    },
     async guarantees(callOptions) {
       const settings = await calls.read('guarantees', callOptions, ({ run }) => readSettings(run));
       assertCanPrepare(backend, settings);

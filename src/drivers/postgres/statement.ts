@@ -7,7 +7,6 @@ const NOTIFICATION = /listen|notify/i;
 /** Commands that by themselves write nothing; a function or FOR UPDATE inside may. */
 const READS: ReadonlySet<string> = new Set([
   'CLOSE',
-  'DECLARE',
   'EXPLAIN',
   'FETCH',
   'RELEASE',
