@@ -30,6 +30,7 @@ export default defineConfig({
   format: 'esm',
   target: 'es2023',
   platform: 'node',
+  removeNodeProtocol: false,
   sourcemap: true,
   clean: true,
   splitting: true,
