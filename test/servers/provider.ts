@@ -14,7 +14,7 @@
 
 import { containerEngine } from './container-engine.js';
 import type { Engine, ServerHandle, ServerKind, ServerSource, SharedServer } from './handle.js';
-import { type MemcachedOptions, memcachedRecipe } from './memcached.js';
+import { memcachedRecipe } from './memcached.js';
 import { createDatabase, type PostgresOptions, postgresRecipe } from './postgresql.js';
 import { processEngine } from './process-engine.js';
 import { createProxy } from './proxy.js';
@@ -32,8 +32,6 @@ export type {
   ServerKind,
   SharedServer,
 } from './handle.js';
-export type { CuttingProxy } from './proxy.js';
-export { createProxy } from './proxy.js';
 
 const RECIPES: Readonly<Partial<Record<ServerKind, Recipe<unknown, unknown>>>> = {
   redis: redisRecipe,
@@ -77,11 +75,6 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   return Object.assign(server, {
     createDatabase: (name?: string) => createDatabase(server.url, name),
   });
-}
-
-/** A Memcached server of one's own. */
-export async function startMemcached(options: MemcachedOptions = {}): Promise<ServerHandle> {
-  return start(memcachedRecipe, options);
 }
 
 /** The server that the environment names for a kind, if it does; it must answer. */
