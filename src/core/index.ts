@@ -9,6 +9,7 @@ export type {
 export { CoordinationError, isCoordinationError } from './errors.js';
 export type { GuaranteeLevel, Guarantees } from './guarantees.js';
 export { GUARANTEE_LEVELS, guaranteeAtLeast } from './guarantees.js';
+export type { DurationSummary } from './histogram.js';
 export type {
   Identity,
   LockId,

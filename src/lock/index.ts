@@ -1,3 +1,11 @@
+export { createLock } from './create-lock.js';
+export type {
+  LockAcquireContext,
+  LockHandedOverEvent,
+  LockLostEvent,
+  LockReleaseContext,
+  LockReleasedEvent,
+} from './diagnostics.js';
 export type {
   CallOptions,
   Grant,
@@ -10,3 +18,14 @@ export type {
   LockParty,
   RenewReply,
 } from './driver.js';
+export type {
+  AcquireOptions,
+  CloseLockOptions,
+  Lease,
+  LeaseOptions,
+  Lock,
+  LockCallOptions,
+  LockOptions,
+  WithLockOptions,
+} from './lock.js';
+export type { LockStats } from './statistics.js';

@@ -1,0 +1,18 @@
+import type { LockChannels } from './diagnostics.js';
+import type { LockBackend, LockNode } from './driver.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import type { QueueLimits } from './node-queue.js';
+import type { LockRecorder } from './statistics.js';
+
+/** What all resources of one lock share. */
+export interface LockContext {
+  readonly node: LockNode;
+  readonly backend: LockBackend;
+  readonly backendName: string;
+  readonly keeper: LeaseKeeper;
+  readonly recorder: LockRecorder;
+  readonly channels: LockChannels;
+  readonly limits: QueueLimits;
+  /** Counts work that nobody awaits, so that `close` can. */
+  background(work: Promise<unknown>): void;
+}

@@ -1,0 +1,39 @@
+import { CoordinationError } from '../core/errors.js';
+
+/** The error of a lease that ended before its release. */
+export function lockLostError(
+  resource: string,
+  fencingToken: bigint | undefined,
+  why: string,
+  cause?: unknown,
+): CoordinationError<'LOCK_LOST'> {
+  return new CoordinationError(
+    'LOCK_LOST',
+    `the lease of "${resource}" is lost: ${why}; whoever holds it next has a higher fencing token`,
+    { resource, fencingToken },
+    cause === undefined ? undefined : { cause },
+  );
+}
+
+/** The error of a wait that was long enough. */
+export function lockTimeoutError(
+  resource: string,
+  waitedMs: number,
+  holder: string | undefined,
+): CoordinationError<'LOCK_TIMEOUT'> {
+  const by = holder === undefined ? 'held elsewhere, or the backend is slow' : `held by ${holder}`;
+  return new CoordinationError(
+    'LOCK_TIMEOUT',
+    `could not lock "${resource}" within ${Math.round(waitedMs)} ms; it is ${by}`,
+    { resource, waitedMs, holder },
+  );
+}
+
+/** The error of a task that asks for what it holds. */
+export function lockReentryError(resource: string): CoordinationError<'LOCK_REENTRY'> {
+  return new CoordinationError(
+    'LOCK_REENTRY',
+    `this task already holds "${resource}" and would wait for itself; pass its lease on instead`,
+    { resource },
+  );
+}
