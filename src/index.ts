@@ -6,3 +6,4 @@
  */
 export * from './core/index.js';
 export * from './lock/index.js';
+export * from './cache/index.js';

@@ -3,6 +3,8 @@
  *
  * @module
  */
+export type { MemoryCacheOptions } from './drivers/memory/cache.js';
+export { memoryCache } from './drivers/memory/cache.js';
 export type { MemoryLockOptions } from './drivers/memory/lock.js';
 export { memoryLock } from './drivers/memory/lock.js';
 export type { MemoryParticipant, MemoryParticipantOptions } from './drivers/memory/participant.js';

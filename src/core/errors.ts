@@ -110,6 +110,8 @@ export interface ErrorDetails {
   CACHE_TIER_UNREACHABLE: {
     readonly tier: string;
     readonly keys: readonly string[];
+    /** Of `update`: whether the write to the source had been committed; else undefined. */
+    readonly isCommitted?: boolean | undefined;
   };
   /** A call's budget ended and there was no value to answer with. Retryable. */
   CACHE_TIMEOUT: { readonly key: string; readonly waitedMs: number };

@@ -1,0 +1,45 @@
+import { throwIfAborted } from '../core/abort.js';
+import { assertNumber, assertResourceId, assertTtlMs, invalidArgument } from '../core/validate.js';
+import type { CacheWriteOptions } from './cache.js';
+import { type Isolated, isolate } from './isolation.js';
+import type { CacheSettings } from './tiers.js';
+
+/** The options of a call, complete. */
+export interface CallOptions {
+  readonly ttlMs: number;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Checks the options of a call, fills in the cache's, and throws if the signal is aborted. */
+export function callOptions(
+  settings: CacheSettings,
+  options: CacheWriteOptions | undefined,
+): CallOptions {
+  if (options === undefined) {
+    return { ttlMs: settings.ttlMs, timeoutMs: settings.timeoutMs, signal: undefined };
+  }
+  const { ttlMs = settings.ttlMs, timeoutMs = settings.timeoutMs, signal } = options;
+  assertTtlMs(ttlMs);
+  assertNumber('timeoutMs', timeoutMs, { min: 1 });
+  throwIfAborted(signal);
+  return { ttlMs, timeoutMs, signal };
+}
+
+/** Checks a cache's key. */
+export function assertKey(key: unknown): asserts key is string {
+  assertResourceId(key, 'key');
+}
+
+export function assertFunction(argument: string, value: unknown): void {
+  if (typeof value !== 'function') throw invalidArgument(argument, value, 'a function');
+}
+
+/** Checks what is to be stored, and copies it. */
+export function newEntry(key: unknown, value: unknown): Isolated {
+  assertKey(key);
+  if (value === undefined) {
+    throw invalidArgument('value', value, 'a value other than undefined, or call delete(key)');
+  }
+  return isolate(key, value);
+}

@@ -1,0 +1,181 @@
+import type { Clock } from '../core/clock.js';
+import type { Random } from '../core/random.js';
+import type { CacheDriver } from './driver.js';
+import type { CacheStats } from './stats.js';
+
+/** Options of `createCache`. Times are in milliseconds. */
+export interface CacheOptions {
+  /** Names the cache in its backends, metrics and messages: 1 to 128 UTF-8 bytes, well-formed. */
+  readonly name: string;
+  /**
+   * The tiers, nearest first: `memoryCache()`, a shared tier such as `redisCache()`, or the first
+   * before the second.
+   */
+  readonly tiers: readonly CacheDriver[];
+  /** How long an entry lives from when it is stored; at least 1. There is no default. */
+  readonly ttlMs: number;
+  /**
+   * How long the process's own copy of an entry of a shared tier lives, from before it was read; at
+   * least 1, and never longer than the entry itself. Default: `ttlMs`, at most 5,000.
+   *
+   * Other nodes do not tell this one of their writes, so for so long a read here may answer an old
+   * value after a write there. Without a shared tier this option has no effect.
+   */
+  readonly localTtlMs?: number | undefined;
+  /** How long a call may take, the loader included, unless the call says; at least 1. Default 5,000. */
+  readonly timeoutMs?: number | undefined;
+  /**
+   * How long a read waits for the shared tier before it goes on without; at least 1. Default 1,000,
+   * at most `timeoutMs`. Writes wait for it as long as their call may take.
+   */
+  readonly tierTimeoutMs?: number | undefined;
+  /**
+   * How long the lease of a load, and the hold of an update, outlives the death of its process; at
+   * least 100. It is renewed at a third while the work goes on. Default 3,000.
+   */
+  readonly leaseMs?: number | undefined;
+  /** The source of time. Default: the machine's. */
+  readonly clock?: Clock | undefined;
+  /** The source of chance. Default: the machine's. */
+  readonly random?: Random | undefined;
+}
+
+/** Options of every asynchronous call. */
+export interface CacheCallOptions {
+  /** How long the call may take, in milliseconds. Default: the cache's. */
+  readonly timeoutMs?: number | undefined;
+  /** Ends the call with the signal's own reason. What was sent already may still take effect. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of calls that store. */
+export interface CacheWriteOptions extends CacheCallOptions {
+  /** How long this entry lives, in milliseconds. Default: the cache's. */
+  readonly ttlMs?: number | undefined;
+}
+
+/** What a loader is given. */
+export interface LoadContext {
+  readonly key: string;
+  /** Aborted when every caller that waits for this load has gone, and when the cache closes. */
+  readonly signal: AbortSignal;
+}
+
+/** Finds a value at its source. `undefined` means that there is none; `null` is a value. */
+export type Loader<Result> = (context: LoadContext) => Result | Promise<Result>;
+
+/**
+ * A cache of values of one type, by key.
+ *
+ * Keys are well-formed texts of 1 to 1,024 UTF-8 bytes, whatever characters they hold. Values are
+ * plain data: what JSON carries, and Date, bigint, Map, Set, `undefined` inside, NaN, the infinities,
+ * -0, Uint8Array and Buffer, exactly and from every tier alike; anything else is refused with
+ * CACHE_VALUE_UNSUPPORTED and the path to it. `undefined` itself means "not found", and `null` is a
+ * value.
+ *
+ * What is kept is the cache's own copy. Objects and arrays that a read answers are frozen; where a
+ * Date, Map, Set or byte array is among them, each reader gets a copy of its own. So neither the
+ * writer nor a reader can change what is cached.
+ *
+ * **What a read promises.** With a shared tier alone, or the process's memory alone: a read that
+ * begins after a `set`, `delete` or `update` was acknowledged never answers an older value; a load
+ * that began before it is refused its place (leases: Nishtala et al., NSDI 2013). With memory before
+ * a shared tier: the same on the node that wrote; other nodes may answer an older value for
+ * `localTtlMs`. A fail-over of the shared tier to a replica that lagged behind, or a writer that dies
+ * between its commit and the invalidation, leaves old values until their TTL; `update` closes the
+ * second gap.
+ *
+ * **When the shared tier is down**, reads go on after `tierTimeoutMs` with the loader, and writes
+ * reject with CACHE_TIER_UNREACHABLE: then it is unknown whether they took effect.
+ *
+ * Every call rejects with TypeError (INVALID_ARGUMENT) for bad arguments and with CLOSED after
+ * `close`, before anything is sent.
+ */
+export interface Cache<Value> {
+  readonly name: string;
+  /**
+   * The value of a key, or undefined. Answers undefined also when the shared tier cannot be reached;
+   * `stats` and the channel `tricord:cache.tier-failed` tell the difference.
+   *
+   * @throws CoordinationError UPGRADE_NEEDED for an entry of a newer release.
+   */
+  get(key: string, options?: CacheCallOptions): Promise<Value | undefined>;
+  /** The value that this process's own memory has, at once; undefined without a memory tier. */
+  peek(key: string): Value | undefined;
+  /** Whether there is an entry. Counts in no statistics. */
+  has(key: string, options?: CacheCallOptions): Promise<boolean>;
+  /** What is there of several keys. Counts as so many requests. */
+  getMany(keys: Iterable<string>, options?: CacheCallOptions): Promise<Map<string, Value>>;
+  /**
+   * The value of a key; where there is none, what the loader finds, which is then stored.
+   *
+   * Callers of one key share one load, in this process and, while the shared tier answers, across
+   * nodes: others wait for it for half of their time and then load by themselves. A loader's error
+   * reaches every caller that waits, once, and is not stored; neither is `undefined`. A load that a
+   * write overtook is not stored and is done again, three times at most. A caller's `signal` ends its
+   * own wait; the load's signal is aborted when all have gone.
+   *
+   * @throws CoordinationError CACHE_TIMEOUT when the time is up and no value was had;
+   * CACHE_VALUE_UNSUPPORTED for a value that cannot be stored; and the loader's own error.
+   */
+  getOrLoad<Result extends Value | undefined>(
+    key: string,
+    loader: Loader<Result>,
+    options?: CacheWriteOptions,
+  ): Promise<Value | Extract<Result, undefined>>;
+  /**
+   * Stores a value. When it resolves, the value has been stored in every tier, or something later
+   * took its place.
+   *
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE, CACHE_VALUE_UNSUPPORTED.
+   */
+  set(key: string, value: Value, options?: CacheWriteOptions): Promise<void>;
+  /**
+   * Stores several values, each as `set` does, independently of one another.
+   *
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE with the keys that were not acknowledged.
+   */
+  setMany(
+    entries: Iterable<readonly [key: string, value: Value]>,
+    options?: CacheWriteOptions,
+  ): Promise<void>;
+  /**
+   * Removes an entry, and refuses every load of it that has begun. Call it after the write to the
+   * source was committed. It does not tell whether there was one: after a lost reply nobody knows.
+   *
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE.
+   */
+  delete(key: string, options?: CacheCallOptions): Promise<void>;
+  /**
+   * Runs a write to the source and invalidates the entry around it, in the safe order: holds the key
+   * (the entry is removed, nobody stores), commits, invalidates again and releases. Reads meanwhile
+   * go to the source and are not stored. A process that dies in between leaves the key held for
+   * `leaseMs`, and no old entry.
+   *
+   * Resolves with what `commit` gives. An error of `commit` is rethrown as it is, after the
+   * invalidation. `timeoutMs` bounds the calls to the tiers, each of the two; not `commit`.
+   *
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE: with `isCommitted: false` before `commit` was
+   * called; with `isCommitted: true` after it succeeded, when the last invalidation got no answer.
+   */
+  update<Result>(
+    key: string,
+    commit: (context: { readonly signal: AbortSignal | undefined }) => Result | Promise<Result>,
+    options?: CacheCallOptions,
+  ): Promise<Result>;
+  /**
+   * Removes every entry that was there when it was called, and refuses the loads that had begun.
+   *
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE; some entries may then be left.
+   */
+  clear(options?: CacheCallOptions): Promise<void>;
+  /** What happened since the cache was created. A plain object; it does not change afterwards. */
+  stats(): CacheStats;
+  /**
+   * Ends the cache: no new calls; waits for those in flight up to `drainMs` (default 5,000), then
+   * ends them with CLOSED. Entries of a shared tier stay; a client that was passed in stays open.
+   * Never rejects; a second call waits for the first.
+   */
+  close(options?: { readonly drainMs?: number | undefined }): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}

@@ -1,0 +1,162 @@
+import { CoordinationError } from '../core/errors.js';
+import type { LocalValue } from './driver.js';
+import { dateOf, type Isolated, setOwn } from './isolation.js';
+
+/**
+ * The text of a value in a shared tier: a JSON array `[format, value]`, or `[format, value, {"t":1}]`
+ * where some of the value's parts are *tagged*: objects with one property whose name begins with `$`.
+ *
+ * | part | stands as |
+ * |---|---|
+ * | Date | `{"$date":milliseconds or null}` |
+ * | bigint | `{"$bigint":"digits"}` |
+ * | NaN, Infinity, -Infinity, -0 | `{"$number":"…"}` |
+ * | undefined | `{"$undefined":1}` |
+ * | Map, Set | `{"$map":[[key,value],…]}`, `{"$set":[…]}` |
+ * | Uint8Array, Buffer | `{"$bytes":"base64"}`, `{"$buffer":"base64"}` |
+ * | object without a prototype | `{"$null":{…}}` |
+ * | plain object that looks like one of these | `{"$plain":{…}}` |
+ *
+ * A newer format begins with a larger number, whatever follows; releases that know only this one
+ * then refuse it with UPGRADE_NEEDED.
+ */
+const FORMAT = 1;
+const BEGINNING = `[${FORMAT},`;
+const TAGGED_END = ',{"t":1}]';
+
+/** The text for a value that was isolated. */
+export function encodeValue(isolated: Isolated): string {
+  return isolated.isBare
+    ? `${BEGINNING}${JSON.stringify(isolated.value)}]`
+    : `${BEGINNING}${JSON.stringify(tag(isolated.value))}${TAGGED_END}`;
+}
+
+/**
+ * The value of a text, as the cache's own copy.
+ *
+ * @throws CoordinationError UPGRADE_NEEDED for a newer format, DATA_CORRUPT for anything else that
+ * {@link encodeValue} does not write.
+ */
+export function decodeValue(where: string, text: string): LocalValue {
+  if (!text.startsWith(BEGINNING)) throw formatError(where, text);
+  try {
+    const [, value, marks] = JSON.parse(text) as [number, unknown, object?];
+    if (marks === undefined) return { value: freeze(value), isShareable: true };
+    const state = { isShareable: true };
+    return { value: untag(value, state), isShareable: state.isShareable };
+  } catch (cause) {
+    throw formatError(where, text, cause);
+  }
+}
+
+function formatError(where: string, text: string, cause?: unknown): CoordinationError {
+  const format = /^\[(\d{1,9}),/.exec(text)?.[1];
+  if (format !== undefined && Number(format) > FORMAT) {
+    const message = `${where} is in format ${format}; this release reads format ${FORMAT}: upgrade it`;
+    const details = { where, found: format, supported: String(FORMAT) };
+    return new CoordinationError('UPGRADE_NEEDED', message, details);
+  }
+  const message = `${where} holds a text that no tricord cache wrote; delete the key`;
+  const details = { where, found: text.slice(0, 40) };
+  return new CoordinationError('DATA_CORRUPT', message, details, { cause });
+}
+
+function tag(value: unknown): unknown {
+  if (typeof value === 'bigint') return { $bigint: String(value) };
+  if (typeof value === 'undefined') return { $undefined: 1 };
+  if (typeof value === 'number') return tagNumber(value);
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) return value.map(tag);
+  if (value instanceof Map) {
+    return { $map: Array.from(value, ([key, item]) => [tag(key), tag(item)]) };
+  }
+  if (value instanceof Set) return { $set: Array.from(value, tag) };
+  if (Buffer.isBuffer(value)) return { $buffer: value.toString('base64') };
+  if (value instanceof Uint8Array) return { $bytes: Buffer.from(value).toString('base64') };
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === null) return { $null: tagProperties(value) };
+  if (prototype !== Object.prototype) return { $date: dateMs(value) };
+  return looksTagged(value) ? { $plain: tagProperties(value) } : tagProperties(value);
+}
+
+function tagNumber(value: number): unknown {
+  if (Object.is(value, -0)) return { $number: '-0' };
+  return Number.isFinite(value) ? value : { $number: String(value) };
+}
+
+/** What is left after isolation and is no other kind is a Date. */
+function dateMs(value: object): number | null {
+  const ms = Number(value);
+  return Number.isNaN(ms) ? null : ms;
+}
+
+function tagProperties(value: object): object {
+  return mapProperties(value, {}, tag);
+}
+
+function mapProperties(from: object, to: object, each: (item: unknown) => unknown): object {
+  for (const [name, item] of Object.entries(from)) setOwn(to, name, each(item));
+  return to;
+}
+
+function looksTagged(value: object): boolean {
+  const names = Object.keys(value);
+  return names.length === 1 && names[0]?.startsWith('$') === true;
+}
+
+interface UntagState {
+  isShareable: boolean;
+}
+
+function untag(value: unknown, state: UntagState): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const each = (item: unknown): unknown => untag(item, state);
+  if (Array.isArray(value)) return Object.freeze(value.map(each));
+  if (!looksTagged(value)) return Object.freeze(mapProperties(value, {}, each));
+  const [[name, content]] = Object.entries(value) as [[string, unknown]];
+  switch (name) {
+    case '$bigint':
+      return BigInt(content as string);
+    case '$number':
+      return Number(content);
+    case '$undefined':
+      return undefined;
+    case '$plain':
+      return Object.freeze(mapProperties(content as object, {}, each));
+    case '$null':
+      return Object.freeze(mapProperties(content as object, Object.create(null) as object, each));
+    default:
+      state.isShareable = false;
+      return untagUnfreezable(name, content, each);
+  }
+}
+
+function untagUnfreezable(
+  name: string,
+  content: unknown,
+  each: (item: unknown) => unknown,
+): unknown {
+  switch (name) {
+    case '$date':
+      return dateOf(content === null ? Number.NaN : (content as number));
+    case '$map':
+      return new Map(
+        (content as [unknown, unknown][]).map(([key, item]) => [each(key), each(item)]),
+      );
+    case '$set':
+      return new Set((content as unknown[]).map(each));
+    case '$bytes':
+      return new Uint8Array(Buffer.from(content as string, 'base64'));
+    case '$buffer':
+      return Buffer.from(content as string, 'base64');
+    default:
+      throw new TypeError(`unknown tag ${name}`);
+  }
+}
+
+function freeze(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  if (Array.isArray(value)) for (const item of value) freeze(item);
+  else for (const name in value) freeze((value as Record<string, unknown>)[name]);
+  return Object.freeze(value);
+}

@@ -1,0 +1,64 @@
+import { systemClock } from '../core/clock.js';
+import { systemRandom } from '../core/random.js';
+import { assertName, assertNumber, assertTtlMs, invalidArgument } from '../core/validate.js';
+import type { Cache, CacheOptions } from './cache.js';
+import type { CacheDriver } from './driver.js';
+import { cacheEngine } from './engine.js';
+import type { CacheSettings } from './tiers.js';
+
+const NAME_BYTES_MAX = 128;
+const LOCAL_TTL_MS_DEFAULT = 5_000;
+const TIMEOUT_MS_DEFAULT = 5_000;
+const TIER_TIMEOUT_MS_DEFAULT = 1_000;
+const LEASE_MS_DEFAULT = 3_000;
+const LEASE_MS_MIN = 100;
+
+/**
+ * A cache over one or two tiers.
+ *
+ * ```ts
+ * const catalog = createCache<Product>({
+ *   name: 'catalog',
+ *   tiers: [memoryCache({ entriesMax: 10_000 }), redisCache({ client: redis })],
+ *   ttlMs: 60_000,
+ * });
+ * const product = await catalog.getOrLoad('sku:42', ({ signal }) => findProduct('sku:42', { signal }));
+ * ```
+ *
+ * Sends nothing: it succeeds also while a server is down.
+ *
+ * @throws TypeError (INVALID_ARGUMENT) for options out of their bounds, and for tiers other than one,
+ * or a process's memory before one shared tier.
+ */
+export function createCache<Value>(options: CacheOptions): Cache<Value> {
+  const settings = validated(options);
+  return cacheEngine<Value>(settings);
+}
+
+function validated(options: CacheOptions): CacheSettings {
+  const { clock = systemClock, random = systemRandom, ...given } = options;
+  const { name, ttlMs, timeoutMs = TIMEOUT_MS_DEFAULT, leaseMs = LEASE_MS_DEFAULT } = given;
+  assertName('name', name, NAME_BYTES_MAX);
+  assertTtlMs(ttlMs);
+  assertNumber('timeoutMs', timeoutMs, { min: 1 });
+  assertNumber('leaseMs', leaseMs, { min: LEASE_MS_MIN });
+  const { localTtlMs = Math.min(ttlMs, LOCAL_TTL_MS_DEFAULT) } = given;
+  assertTtlMs(localTtlMs, 'localTtlMs');
+  const { tierTimeoutMs = Math.min(timeoutMs, TIER_TIMEOUT_MS_DEFAULT) } = given;
+  assertNumber('tierTimeoutMs', tierTimeoutMs, { min: 1, max: timeoutMs });
+  assertTiers(given.tiers);
+  const { tiers } = given;
+  const times = { ttlMs, localTtlMs, timeoutMs, tierTimeoutMs, leaseMs };
+  return { name, tiers, clock, random, ...times };
+}
+
+function assertTiers(tiers: unknown): asserts tiers is readonly CacheDriver[] {
+  const remedy = 'one tier, or a process tier such as memoryCache() before a shared one';
+  const drivers = Array.isArray(tiers) ? (tiers as Partial<CacheDriver>[]) : [];
+  const isDriver = (driver: Partial<CacheDriver> | undefined): boolean =>
+    typeof driver?.open === 'function' && typeof driver.backend === 'string';
+  const scopes = drivers.map((driver) => (isDriver(driver) ? driver.scope : undefined)).join(', ');
+  if (!['process', 'shared', 'process, shared'].includes(scopes)) {
+    throw invalidArgument('tiers', tiers, remedy);
+  }
+}

@@ -1,0 +1,54 @@
+import {
+  type EventChannel,
+  eventChannel,
+  type OperationChannel,
+  operationChannel,
+} from '../core/diagnostics.js';
+
+/** What `tricord:cache.load` tells about a call of a loader. */
+export interface CacheLoadContext {
+  readonly cache: string;
+  readonly key: string;
+}
+
+/** What `tricord:cache.tier-failed` tells about a call that a tier did not answer as it should. */
+export interface CacheTierFailedEvent {
+  readonly cache: string;
+  /** The tier's backend. */
+  readonly tier: string;
+  /** The operation: `read`, `lease`, `fill`, `invalidate` and so on. */
+  readonly operation: string;
+  /** Undefined for `clear`. */
+  readonly key: string | undefined;
+  /** The coded error where the cause is known. */
+  readonly error: unknown;
+}
+
+/** What `tricord:cache.fill-refused` tells about a load that a write overtook. */
+export interface CacheFillRefusedEvent {
+  readonly cache: string;
+  readonly key: string;
+}
+
+/** What `tricord:cache.invalidated` tells about a write or removal that was acknowledged. */
+export interface CacheInvalidatedEvent {
+  readonly cache: string;
+  /** Undefined when everything was removed. */
+  readonly key: string | undefined;
+  readonly by: 'set' | 'delete' | 'update' | 'clear';
+}
+
+/** Calls of loaders. */
+export const cacheLoad: OperationChannel<CacheLoadContext> = operationChannel('tricord:cache.load');
+/** Calls that a tier did not answer as it should. */
+export const cacheTierFailed: EventChannel<CacheTierFailedEvent> = eventChannel(
+  'tricord:cache.tier-failed',
+);
+/** Loads that were not stored because a write had overtaken them. */
+export const cacheFillRefused: EventChannel<CacheFillRefusedEvent> = eventChannel(
+  'tricord:cache.fill-refused',
+);
+/** Acknowledged writes and removals. */
+export const cacheInvalidated: EventChannel<CacheInvalidatedEvent> = eventChannel(
+  'tricord:cache.invalidated',
+);

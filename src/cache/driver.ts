@@ -1,0 +1,195 @@
+import type { Clock, Validity } from '../core/clock.js';
+import type { Random } from '../core/random.js';
+
+/**
+ * The SPI of a cache's backend, in two kinds. `createCache` opens it once a cache; users only
+ * construct it. A driver passes `cacheDriverContract` of `tricord/testing` against a real backend.
+ *
+ * What every tier keeps for a key is an entry with a time to live, and at most one *claim*:
+ *
+ * - a **lease**, the right to fill the missing entry. It is won by one node, on a miss; the others
+ *   follow: they wait for its end.
+ * - a **hold**, which a writer puts before its commit: as long as it lasts nobody fills.
+ *
+ * Every write and every invalidation ends the lease of its key, so that the value of a load which
+ * began before it is refused. This is the lease of Nishtala et al., Scaling Memcache at Facebook
+ * (NSDI 2013), section 3.2.1, with a token for each attempt instead of each client.
+ */
+export type CacheDriver = ProcessCacheDriver | SharedCacheDriver;
+
+/** A driver whose tier lives in this process and keeps values as they are: the L1. */
+export interface ProcessCacheDriver {
+  /** Which backend, for messages and metrics: `memory`. */
+  readonly backend: string;
+  readonly scope: 'process';
+  /** Starts serving one cache. Two caches of one name share the entries. */
+  open(node: CacheNode): ProcessTier;
+}
+
+/** A driver whose tier several processes share. It keeps texts. */
+export interface SharedCacheDriver {
+  /** Which backend, for messages and metrics: `redis`. */
+  readonly backend: string;
+  readonly scope: 'shared';
+  /** Starts serving one cache. Sends nothing yet, and never throws for a server that is down. */
+  open(node: CacheNode): SharedTier;
+}
+
+/** One open cache of one process. */
+export interface CacheNode {
+  /** The cache's name: caches of different names never see each other's entries. */
+  readonly name: string;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** An entry that was found. */
+export interface TierEntry<Stored> {
+  readonly stored: Stored;
+  /** What is left of its time to live, in milliseconds; undefined when it was not asked for. */
+  readonly remainingMs: number | undefined;
+}
+
+/** An entry to be kept. */
+export interface NewEntry<Stored> {
+  readonly stored: Stored;
+  /** For how long, in milliseconds; counted by the backend's clock. */
+  readonly ttlMs: number;
+}
+
+/** How long a caller waits for one call. */
+export interface CallBounds {
+  /**
+   * The call settles within this many milliseconds, whatever the backend does; the wait for a
+   * connection counts. What was not sent by then is never sent.
+   */
+  readonly timeoutMs: number;
+}
+
+/** The claim that a node has or wants, named by a token that is unique for each attempt. */
+export interface Claim {
+  readonly kind: 'lease' | 'hold';
+  /** 22 characters of `[A-Za-z0-9_-]`. */
+  readonly token: string;
+}
+
+/** The answer to a request for a lease. */
+export type LeaseReply<Stored> =
+  /** There is an entry after all; no lease was given. */
+  | { readonly state: 'found'; readonly entry: TierEntry<Stored> }
+  /** The lease was won, or is held by this very token already. */
+  | { readonly state: 'leader' }
+  /** Another attempt has the lease, for so long at most. */
+  | { readonly state: 'follower'; readonly remainingMs: number }
+  /** A writer holds the key: load, and store nothing. */
+  | { readonly state: 'held' };
+
+/**
+ * What every tier does. Each operation on one key is atomic, ordered by the backend with all others
+ * on that key, and may be sent twice: a repetition changes nothing that was written since.
+ *
+ * Keys are well-formed texts of 1 to 1,024 UTF-8 bytes with any characters; the driver encodes them.
+ * A call rejects when it is not certain that it took effect, with a coded error where the cause is
+ * known; the engine then goes on without this tier, or tells its caller.
+ */
+export interface LeaseTier<Stored> {
+  /** The entry of a key, with what is left of its time when `withRemaining`. */
+  read(
+    key: string,
+    bounds: CallBounds & { readonly withRemaining: boolean },
+  ): Promise<TierEntry<Stored> | undefined>;
+  /** Asks for the lease of a key without an entry. A lease ends by itself after `leaseMs`. */
+  lease(
+    key: string,
+    token: string,
+    leaseMs: number,
+    bounds: CallBounds,
+  ): Promise<LeaseReply<Stored>>;
+  /** Lets a claim last `claimMs` from now, if it is still there. */
+  renew(key: string, claim: Claim, claimMs: number, bounds: CallBounds): Promise<'held' | 'lost'>;
+  /** Keeps the entry and ends the lease, if this token has it. Followers wake. */
+  fill(
+    key: string,
+    token: string,
+    entry: NewEntry<Stored>,
+    bounds: CallBounds,
+  ): Promise<'stored' | 'refused'>;
+  /** Ends the lease without an entry, if this token has it. Followers wake. */
+  release(key: string, token: string, bounds: CallBounds): Promise<'released' | 'refused'>;
+  /**
+   * Removes the entry and takes the lease from whoever has it, for a writer that fills next.
+   * A hold stays, and refuses.
+   */
+  seize(
+    key: string,
+    token: string,
+    leaseMs: number,
+    bounds: CallBounds,
+  ): Promise<'leader' | 'held'>;
+  /** Removes the entry, ends any other claim, and holds the key for `holdMs`. Followers wake. */
+  hold(key: string, token: string, holdMs: number, bounds: CallBounds): Promise<void>;
+  /**
+   * Removes the entry and ends the lease; ends the hold if it is of `holdToken`, and leaves the hold
+   * of another writer. Followers wake.
+   */
+  invalidate(key: string, holdToken: string | undefined, bounds: CallBounds): Promise<void>;
+  /**
+   * Removes every entry and every lease that was there when it was called; holds stay. An entry that
+   * is filled meanwhile by a later lease may stay.
+   */
+  clear(bounds: CallBounds): Promise<void>;
+  /**
+   * Resolves when the lease of the key may have ended, or the signal aborts. It is a hint: it may
+   * come for nothing or not at all, and the engine polls beside it. Never rejects.
+   */
+  changed(key: string, signal: AbortSignal): Promise<void>;
+  /** Lets go of what the driver opened; no client that was passed in. Never rejects. */
+  close(): Promise<void>;
+}
+
+/** A tier outside this process. */
+export interface SharedTier extends LeaseTier<string> {
+  readonly scope: 'shared';
+}
+
+/** A tier inside this process: the same promises, and a synchronous view of the same entries. */
+export interface ProcessTier extends LeaseTier<LocalValue> {
+  readonly scope: 'process';
+  readonly local: LocalStore;
+}
+
+/** A value as a process keeps it: the cache's own copy, never the writer's object. */
+export interface LocalValue {
+  readonly value: unknown;
+  /** True: deeply frozen or primitive, and handed out as it is. False: copied for each reader. */
+  readonly isShareable: boolean;
+}
+
+/** The right to put one value that was read elsewhere; see {@link LocalStore.begin}. */
+export interface FillTicket {
+  readonly key: string;
+  /** Set by the store: the key was written or removed since the ticket was given. */
+  isVoid: boolean;
+}
+
+/** Entries of this process, bounded in number, each with an end. Nothing here throws or waits. */
+export interface LocalStore {
+  readonly entryCount: number;
+  /** How many live entries were given up for others, since the store was made. */
+  readonly evictionCount: number;
+  /** The value of a key whose time has not ended, by the monotonic and by the wall clock. */
+  get(key: string): LocalValue | undefined;
+  /**
+   * Before a value is asked for elsewhere: a ticket for keeping the answer. `delete` and `clear`
+   * void it, so that an answer which an invalidation has overtaken is never kept.
+   */
+  begin(key: string): FillTicket;
+  /** Keeps the value as long as it is valid, unless the ticket is void. */
+  put(ticket: FillTicket, value: LocalValue, validity: Validity): 'stored' | 'refused';
+  /** Ends a ticket, used or not; once for each `begin`. */
+  end(ticket: FillTicket): void;
+  /** Removes the entry and voids the tickets of the key. */
+  delete(key: string): void;
+  /** Removes all entries and voids all tickets. */
+  clear(): void;
+}

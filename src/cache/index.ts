@@ -1,0 +1,33 @@
+export type {
+  Cache,
+  CacheCallOptions,
+  CacheOptions,
+  CacheWriteOptions,
+  LoadContext,
+  Loader,
+} from './cache.js';
+export { createCache } from './create-cache.js';
+export type {
+  CacheFillRefusedEvent,
+  CacheInvalidatedEvent,
+  CacheLoadContext,
+  CacheTierFailedEvent,
+} from './diagnostics.js';
+export type {
+  CacheDriver,
+  CacheNode,
+  CallBounds,
+  Claim,
+  FillTicket,
+  LeaseReply,
+  LeaseTier,
+  LocalStore,
+  LocalValue,
+  NewEntry,
+  ProcessCacheDriver,
+  ProcessTier,
+  SharedCacheDriver,
+  SharedTier,
+  TierEntry,
+} from './driver.js';
+export type { CacheStats, CacheTierStats } from './stats.js';

@@ -1,0 +1,166 @@
+import { types } from 'node:util';
+import { CoordinationError } from '../core/errors.js';
+import type { LocalValue } from './driver.js';
+
+/** The cache's own copy of a value. */
+export interface Isolated extends LocalValue {
+  /** Whether JSON alone carries it exactly. */
+  readonly isBare: boolean;
+}
+
+/** Nesting deeper than this is refused: a walk must not exhaust the stack. */
+const DEPTH_MAX = 500;
+
+/**
+ * Copies a value so that nobody outside can change the copy: plain objects and arrays come out
+ * frozen, and where a Date, Map, Set, Buffer or Uint8Array is among them, which cannot be frozen,
+ * the copy is marked to be copied again for each reader.
+ *
+ * @throws CoordinationError CACHE_VALUE_UNSUPPORTED, with the path, for what no tier could give back
+ * as it was: instances of classes, functions, symbols, cycles, sparse or extended arrays.
+ */
+export function isolate(key: string, value: unknown): Isolated {
+  const walk: Walk = { key, path: [], ancestors: [], isBare: true, isShareable: true };
+  const copy = copyOf(walk, value);
+  return { value: copy, isBare: walk.isBare, isShareable: walk.isShareable };
+}
+
+/** What a reader gets: the value itself where nobody can change it, else a copy of its own. */
+export function handOut(key: string, local: LocalValue): unknown {
+  return local.isShareable ? local.value : isolate(key, local.value).value;
+}
+
+interface Walk {
+  readonly key: string;
+  readonly path: string[];
+  readonly ancestors: object[];
+  isBare: boolean;
+  isShareable: boolean;
+}
+
+function copyOf(walk: Walk, value: unknown): unknown {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value;
+    case 'number':
+      // JSON has no NaN and no infinity, and writes -0 as 0.
+      if (!Number.isFinite(value) || Object.is(value, -0)) walk.isBare = false;
+      return value;
+    case 'bigint':
+    case 'undefined':
+      walk.isBare = false;
+      return value;
+    case 'object':
+      return value === null ? null : copyOfObject(walk, value);
+    case 'function':
+      return refuse(walk, 'function');
+    case 'symbol':
+      return refuse(walk, 'symbol');
+  }
+}
+
+function copyOfObject(walk: Walk, value: object): unknown {
+  if (walk.ancestors.includes(value)) return refuse(walk, 'cycle');
+  if (walk.ancestors.length === DEPTH_MAX) return refuse(walk, `nesting of over ${DEPTH_MAX}`);
+  walk.ancestors.push(value);
+  const copy = Array.isArray(value) ? copyOfArray(walk, value) : copyOfOther(walk, value);
+  walk.ancestors.pop();
+  return copy;
+}
+
+function copyOfArray(walk: Walk, value: readonly unknown[]): readonly unknown[] {
+  if (!isDirect(value, 2)) return refuse(walk, typeName(value));
+  // One check for holes and for named properties, both of which JSON loses.
+  if (Object.keys(value).length !== value.length) return refuse(walk, 'sparse or extended array');
+  return Object.freeze(value.map((item, index) => childOf(walk, `[${index}]`, item)));
+}
+
+function copyOfOther(walk: Walk, value: object): unknown {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (prototype === Object.prototype) return copyOfPlain(walk, value, {});
+  // Plain too, but of another realm: of a worker's message, a vm context, a test runner.
+  if (isDirect(value, 1) && Object.hasOwn(prototype as object, 'isPrototypeOf')) {
+    return copyOfPlain(walk, value, {});
+  }
+  walk.isBare = false;
+  if (prototype === null) return copyOfPlain(walk, value, Object.create(null) as object);
+  walk.isShareable = false;
+  if (prototype === Buffer.prototype) return Buffer.from(value as Buffer);
+  if (types.isUint8Array(value) && isDirect(value, 3)) return value.slice();
+  if (Object.keys(value).length > 0 || !isDirect(value, 2)) return refuse(walk, typeName(value));
+  if (types.isDate(value)) return dateOf(value.getTime());
+  if (types.isMap(value)) return copyOfMap(walk, value);
+  if (types.isSet(value)) {
+    return new Set(Array.from(value, (item) => childOf(walk, '{item}', item)));
+  }
+  return refuse(walk, typeName(value));
+}
+
+/** Whether a value is a direct instance of a built-in, whose own chain of prototypes is so long. */
+function isDirect(value: object, prototypeCount: number): boolean {
+  let prototype: unknown = value;
+  for (let i = 0; i <= prototypeCount && prototype !== null; i += 1) {
+    prototype = Object.getPrototypeOf(prototype);
+    if (prototype === null) return i === prototypeCount;
+  }
+  return false;
+}
+
+function copyOfMap(walk: Walk, value: ReadonlyMap<unknown, unknown>): unknown {
+  const pairs = Array.from(value, ([key, item]): [unknown, unknown] => {
+    const shown = typeof key === 'string' ? JSON.stringify(key) : typeof key;
+    return [childOf(walk, '{key}', key), childOf(walk, `{${shown}}`, item)];
+  });
+  return new Map(pairs);
+}
+
+function copyOfPlain(walk: Walk, value: object, copy: object): object {
+  if (Object.getOwnPropertySymbols(value).length > 0) return refuse(walk, 'symbol as a name');
+  for (const name of Object.keys(value)) {
+    const item = childOf(walk, segmentOf(name), (value as Record<string, unknown>)[name]);
+    setOwn(copy, name, item);
+  }
+  return Object.freeze(copy);
+}
+
+/** Sets a property as data, also where its name is `__proto__`, which assignment would obey. */
+export function setOwn(target: object, name: string, value: unknown): void {
+  if (name === '__proto__') {
+    const descriptor = { value, enumerable: true, writable: true, configurable: true };
+    Object.defineProperty(target, name, descriptor);
+  } else {
+    (target as Record<string, unknown>)[name] = value;
+  }
+}
+
+/** A date as data: no clock is read. */
+export function dateOf(ms: number): object {
+  return new globalThis.Date(ms);
+}
+
+function childOf(walk: Walk, segment: string, value: unknown): unknown {
+  walk.path.push(segment);
+  const copy = copyOf(walk, value);
+  walk.path.pop();
+  return copy;
+}
+
+function segmentOf(name: string): string {
+  return /^[A-Za-z_$][\w$]*$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`;
+}
+
+function typeName(value: object): string {
+  const maker = (value as { readonly constructor?: { readonly name?: unknown } }).constructor;
+  return typeof maker?.name === 'string' && maker.name !== ''
+    ? `instance of ${maker.name}`
+    : 'object with a prototype of its own';
+}
+
+function refuse(walk: Walk, type: string): never {
+  const path = `value${walk.path.join('')}`;
+  const message =
+    `cannot cache ${JSON.stringify(walk.key)}: ${path} would not come back as it was (${type}); ` +
+    'pass plain data';
+  throw new CoordinationError('CACHE_VALUE_UNSUPPORTED', message, { key: walk.key, path, type });
+}

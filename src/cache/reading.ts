@@ -1,0 +1,124 @@
+import { abortable } from '../core/abort.js';
+import { closedError, isCoordinationError } from '../core/errors.js';
+import { assertFunction, assertKey, callOptions } from './arguments.js';
+import type { CacheCallOptions, CacheWriteOptions, Loader } from './cache.js';
+import type { Deck } from './deck.js';
+import type { LocalValue } from './driver.js';
+import { type FlightRequest, newFlight } from './flight.js';
+import { handOut } from './isolation.js';
+import { fly } from './loading.js';
+
+/** The reads of one cache. */
+export interface CacheReader {
+  get(key: string, options?: CacheCallOptions): Promise<unknown>;
+  peek(key: string): unknown;
+  has(key: string, options?: CacheCallOptions): Promise<boolean>;
+  getOrLoad(key: string, loader: Loader<unknown>, options?: CacheWriteOptions): Promise<unknown>;
+}
+
+/** Reads: first what is in this process, without a promise of its own; then the rest. */
+export function cacheReader(deck: Deck): CacheReader {
+  const { settings, tiers, counters, gate } = deck;
+  const { front, authority } = tiers;
+
+  /** A hit in this process, counted; undefined, not counted yet. */
+  const hitInFront = (key: string): LocalValue | undefined => {
+    if (gate.isClosed) throw closedError(`cache ${settings.name}`);
+    const found = front?.store.get(key);
+    if (found === undefined || front === undefined) return undefined;
+    front.counter.hitCount += 1;
+    counters.hitCount += 1;
+    return found;
+  };
+  /** Counts the miss, and checks what a hit would have proved: that the key is one. */
+  const missInFront = (key: string): void => {
+    assertKey(key);
+    if (front !== undefined) front.counter.missCount += 1;
+  };
+  const getFarther = async (key: string, options?: CacheCallOptions): Promise<unknown> => {
+    const { timeoutMs, signal } = callOptions(settings, options);
+    missInFront(key);
+    let found: LocalValue | undefined;
+    try {
+      if (authority.isShared) {
+        const reading = gate.run(() => readThrough(deck, key, timeoutMs));
+        found = await (signal === undefined ? reading : abortable(reading, signal));
+      }
+    } finally {
+      if (found === undefined) counters.missCount += 1;
+      else counters.hitCount += 1;
+    }
+    return found && handOut(key, found);
+  };
+
+  return {
+    async get(key, options) {
+      const found = hitInFront(key);
+      return found === undefined ? getFarther(key, options) : handOut(key, found);
+    },
+    peek(key) {
+      const found = hitInFront(key);
+      if (found !== undefined) return handOut(key, found);
+      missInFront(key);
+      counters.missCount += 1;
+      return undefined;
+    },
+    async has(key, options) {
+      const { timeoutMs, signal } = callOptions(settings, options);
+      assertKey(key);
+      const waitMs = Math.min(timeoutMs, settings.tierTimeoutMs);
+      return gate.run(async () => {
+        if (front?.store.get(key) !== undefined) return true;
+        return authority.isShared && abortable(authority.exists(key, waitMs), signal);
+      });
+    },
+    async getOrLoad(key, loader, options) {
+      assertFunction('loader', loader);
+      const request = { loader, ...callOptions(settings, options) };
+      const found = hitInFront(key);
+      if (found !== undefined) return handOut(key, found);
+      missInFront(key);
+      return gate.run(() => board(deck, key, request));
+    },
+  };
+}
+
+/** Joins the flight of a key, or begins one. */
+async function board(deck: Deck, key: string, request: FlightRequest): Promise<unknown> {
+  const { flights, counters, settings } = deck;
+  const present = flights.get(key);
+  const onAbandoned = (): void => {
+    if (flights.get(key) === flight) flights.delete(key);
+  };
+  const flight = present ?? newFlight({ key, clock: settings.clock, counters, onAbandoned });
+  const answer = flight.join(request);
+  if (present === undefined) {
+    flights.set(key, flight);
+    fly(deck, flight).catch(() => {});
+  }
+  const local = await answer;
+  return local && handOut(key, local);
+}
+
+/** What the shared tier has for a key, which the memory before it then keeps. */
+async function readThrough(
+  { settings, tiers: { authority, near } }: Deck,
+  key: string,
+  timeoutMs: number,
+): Promise<LocalValue | undefined> {
+  const ticket = near?.begin(key);
+  try {
+    const answer = await authority.read(key, Math.min(timeoutMs, settings.tierTimeoutMs));
+    if (answer.state === 'failed' && isCoordinationError(answer.error, 'UPGRADE_NEEDED')) {
+      throw answer.error;
+    }
+    if (answer.state !== 'found') return undefined;
+    const { since, forMs } = answer.validity;
+    if (ticket !== undefined) {
+      near?.put(ticket, answer.local, { since, forMs: Math.min(forMs, settings.localTtlMs) });
+    }
+    return answer.local;
+  } finally {
+    if (ticket !== undefined) near?.end(ticket);
+  }
+}

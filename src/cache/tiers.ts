@@ -1,0 +1,66 @@
+import type { Clock } from '../core/clock.js';
+import type { Random } from '../core/random.js';
+import { type Authority, authority as authorityOver } from './authority.js';
+import type { CacheDriver, LocalStore, ProcessTier, SharedTier } from './driver.js';
+import { type CacheTierStats, hitRateOf, newTierCounter, type TierCounter } from './stats.js';
+
+/** Options of `createCache`, checked and completed. */
+export interface CacheSettings {
+  readonly name: string;
+  readonly tiers: readonly CacheDriver[];
+  readonly ttlMs: number;
+  readonly localTtlMs: number;
+  readonly timeoutMs: number;
+  readonly tierTimeoutMs: number;
+  readonly leaseMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** The open tiers of one cache, by the part they play. */
+export interface CacheTiers {
+  /** The farthest tier, which orders all writes. */
+  readonly authority: Authority;
+  /** What answers at once: the memory of this process, whether before the authority or itself. */
+  readonly front: { readonly store: LocalStore; readonly counter: TierCounter } | undefined;
+  /** The memory before the authority; undefined when there is none, or it is the authority. */
+  readonly near: LocalStore | undefined;
+  stats(): CacheTierStats[];
+  close(): Promise<void>;
+}
+
+interface OpenTier {
+  readonly tier: SharedTier | ProcessTier;
+  readonly counter: TierCounter;
+}
+
+/** Opens the tiers; sends nothing. */
+export function openTiers({ name, tiers, leaseMs, clock, random }: CacheSettings): CacheTiers {
+  const node = { name, clock, random };
+  const open: OpenTier[] = tiers.map((driver) => {
+    return { tier: driver.open(node), counter: newTierCounter(driver.backend) };
+  });
+  const [first] = open;
+  const last = open.at(-1);
+  if (first === undefined || last === undefined) throw new TypeError('a cache needs a tier');
+  const front =
+    first.tier.scope === 'process'
+      ? { store: first.tier.local, counter: first.counter }
+      : undefined;
+  const near = open.length > 1 ? front?.store : undefined;
+  return {
+    authority: authorityOver({ ...last, node, leaseMs, withRemaining: near !== undefined }),
+    front,
+    near,
+    stats: () => open.map(tierStats),
+    async close() {
+      await Promise.all(open.map(({ tier }) => tier.close()));
+    },
+  };
+}
+
+function tierStats({ tier, counter }: OpenTier): CacheTierStats {
+  const local = tier.scope === 'process' ? tier.local : undefined;
+  const { evictionCount = 0, entryCount } = local ?? {};
+  return { ...counter, ...hitRateOf(counter), evictionCount, entryCount };
+}

@@ -1,0 +1,128 @@
+import { instantOf } from '../core/clock.js';
+import { CoordinationError, isCoordinationError } from '../core/errors.js';
+import { keepClaim, newToken } from './claims.js';
+import type { Deck } from './deck.js';
+import { type CacheInvalidatedEvent, cacheInvalidated } from './diagnostics.js';
+import type { Isolated } from './isolation.js';
+
+/** The writes of one cache. Bounds and values were checked. */
+export interface CacheWriter {
+  set(key: string, value: Isolated, ttlMs: number, timeoutMs: number): Promise<void>;
+  delete(key: string, timeoutMs: number): Promise<void>;
+  update<Result>(
+    key: string,
+    commit: () => Result | Promise<Result>,
+    timeoutMs: number,
+  ): Promise<Result>;
+  clear(timeoutMs: number): Promise<void>;
+}
+
+/**
+ * Writes, each in the order that leaves no old value behind: the near copy goes before the request is
+ * sent and again after it was answered, because a reader may have brought it back in between.
+ */
+export function cacheWriter(deck: Deck): CacheWriter {
+  const { authority, near } = deck.tiers;
+  const { name, clock, random, leaseMs } = deck.settings;
+  const tell = (key: string | undefined, by: CacheInvalidatedEvent['by']): void =>
+    cacheInvalidated.publish(() => ({ cache: name, key, by }));
+
+  return {
+    async set(key, value, ttlMs, timeoutMs) {
+      await setThrough(deck, { key, value, ttlMs, timeoutMs });
+      tell(key, 'set');
+    },
+    async delete(key, timeoutMs) {
+      near?.delete(key);
+      try {
+        await authority.invalidate(key, undefined, timeoutMs);
+      } finally {
+        near?.delete(key);
+      }
+      tell(key, 'delete');
+    },
+    async update(key, commit, timeoutMs) {
+      const token = newToken(random);
+      near?.delete(key);
+      const held = authority.hold(key, token, timeoutMs);
+      await held.catch((error) => Promise.reject(toldCommitted(error, false)));
+      const stop = keepClaim({ authority, clock, leaseMs }, key, { kind: 'hold', token });
+      const release = async (): Promise<void> => {
+        stop();
+        try {
+          await authority.invalidate(key, token, timeoutMs);
+        } finally {
+          near?.delete(key);
+        }
+      };
+      let result: Awaited<ReturnType<typeof commit>>;
+      try {
+        result = await commit();
+      } catch (error) {
+        // The source's own error says more than that of an invalidation which also failed.
+        await release().catch(() => {});
+        throw error;
+      }
+      await release().catch((error) => Promise.reject(toldCommitted(error, true)));
+      tell(key, 'update');
+      return result;
+    },
+    async clear(timeoutMs) {
+      near?.clear();
+      try {
+        await authority.clear(timeoutMs);
+      } finally {
+        near?.clear();
+      }
+      tell(undefined, 'clear');
+    },
+  };
+}
+
+interface Write {
+  readonly key: string;
+  readonly value: Isolated;
+  readonly ttlMs: number;
+  readonly timeoutMs: number;
+}
+
+/**
+ * Takes the lease from everybody, then fills with it. A store that is sent twice, or late, finds its
+ * lease gone and changes nothing, so that an acknowledged later write is never undone.
+ */
+async function setThrough(
+  { tiers: { authority, near }, settings: { clock, random, localTtlMs } }: Deck,
+  { key, value, ttlMs, timeoutMs }: Write,
+): Promise<void> {
+  const token = newToken(random);
+  near?.delete(key);
+  const ticket = near?.begin(key);
+  let isStored = false;
+  const since = instantOf(clock);
+  try {
+    // A hold stays: its owner commits something newer than this value, and invalidates.
+    if ((await authority.seize(key, token, timeoutMs)) === 'held') return;
+    const answer = await authority.store(key, token, { value, ttlMs }, timeoutMs);
+    isStored = answer === 'accepted';
+  } finally {
+    if (ticket !== undefined) near?.end(ticket);
+    // Void: another write of this process went on meanwhile, and the order is not known here.
+    const isLast = isStored && ticket?.isVoid === false;
+    near?.delete(key);
+    const own = near?.begin(key);
+    if (own !== undefined) {
+      if (isLast) near?.put(own, value, { since, forMs: Math.min(ttlMs, localTtlMs) });
+      near?.end(own);
+    }
+  }
+}
+
+/** Says in the error of an update on which side of the commit it happened. */
+function toldCommitted(error: unknown, isCommitted: boolean): unknown {
+  if (!isCoordinationError(error, 'CACHE_TIER_UNREACHABLE')) return error;
+  const told = isCommitted ? 'committed, but' : 'not committed:';
+  const details = { ...error.details, isCommitted };
+  return new CoordinationError('CACHE_TIER_UNREACHABLE', `${told} ${error.message}`, details, {
+    cause: error.cause,
+  });
+}

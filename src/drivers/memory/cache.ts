@@ -1,0 +1,147 @@
+import type {
+  CacheNode,
+  Claim,
+  LocalValue,
+  NewEntry,
+  ProcessCacheDriver,
+  ProcessTier,
+} from '../../cache/driver.js';
+import { type WakeList, wakeList } from '../../cache/wake-list.js';
+import { instantOf, remainingMs, type Validity } from '../../core/clock.js';
+import { assertNumber } from '../../core/validate.js';
+import { type MemoryStore, memoryStore } from './cache-store.js';
+
+/** Options of {@link memoryCache}. */
+export interface MemoryCacheOptions {
+  /**
+   * The most entries that one cache keeps; 1 to 16,777,216, a Map's own limit. Default 10,000.
+   * SIEVE decides which entry makes room for a new one.
+   */
+  readonly entriesMax?: number | undefined;
+}
+
+const ENTRIES_MAX_DEFAULT = 10_000;
+const ENTRIES_MAX_LIMIT = 2 ** 24;
+
+/**
+ * A cache tier in this process: alone the embedded cache, before a shared tier the L1.
+ *
+ * Caches of one name that are given the same driver share its entries and leases, as several nodes
+ * share a Redis; each name has `entriesMax` of its own. Everything is gone with the process.
+ *
+ * @throws TypeError (INVALID_ARGUMENT) for an `entriesMax` that is no whole number within bounds.
+ */
+export function memoryCache(options?: MemoryCacheOptions): ProcessCacheDriver {
+  const { entriesMax = ENTRIES_MAX_DEFAULT } = options ?? {};
+  assertNumber('entriesMax', entriesMax, { min: 1, max: ENTRIES_MAX_LIMIT, integer: true });
+  const spaces = new Map<string, Space>();
+  return {
+    backend: 'memory',
+    scope: 'process',
+    open(node) {
+      const space = spaces.get(node.name) ?? newSpace(node, entriesMax);
+      spaces.set(node.name, space);
+      return memoryTier(node, space);
+    },
+  };
+}
+
+/** What the caches of one name share. */
+interface Space {
+  readonly store: MemoryStore;
+  readonly claims: Map<string, HeldClaim>;
+  /** Who waits for the end of a lease. */
+  readonly followers: WakeList;
+}
+
+interface HeldClaim extends Claim {
+  validity: Validity;
+}
+
+function newSpace({ clock }: CacheNode, entriesMax: number): Space {
+  return { store: memoryStore(clock, entriesMax), claims: new Map(), followers: wakeList() };
+}
+
+function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
+  const { store, claims, followers } = space;
+  const validFor = (forMs: number): Validity => ({ since: instantOf(clock), forMs });
+  const claimOf = (key: string): HeldClaim | undefined => {
+    const claim = claims.get(key);
+    if (claim === undefined || remainingMs(clock, claim.validity) > 0) return claim;
+    claims.delete(key);
+    return undefined;
+  };
+  const endLease = (key: string, token: string): boolean => {
+    const claim = claimOf(key);
+    if (claim?.kind !== 'lease' || claim.token !== token) return false;
+    claims.delete(key);
+    followers.wake(key);
+    return true;
+  };
+  const remove = (key: string): void => {
+    store.delete(key);
+    if (claimOf(key)?.kind === 'lease') claims.delete(key);
+    followers.wake(key);
+  };
+
+  return {
+    scope: 'process',
+    local: store,
+    async read(key) {
+      return entryOf(store, key);
+    },
+    async lease(key, token, leaseMs) {
+      const entry = entryOf(store, key);
+      if (entry !== undefined) return { state: 'found', entry };
+      const claim = claimOf(key);
+      if (claim === undefined) {
+        claims.set(key, { kind: 'lease', token, validity: validFor(leaseMs) });
+        return { state: 'leader' };
+      }
+      if (claim.kind === 'hold') return { state: 'held' };
+      if (claim.token === token) return { state: 'leader' };
+      return { state: 'follower', remainingMs: remainingMs(clock, claim.validity) };
+    },
+    async renew(key, { kind, token }, claimMs) {
+      const claim = claimOf(key);
+      if (claim?.kind !== kind || claim.token !== token) return 'lost';
+      claim.validity = validFor(claimMs);
+      return 'held';
+    },
+    async fill(key, token, { stored, ttlMs }: NewEntry<LocalValue>) {
+      if (!endLease(key, token)) return 'refused';
+      store.write(key, stored, validFor(ttlMs));
+      return 'stored';
+    },
+    async release(key, token) {
+      return endLease(key, token) ? 'released' : 'refused';
+    },
+    async seize(key, token, leaseMs) {
+      remove(key);
+      if (claimOf(key) !== undefined) return 'held';
+      claims.set(key, { kind: 'lease', token, validity: validFor(leaseMs) });
+      return 'leader';
+    },
+    async hold(key, token, holdMs) {
+      remove(key);
+      claims.set(key, { kind: 'hold', token, validity: validFor(holdMs) });
+    },
+    async invalidate(key, holdToken) {
+      remove(key);
+      if (claimOf(key)?.token === holdToken) claims.delete(key);
+    },
+    async clear() {
+      store.clear();
+      for (const [key, { kind }] of claims) if (kind === 'lease') claims.delete(key);
+      followers.wakeAll();
+    },
+    changed: (key, signal) => followers.next(key, signal),
+    // The entries stay for other caches of this name, and go with the driver.
+    async close() {},
+  };
+}
+
+function entryOf(store: MemoryStore, key: string) {
+  const found = store.find(key);
+  return found && { stored: found.value, remainingMs: found.remainingMs };
+}

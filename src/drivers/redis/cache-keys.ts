@@ -1,0 +1,58 @@
+import { invalidArgument } from '../../core/validate.js';
+import { keyPrefixOf, type RedisClient } from './client.js';
+import { encodeTag, NAMESPACE_DEFAULT } from './keys.js';
+
+/** The names of one cache's keys in Redis. */
+export interface CacheKeys {
+  /** The key of an entry and the key of its claim, which live in one slot of a cluster. */
+  pair(key: string): readonly [entry: string, claim: string];
+  /** Patterns for SCAN, with the client's keyPrefix, which SCAN does not add. */
+  readonly entryPattern: string;
+  readonly claimPattern: string;
+  /** A key as SCAN answers it, without the keyPrefix, which every other command adds. */
+  withoutPrefix(key: string): string;
+  /** The channel of ended leases, with the keyPrefix, which no channel gets by itself. */
+  readonly channel: string;
+}
+
+const NAMESPACE = /^[\w.-]{1,64}$/;
+
+/**
+ * `tricord:‹namespace›:cache:‹name›:{‹key›}` holds the entry; the claim stands under
+ * `…:cache-claim:…`, so that whoever tracks entries by their prefix does not hear of every lease.
+ *
+ * @throws TypeError (INVALID_ARGUMENT) for a namespace outside 1 to 64 of `[A-Za-z0-9_.-]`.
+ */
+export function cacheKeys(
+  client: RedisClient,
+  name: string,
+  namespace: string = NAMESPACE_DEFAULT,
+): CacheKeys {
+  const clientPrefix = keyPrefixOf(client);
+  // A colon in the name would make two pairs of name and key one.
+  const cacheName = encodeTag(name).replaceAll(':', '%3A');
+  const entries = `tricord:${namespace}:cache:${cacheName}:`;
+  const claims = `tricord:${namespace}:cache-claim:${cacheName}:`;
+  const pattern = (prefix: string): string => `${escapeGlob(clientPrefix + prefix)}*`;
+  return {
+    pair(key) {
+      const tag = `{${encodeTag(key)}}`;
+      return [entries + tag, claims + tag];
+    },
+    entryPattern: pattern(entries),
+    claimPattern: pattern(claims),
+    withoutPrefix: (key) => key.slice(clientPrefix.length),
+    channel: `${clientPrefix}tricord:${namespace}:cache-wake:${cacheName}`,
+  };
+}
+
+/** Checks the namespace of a deployment. */
+export function assertNamespace(namespace: unknown): void {
+  if (typeof namespace !== 'string' || !NAMESPACE.test(namespace)) {
+    throw invalidArgument('namespace', namespace, '1 to 64 characters of [A-Za-z0-9_.-]');
+  }
+}
+
+function escapeGlob(text: string): string {
+  return text.replace(/[*?[\]\\^]/g, '\\$&');
+}

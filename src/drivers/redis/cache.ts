@@ -1,0 +1,147 @@
+import type {
+  CacheNode,
+  CallBounds,
+  LeaseReply,
+  SharedCacheDriver,
+  SharedTier,
+  TierEntry,
+} from '../../cache/driver.js';
+import { invalidArgument } from '../../core/validate.js';
+import { type CacheCalls, cacheCalls } from './cache-calls.js';
+import { clearCache } from './cache-clear.js';
+import type { RedisCacheClient } from './cache-client.js';
+import { assertNamespace, type CacheKeys, cacheKeys } from './cache-keys.js';
+import { FILL, LEASE, READ, RENEW, WITHDRAW } from './cache-scripts.js';
+import { cacheWakeups } from './cache-wakeups.js';
+import { formatError } from './errors.js';
+import { NAMESPACE_DEFAULT } from './keys.js';
+
+/** Options of {@link redisCache}. */
+export interface RedisCacheOptions {
+  /** An ioredis client, `Redis` or `Cluster`. It stays yours: it is not configured and not closed. */
+  readonly client: RedisCacheClient;
+  /** Keeps deployments on one Redis apart: 1 to 64 of `[A-Za-z0-9_.-]`. Default `default`. */
+  readonly namespace?: string | undefined;
+}
+
+/**
+ * A cache tier in Redis 6.2 or newer, which all nodes with this cache's name share.
+ *
+ * A hit is one GET (one script where memory stands before it, for the time that is left); a miss two
+ * calls and a fill. Reads, writes and invalidations of a key are ordered by the one master. A
+ * fail-over to a replica that lagged behind may bring back an old value or forget an invalidation;
+ * old values then last until their TTL. Entries may be evicted at any time: that is a miss.
+ *
+ * Every call is bounded whatever the client's options are, and commands are never left in its offline
+ * queue. The first wait for another node's load opens one connection (`client.duplicate()`) for
+ * wake-ups; `close()` of the cache closes it.
+ *
+ * ACL: `+get +set +del +unlink +pttl +pexpire +publish +subscribe +eval +evalsha +scan`, keys
+ * `tricord:*`, channels `tricord:*` (with the client's keyPrefix before them).
+ *
+ * @throws TypeError (INVALID_ARGUMENT) for something that is no ioredis client, and for a bad
+ * namespace.
+ */
+export function redisCache(options: RedisCacheOptions): SharedCacheDriver {
+  const { client, namespace = NAMESPACE_DEFAULT } = options;
+  if (typeof client?.evalsha !== 'function' || typeof client.duplicate !== 'function') {
+    throw invalidArgument('client', client, 'a Redis or Cluster of ioredis');
+  }
+  assertNamespace(namespace);
+  return {
+    backend: 'redis',
+    scope: 'shared',
+    open: (node) => redisTier(node, client, cacheKeys(client, node.name, namespace)),
+  };
+}
+
+function redisTier({ clock }: CacheNode, client: RedisCacheClient, keys: CacheKeys): SharedTier {
+  const calls = cacheCalls(client, clock);
+  const wakeups = cacheWakeups(client, keys.channel);
+  const withdraw = async (
+    key: string,
+    change: { readonly own?: string; readonly claim?: string; readonly claimMs?: number },
+    bounds: CallBounds,
+  ): Promise<boolean> => {
+    const { own = '', claim = '', claimMs = 0 } = change;
+    const values = [own, keys.channel, key, claim, wholeMs(claimMs)];
+    return (await calls.script(WITHDRAW, keys.pair(key), values, bounds)) === 1;
+  };
+  const fill = async (
+    key: string,
+    token: string,
+    entry: { readonly stored: string; readonly ttlMs: number } | undefined,
+    bounds: CallBounds,
+  ): Promise<boolean> => {
+    const values = [token, keys.channel, key, entry ? wholeMs(entry.ttlMs) : 0];
+    const stored = entry?.stored ?? '';
+    return (await calls.script(FILL, keys.pair(key), [...values, stored], bounds)) === 1;
+  };
+
+  return {
+    scope: 'shared',
+    read: (key, bounds) => read(calls, keys.pair(key), bounds),
+    async lease(key, token, leaseMs, bounds) {
+      const values = [token, wholeMs(leaseMs)];
+      return leaseReply(key, await calls.script(LEASE, keys.pair(key), values, bounds));
+    },
+    async renew(key, { kind, token }, claimMs, bounds) {
+      const values = [kind === 'hold' ? 'h' : 'l', token, wholeMs(claimMs)];
+      return (await calls.script(RENEW, keys.pair(key), values, bounds)) === 1 ? 'held' : 'lost';
+    },
+    fill: async (key, token, entry, bounds) =>
+      (await fill(key, token, entry, bounds)) ? 'stored' : 'refused',
+    release: async (key, token, bounds) =>
+      (await fill(key, token, undefined, bounds)) ? 'released' : 'refused',
+    async seize(key, token, leaseMs, bounds) {
+      const isDone = await withdraw(key, { claim: `1l${token}`, claimMs: leaseMs }, bounds);
+      return isDone ? 'leader' : 'held';
+    },
+    async hold(key, token, holdMs, bounds) {
+      const claim = `1h${token}`;
+      await withdraw(key, { own: claim, claim, claimMs: holdMs }, bounds);
+    },
+    async invalidate(key, holdToken, bounds) {
+      await withdraw(key, holdToken === undefined ? {} : { own: `1h${holdToken}` }, bounds);
+    },
+    clear: (bounds) => clearCache({ calls, client, keys, clock }, bounds),
+    changed: (key, signal) => wakeups.next(key, signal),
+    async close() {
+      wakeups.close();
+      calls.dispose();
+    },
+  };
+}
+
+async function read(
+  calls: CacheCalls,
+  pair: readonly [string, string],
+  bounds: CallBounds & { readonly withRemaining: boolean },
+): Promise<TierEntry<string> | undefined> {
+  if (!bounds.withRemaining) {
+    const stored = await calls.get(pair[0], bounds);
+    return stored === null ? undefined : { stored, remainingMs: undefined };
+  }
+  const reply = (await calls.script(READ, pair, [], bounds)) as [string, number] | null;
+  return reply ? { stored: reply[0], remainingMs: reply[1] } : undefined;
+}
+
+function leaseReply(key: string, reply: unknown): LeaseReply<string> {
+  const [state, ...rest] = reply as [string, ...unknown[]];
+  switch (state) {
+    case 'found':
+      return { state, entry: { stored: String(rest[0]), remainingMs: Number(rest[1]) } };
+    case 'follower':
+      return { state, remainingMs: Number(rest[0]) };
+    case 'leader':
+    case 'held':
+      return { state };
+    default:
+      throw formatError(`the claim of key ${JSON.stringify(key)}`, String(rest[0]), 1);
+  }
+}
+
+/** Redis takes whole milliseconds; less than one would be none. */
+function wholeMs(ms: number): number {
+  return Math.ceil(ms);
+}
