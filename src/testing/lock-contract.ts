@@ -2,6 +2,7 @@ import type { ContractCase } from './contract.js';
 import { BACKEND_CASES } from './lock-cases-backend.js';
 import { LEASE_CASES } from './lock-cases-lease.js';
 import { ORDER_CASES } from './lock-cases-order.js';
+import { STORM_CASES } from './lock-cases-storm.js';
 import { type LockDriverSubject, onStage } from './lock-stage.js';
 
 /**
@@ -17,8 +18,10 @@ import { type LockDriverSubject, onStage } from './lock-stage.js';
  * of its own and closes them.
  */
 export function lockDriverContract(subject: LockDriverSubject): readonly ContractCase[] {
-  return [...ORDER_CASES, ...LEASE_CASES, ...BACKEND_CASES].map(([name, play]) => ({
+  return CASES.map(([name, play]) => ({
     name,
     run: () => onStage(subject, play),
   }));
 }
+
+const CASES = [...ORDER_CASES, ...LEASE_CASES, ...BACKEND_CASES, ...STORM_CASES];

@@ -64,6 +64,8 @@ export interface Stage {
   readonly hasCrashVerb: boolean;
   /** Opens a driver alone, for cases that make a lock of it. */
   contender(): Promise<LockContender>;
+  /** Does this when the case ends, before what was opened earlier is let go. */
+  onEnd(cleanup: () => Promise<void>): void;
 }
 
 /** A sentence of the contract and how it is checked on a stage. */
@@ -106,6 +108,7 @@ export async function onStage(
       return hasCrashVerb;
     },
     contender,
+    onEnd: (cleanup) => void cleanups.push(cleanup),
   };
   try {
     await play(stage);
