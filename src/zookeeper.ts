@@ -1,6 +1,13 @@
 /**
- * The ZooKeeper drivers.
+ * The ZooKeeper drivers: a session, and what stands on it.
  *
  * @module
  */
-export {};
+export type { ZookeeperLockOptions } from './drivers/zookeeper/lock.js';
+export { zookeeperLock } from './drivers/zookeeper/lock.js';
+export type {
+  ZookeeperAuth,
+  ZookeeperOptions,
+  ZookeeperSession,
+} from './drivers/zookeeper/session.js';
+export { zookeeper } from './drivers/zookeeper/session.js';

@@ -1,0 +1,149 @@
+import { abortable, throwIfAborted } from '../../core/abort.js';
+import { type Clock, elapsedMs, type Instant, instantOf, type Validity } from '../../core/clock.js';
+import { type Deferred, deferred } from '../../core/deferred.js';
+import type { Client } from './client.js';
+import { ANSWER_LOST, failureOf, isServerAnswer, NOT_SENT, type Reply, unsentOf } from './codes.js';
+import { type Call, type Requests, requestsOver } from './requests.js';
+
+/** What the server says of a watched node. */
+export type NodeEvent = 'created' | 'deleted' | 'changed' | 'child';
+
+/**
+ * One session of the ensemble, across all its connections. After `ended` nothing is sent any more,
+ * and every request that waited for its answer has been told `unknown`.
+ */
+export class LiveSession {
+  /** In hexadecimal, as `ephemeralOwner` of a Stat shows it. */
+  readonly id: string;
+  /** The negotiated session time-out, in milliseconds. */
+  readonly timeoutMs: number;
+  /** What can be asked within this session. */
+  readonly ask: Requests;
+  readonly #clock: Clock;
+  readonly #ended = new AbortController();
+  /** The C library forgets some completions when a session ends, so that we tell who waits. */
+  readonly #unanswered = new Set<() => void>();
+  readonly #listeners = new Map<string, Set<(event: NodeEvent) => void>>();
+  readonly #reconnectListeners = new Set<() => void>();
+  #client: Client;
+  #provenSince: Instant;
+  #isConnected = true;
+  #connection: Deferred<void> = deferred();
+  #proof: Promise<boolean> | undefined;
+
+  /** Takes a client that has just connected. `since`: from before its session was asked for. */
+  constructor(client: Client, clock: Clock, since: Instant) {
+    this.id = client.client_id;
+    this.timeoutMs = client.timeout;
+    this.ask = requestsOver(this.#call);
+    this.#client = client;
+    this.#clock = clock;
+    this.#provenSince = since;
+    this.#connection.resolve();
+  }
+
+  /** Aborted when the session ended or counts as ended; the reason is the error to show. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  get isConnected(): boolean {
+    return this.#isConnected;
+  }
+
+  /**
+   * For how long the ensemble keeps this session: its time-out, from the sending of the newest
+   * request that was answered. A follower tells the leader of its clients' signs of life every
+   * half tick, so a follower that is cut off may make this too long by that; the fence is the proof.
+   */
+  get validity(): Validity {
+    return { since: this.#provenSince, forMs: this.timeoutMs };
+  }
+
+  /** Resolves when it is connected; rejects with the reason of `ended` or of the signal. */
+  async connected(signal?: AbortSignal): Promise<void> {
+    throwIfAborted(signal);
+    await abortable(this.#connection.promise, signal);
+  }
+
+  /** A round trip through the leader, shared by all who ask at once: renews `validity`. */
+  prove(): Promise<boolean> {
+    this.#proof ??= this.ask.sync('/').then((reply) => {
+      this.#proof = undefined;
+      return reply.ok;
+    });
+    return this.#proof;
+  }
+
+  /** Calls the listener at each event of a path until the returned function is called. */
+  onChange(path: string, listener: (event: NodeEvent) => void): () => void {
+    const group = this.#listeners.get(path) ?? new Set();
+    this.#listeners.set(path, group.add(listener));
+    return () => {
+      group.delete(listener);
+      if (group.size === 0 && this.#listeners.get(path) === group) this.#listeners.delete(path);
+    };
+  }
+
+  /** Calls the listener after each reconnection, when events may have been missed. */
+  onReconnect(listener: () => void): () => void {
+    this.#reconnectListeners.add(listener);
+    return () => this.#reconnectListeners.delete(listener);
+  }
+
+  /** For the supervisor: the server sent an event. */
+  notify(path: string, event: NodeEvent): void {
+    for (const listener of [...(this.#listeners.get(path) ?? [])]) listener(event);
+  }
+
+  /** For the supervisor: the connection is back, perhaps through another client object. */
+  reconnected(client: Client): void {
+    this.#client = client;
+    if (this.#isConnected || this.ended.aborted) return;
+    this.#isConnected = true;
+    this.#connection.resolve();
+    for (const listener of [...this.#reconnectListeners]) listener();
+  }
+
+  /** For the supervisor: the connection broke; the session may live on. */
+  disconnected(): void {
+    if (!this.#isConnected) return;
+    this.#isConnected = false;
+    this.#connection = deferred();
+  }
+
+  /** For the supervisor: the session is over, or must count as over. */
+  end(reason: unknown): void {
+    if (this.ended.aborted) return;
+    this.disconnected();
+    this.#ended.abort(reason);
+    this.#connection.reject(reason);
+    for (const lose of [...this.#unanswered]) lose();
+    this.#unanswered.clear();
+  }
+
+  readonly #call: Call = <T>(
+    through: 'leader' | 'server',
+    send: (client: Client, done: (rc: number, value?: T) => void) => number,
+  ): Promise<Reply<T>> => {
+    if (this.ended.aborted) return Promise.resolve(NOT_SENT);
+    return new Promise((resolve) => {
+      const sentAt = instantOf(this.#clock);
+      const lose = (): void => resolve(ANSWER_LOST);
+      this.#unanswered.add(lose);
+      const rc = send(this.#client, (code, value) => {
+        this.#unanswered.delete(lose);
+        if (through === 'leader' && isServerAnswer(code)) this.#proven(sentAt);
+        resolve(code === 0 ? { ok: true, value: value as T } : failureOf(code));
+      });
+      if (rc === 0) return;
+      this.#unanswered.delete(lose);
+      resolve(unsentOf(rc));
+    });
+  };
+
+  #proven(sentAt: Instant): void {
+    const isNewer = elapsedMs(this.#clock, sentAt) < elapsedMs(this.#clock, this.#provenSince);
+    if (isNewer) this.#provenSince = sentAt;
+  }
+}

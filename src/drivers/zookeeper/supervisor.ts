@@ -1,0 +1,291 @@
+import { abortable, abortScope, throwIfAborted } from '../../core/abort.js';
+import { backoffMs } from '../../core/backoff.js';
+import {
+  type CancelTimer,
+  type Clock,
+  elapsedMs,
+  type Instant,
+  instantOf,
+  remainingMs,
+} from '../../core/clock.js';
+import { type Deferred, deferred } from '../../core/deferred.js';
+import { CoordinationError, closedError } from '../../core/errors.js';
+import type { Random } from '../../core/random.js';
+import type { Client, ClientClass } from './client.js';
+import { CLOSED_BY, sessionExpiredError, unavailableError } from './codes.js';
+import { LiveSession, type NodeEvent } from './live-session.js';
+
+/** How a session is kept. */
+export interface SupervisorOptions {
+  /** `host:port,host:port`, for the client and for messages. */
+  readonly servers: string;
+  readonly sessionTimeoutMs: number;
+  /** How long `current` waits for a session, in milliseconds. */
+  readonly connectTimeoutMs: number;
+  readonly auth: readonly { readonly scheme: string; readonly secret: string }[];
+  readonly clock: Clock;
+  readonly random: Random;
+  load(): Promise<ClientClass>;
+}
+
+const BACKOFF = { baseMs: 20, maxMs: 500 };
+const EVENTS: readonly NodeEvent[] = ['created', 'deleted', 'changed', 'child'];
+/** State of a client that has no socket: it waits for its next try, or got stuck. */
+const IDLE_STATE = 0;
+/** How often a client that is not connected is looked at, in milliseconds. */
+const LOOK_MS = 50;
+/** Empty reads in a row that the binding bears before it calls a healthy session expired. */
+const RESPONSE_COUNTER_LIMIT = 1_000_000;
+
+/** The heartbeat, the look at a client that connects, the session's local end, the next client. */
+type Timer = 'heartbeat' | 'watchdog' | 'deadline' | 'retry';
+
+/**
+ * Keeps one session alive, and begins a new one when it has ended.
+ *
+ * A client of the C library is one session: after its expiry the object is dead for ever. So every
+ * end builds a new client, with backoff. A client whose connection was refused is replaced as well,
+ * by one that resumes the same session: the binding looks again only after a third of the session
+ * time-out, or never, because it arms no timer when a connection fails at once.
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #clock: Clock;
+  readonly #waiting = new Set<Deferred<LiveSession>>();
+  readonly #cancels = new Map<Timer, CancelTimer>();
+  #state: 'new' | 'started' | 'closed' = 'new';
+  #client: Client | undefined;
+  #live: LiveSession | undefined;
+  #attempts = 0;
+  #openedAt: Instant;
+  #lastFailure: unknown;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#openedAt = instantOf(options.clock);
+  }
+
+  /**
+   * The connected session. Rejects with BACKEND_UNAVAILABLE after `connectTimeoutMs`, with CLOSED,
+   * with ZOOKEEPER_MISSING or ZOOKEEPER_NOT_BUILT, or with the signal's reason.
+   */
+  async current(
+    operation: string,
+    options?: { readonly signal?: AbortSignal | undefined; readonly waitMs?: number | undefined },
+  ): Promise<LiveSession> {
+    throwIfAborted(options?.signal);
+    if (this.#state === 'closed') throw closedError('the ZooKeeper session');
+    if (this.#live?.isConnected) return this.#live;
+    this.#start();
+    const waiting = deferred<LiveSession>();
+    this.#waiting.add(waiting);
+    const { connectTimeoutMs, servers } = this.#options;
+    const timeoutMs = options?.waitMs ?? connectTimeoutMs;
+    using scope = abortScope({
+      clock: this.#clock,
+      parents: [options?.signal],
+      timeoutMs,
+      timeoutReason: () => unavailableError(operation, servers, timeoutMs, this.#lastFailure),
+    });
+    try {
+      return await abortable(waiting.promise, scope.signal);
+    } finally {
+      this.#waiting.delete(waiting);
+    }
+  }
+
+  /** Ends the session at the server too, so that its ephemeral nodes go at once. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closed';
+    const error = closedError('the ZooKeeper session');
+    for (const waiting of this.#waiting) waiting.reject(error);
+    for (const cancel of this.#cancels.values()) cancel();
+    const { closed } = this.#drop();
+    this.#live?.end(error);
+    await closed;
+  }
+
+  #start(): void {
+    if (this.#state !== 'new') return;
+    this.#state = 'started';
+    this.#open();
+  }
+
+  #open(): void {
+    const begin = async (): Promise<void> => {
+      const ClientOf = await this.#options.load();
+      if (this.#state !== 'closed') this.#connect(new ClientOf());
+    };
+    begin().catch((error: unknown) => {
+      // A package that cannot be loaded stays so for this process; `current` tells at once.
+      this.#fail(error);
+      this.#state = this.#state === 'closed' ? 'closed' : 'new';
+    });
+  }
+
+  #connect(client: Client): void {
+    const { servers, sessionTimeoutMs, auth } = this.#options;
+    // Without an identity to resume, what ended is gone; with one, `#connected` buries it.
+    if (this.#resumed.client_id === undefined && this.#live?.ended.aborted) this.#live = undefined;
+    this.#client = client;
+    this.#openedAt = instantOf(this.#clock);
+    this.#listen(client);
+    client.init({
+      connect: servers,
+      timeout: sessionTimeoutMs,
+      debug_level: 0,
+      host_order_deterministic: false,
+      response_counter_limit: RESPONSE_COUNTER_LIMIT,
+      ...this.#resumed,
+    });
+    for (const { scheme, secret } of auth) client.add_auth(scheme, secret, () => {});
+    this.#watch(client, instantOf(this.#clock));
+  }
+
+  /** The identity of a session that was cut off without being over. */
+  #resumed: { readonly client_id?: string; readonly client_password?: string } = {};
+
+  /** Replaces a client that does not connect: at once when idle, else after trying every server. */
+  #watch(client: Client, since: Instant): void {
+    const { servers, sessionTimeoutMs } = this.#options;
+    const patienceMs = sessionTimeoutMs * (1 + servers.split(',').length);
+    const look = (): void => {
+      const isIdle = client.state === IDLE_STATE;
+      if (isIdle || elapsedMs(this.#clock, since) > patienceMs) this.#replace(client);
+      else this.#arm('watchdog', LOOK_MS, look);
+    };
+    this.#arm('watchdog', LOOK_MS, look);
+  }
+
+  #listen(client: Client): void {
+    const ifCurrent = (react: (detail: unknown) => void) => (_: unknown, detail: unknown) => {
+      if (this.#client === client && this.#state !== 'closed') react(detail);
+    };
+    client.on(
+      'connect',
+      ifCurrent(() => this.#connected(client)),
+    );
+    client.on(
+      'connecting',
+      ifCurrent(() => this.#disconnected(client)),
+    );
+    client.on(
+      'close',
+      ifCurrent((code) => this.#ended(code)),
+    );
+    for (const event of EVENTS) {
+      client.on(
+        event,
+        ifCurrent((path) => this.#live?.notify(String(path), event)),
+      );
+    }
+  }
+
+  #connected(client: Client): void {
+    this.#cancel('watchdog');
+    this.#cancel('deadline');
+    if (this.#live?.ended.aborted) {
+      // The server still knows the session that we gave up: closing it frees what it owned.
+      this.#resumed = {};
+      this.#replace(client);
+      return;
+    }
+    this.#resumed = { client_id: client.client_id, client_password: client.client_password };
+    this.#attempts = 0;
+    this.#lastFailure = undefined;
+    const live = this.#live ?? new LiveSession(client, this.#clock, this.#openedAt);
+    this.#live = live;
+    live.reconnected(client);
+    this.#beat(live);
+    void live.prove().then((isProven) => {
+      if (!isProven || !live.isConnected) return;
+      for (const waiting of this.#waiting) waiting.resolve(live);
+    });
+  }
+
+  /** Keeps the validity fresh: a lease can then be granted without asking again. */
+  #beat(live: LiveSession): void {
+    this.#arm('heartbeat', live.timeoutMs / 3, () => {
+      if (live.isConnected) void live.prove();
+      if (!live.ended.aborted) this.#beat(live);
+    });
+  }
+
+  #disconnected(client: Client): void {
+    const live = this.#live;
+    if (live === undefined || live.ended.aborted) return;
+    live.disconnected();
+    const leftMs = remainingMs(this.#clock, live.validity);
+    this.#arm('deadline', leftMs, () => {
+      live.end(sessionExpiredError(live.id, `got no answer for ${live.timeoutMs} ms`));
+    });
+    this.#watch(client, instantOf(this.#clock));
+  }
+
+  #ended(code: unknown): void {
+    const isRefused = code === CLOSED_BY.authentication;
+    const id = this.#live?.id ?? '0';
+    this.#live?.end(sessionExpiredError(id, isRefused ? 'was refused' : 'expired'));
+    this.#client = undefined;
+    this.#resumed = {};
+    if (isRefused) {
+      const setting = 'auth';
+      const needed = 'a scheme and a secret that the server accepts';
+      const message = `ZooKeeper refused the session's authentication; pass ${needed} as auth`;
+      const details = { backend: 'zookeeper', setting, found: 'refused', needed };
+      this.#fail(new CoordinationError('BACKEND_UNSUPPORTED', message, details));
+    }
+    this.#retry();
+  }
+
+  /** Puts another client in the place of one that is of no use any more. */
+  #replace(client: Client): void {
+    if (this.#client !== client || this.#state === 'closed') return;
+    this.#lastFailure = new Error('no server took the connection');
+    this.#drop();
+    this.#retry();
+  }
+
+  /** Closes the client outside its own callbacks: inside, the library would skip the farewell. */
+  #drop(): { readonly closed: Promise<void> } {
+    const client = this.#client;
+    this.#client = undefined;
+    this.#cancel('watchdog');
+    if (client === undefined) return { closed: Promise.resolve() };
+    const done = deferred<void>();
+    this.#clock.schedule(0, () => {
+      client.close();
+      done.resolve();
+    });
+    return { closed: done.promise };
+  }
+
+  #retry(): void {
+    const delayMs = backoffMs(this.#attempts, BACKOFF, this.#options.random);
+    this.#attempts += 1;
+    this.#arm('retry', delayMs, () => this.#open());
+  }
+
+  #fail(error: unknown): void {
+    this.#lastFailure = error;
+    for (const waiting of this.#waiting) waiting.reject(error);
+  }
+
+  #arm(name: Timer, delayMs: number, callback: () => void): void {
+    this.#cancel(name);
+    if (this.#state === 'closed') return;
+    this.#cancels.set(name, this.#clock.schedule(delayMs, callback));
+  }
+
+  #cancel(name: Timer): void {
+    this.#cancels.get(name)?.();
+    this.#cancels.delete(name);
+  }
+}
