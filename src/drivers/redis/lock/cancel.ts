@@ -1,0 +1,24 @@
+import { type RedisScript, redisScript } from '../script.js';
+import { CLOCK, LINE, RECORD } from './state.js';
+
+/**
+ * KEYS resource, line. ARGV grant id, tombstone ms. → `D` done · `V|record`.
+ *
+ * Leaves the line, or ends what was granted meanwhile; an acquire of the id that arrives later, out
+ * of the buffer of a frozen server or after a redirection, is refused by its tombstone.
+ */
+export const CANCEL: RedisScript = redisScript(
+  'lock.cancel',
+  `
+${CLOCK}${RECORD}${LINE}
+local id = ARGV[1]
+local s = load(KEYS[1], KEYS[2])
+if s.alien then return s.alien end
+local own, index = holderOf(s, id)
+if own then table.remove(s.holders, index) end
+bury(s, id, tonumber(ARGV[2]))
+settle(s, id, tonumber(ARGV[2]))
+save(s)
+return 'D'
+`,
+);

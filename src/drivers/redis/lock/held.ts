@@ -1,0 +1,62 @@
+import { remainingMs, type Validity } from '../../../core/clock.js';
+import type { Grant, GrantRequest, LockNode } from '../../../lock/driver.js';
+import type { HeldReply } from './reply.js';
+
+/** A grant of this process, with what only the driver knows of it. */
+export interface HeldGrant {
+  readonly grant: Grant;
+  readonly ttlMs: number;
+  /** As the latest answer told it. */
+  validity: Validity;
+  /** An acquire of it may still be under way somewhere, and could take the resource again. */
+  readonly isAmbiguous: boolean;
+}
+
+/** The grants of one process. */
+export interface HeldGrants {
+  add(held: HeldGrant): Grant;
+  get(grantId: string): HeldGrant | undefined;
+  delete(grantId: string): void;
+}
+
+const SWEEP_FROM = 128;
+
+/** Remembers grants until they are released; those that nobody releases go once they have ended. */
+export function heldGrants({ clock }: LockNode): HeldGrants {
+  const held = new Map<string, HeldGrant>();
+  let sweepAt = SWEEP_FROM;
+  return {
+    add(one) {
+      if (held.size >= sweepAt) {
+        for (const [id, { validity, ttlMs }] of held) {
+          if (remainingMs(clock, validity) < -ttlMs) held.delete(id);
+        }
+        sweepAt = Math.max(SWEEP_FROM, 2 * held.size);
+      }
+      held.set(one.grant.grantId, one);
+      return one.grant;
+    },
+    get: (grantId) => held.get(grantId),
+    delete: (grantId) => held.delete(grantId),
+  };
+}
+
+/** What the engine gets to see of a grant. */
+export function grantOf(
+  grantId: string,
+  { resource, mode, tokens }: GrantRequest,
+  { fence, waiters }: HeldReply,
+  validity: Validity,
+): Grant {
+  return {
+    grantId,
+    resource,
+    mode,
+    fencingToken: mode === 'counting' ? undefined : fence,
+    tokens: mode === 'exclusive' ? tokens : 1,
+    validity,
+    waiters,
+    lost: new AbortController().signal,
+    onWaiters: undefined,
+  };
+}
