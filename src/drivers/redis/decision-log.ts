@@ -1,0 +1,283 @@
+import { throwIfAborted } from '../../core/abort.js';
+import { CoordinationError } from '../../core/errors.js';
+import type { Guarantees } from '../../core/guarantees.js';
+import { parseTransactionId } from '../../core/ids.js';
+import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { workGate } from '../../core/work-gate.js';
+import type {
+  DecisionLog,
+  DecisionLogNode,
+  DecisionLogSession,
+  IncarnationStatus,
+  LogCallOptions,
+} from '../../transaction/decision-log.js';
+import { REPLY_TIMEOUT_MS_DEFAULT, type RedisCalls, redisCalls } from './calls.js';
+import type { RedisClient } from './client.js';
+import { acknowledger } from './decision-log-acknowledger.js';
+import { decider } from './decision-log-decider.js';
+import { fencedError, liveness } from './decision-log-liveness.js';
+import { decodeRecord } from './decision-log-record.js';
+import {
+  FENCE,
+  FIND,
+  FORGET,
+  INDEX_ADD,
+  INDEX_DROP,
+  INDEX_DUE,
+  INDEX_LIST,
+  INDEX_RETIRE,
+  OPEN_RECORDS,
+  PRUNE,
+  REGISTER,
+  STATUS,
+} from './decision-log-scripts.js';
+import { type LogStore, logStore } from './decision-log-store.js';
+import { evicts, readRedisSettings, redisGuarantees, versionAtLeast } from './guarantees.js';
+import { NAMESPACE_DEFAULT } from './keys.js';
+
+/** Options of {@link redisTransactions}. */
+export interface RedisTransactionsOptions {
+  /** The service's own ioredis client (`Redis` or `Cluster`, 5 or 6). It is never closed. */
+  readonly client: RedisClient;
+  /** Keeps logs of several deployments on one Redis apart: 1 to 64 of `[A-Za-z0-9_.-]`. Default `default`. */
+  readonly namespace?: string | undefined;
+  /**
+   * Names this log inside transaction ids, so that a branch found in a database leads here: 1 to 8 of
+   * `[A-Za-z0-9_-]`. Stable for ever. Default `redis`.
+   */
+  readonly authority?: string | undefined;
+  /** Decisions that participants have not acknowledged; from here on LOG_FULL. Default 10,000. */
+  readonly unacknowledgedMax?: number | undefined;
+  /**
+   * For how long a record stays after its last acknowledgement, in milliseconds: a fail-over of a
+   * *participant* can bring back a branch that was committed. Default 86,400,000 (24 hours).
+   */
+  readonly recordRetainMs?: number | undefined;
+  /** A node counts as silent, and may be fenced, after so many milliseconds without a sign. Default 10,000. */
+  readonly livenessTimeoutMs?: number | undefined;
+  /** How long one reply is awaited, in milliseconds, before the step is sent again. Default 2,000. */
+  readonly replyTimeoutMs?: number | undefined;
+}
+
+const UNACKNOWLEDGED_MAX = 10_000;
+const RECORD_RETAIN_MS = 24 * 60 * 60 * 1_000;
+const LIVENESS_TIMEOUT_MS = 10_000;
+/** A step is sent again for so long when its caller gave no signal. */
+const STEP_TIMEOUT_MS = 10_000;
+const CLOSE_FLUSH_MS = 1_000;
+/** So much is looked at in one call of prune. */
+const PRUNE_INCARNATIONS_MAX = 100;
+const PRUNE_RECORDS_MAX = 1_000;
+const SUBJECT = 'redis transactions';
+
+/**
+ * The decision log on Redis (6.2 or newer): one atomic script a decision, all decisions of one tick
+ * in one command, on keys without a TTL.
+ *
+ * A decision is as durable as the Redis is: with `appendonly yes` and `appendfsync always` it
+ * survives a loss of power; with `everysec` a crash of the process; without, nothing. A fail-over to
+ * an asynchronous replica may lose decisions whatever the settings, and end a transaction mixed,
+ * which evidence then shows. `maxmemory-policy` must be `noeviction`; `guarantees()` refuses others.
+ *
+ * Every script may run twice. A lost reply is sent again until the truth is known or the time is up
+ * (RESULT_UNKNOWN). Times are the server's. A cluster keeps each incarnation in one slot.
+ *
+ * The protocol is presumed abort (Mohan, Lindsay and Obermarck, "Transaction Management in the R*
+ * Distributed Database Management System", 1986) with incarnation fencing in place of a local log.
+ *
+ * @throws TypeError (INVALID_ARGUMENT) for an ill-formed client, name or number.
+ */
+export function redisTransactions(options: RedisTransactionsOptions): DecisionLog {
+  const { client, authority = 'redis' } = options;
+  const settings = {
+    client,
+    prefix: options.namespace ?? NAMESPACE_DEFAULT,
+    unacknowledgedMax: options.unacknowledgedMax ?? UNACKNOWLEDGED_MAX,
+    recordRetainMs: options.recordRetainMs ?? RECORD_RETAIN_MS,
+    livenessTimeoutMs: options.livenessTimeoutMs ?? LIVENESS_TIMEOUT_MS,
+    replyTimeoutMs: options.replyTimeoutMs ?? REPLY_TIMEOUT_MS_DEFAULT,
+  };
+  if (typeof client?.evalsha !== 'function') {
+    throw invalidArgument('client', client, "a Redis or Cluster of the package 'ioredis'");
+  }
+  if (typeof authority !== 'string' || !/^[\w-]{1,8}$/.test(authority)) {
+    throw invalidArgument('authority', authority, '1 to 8 characters of [A-Za-z0-9_-]');
+  }
+  assertNumber('unacknowledgedMax', settings.unacknowledgedMax, { min: 1, integer: true });
+  assertNumber('recordRetainMs', settings.recordRetainMs, { min: 0 });
+  assertNumber('livenessTimeoutMs', settings.livenessTimeoutMs, { min: 100 });
+  assertNumber('replyTimeoutMs', settings.replyTimeoutMs, { min: 1 });
+  return { backend: 'redis', authority, open: (node) => openSession(settings, node) };
+}
+
+interface LogSettings {
+  readonly client: RedisClient;
+  readonly prefix: string;
+  readonly unacknowledgedMax: number;
+  readonly recordRetainMs: number;
+  readonly livenessTimeoutMs: number;
+  readonly replyTimeoutMs: number;
+}
+
+function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogSession {
+  const { client, prefix, unacknowledgedMax, recordRetainMs, livenessTimeoutMs } = settings;
+  const { clock } = node;
+  const calls = redisCalls({ client, clock, timeoutMs: settings.replyTimeoutMs });
+  const store = logStore({ calls, node, prefix, timeoutMs: STEP_TIMEOUT_MS });
+  const alive = liveness(store, node, livenessTimeoutMs);
+  const acknowledgements = acknowledger(store, node, recordRetainMs);
+  const decisions = decider({
+    calls,
+    store,
+    clock,
+    timeoutMs: STEP_TIMEOUT_MS,
+    unacknowledgedMax,
+    flushAcknowledgements: () => acknowledgements.flush(),
+  });
+  const gate = workGate('the decision log', clock);
+  const readStatus = statusReader(store, livenessTimeoutMs);
+  let closing: Promise<void> | undefined;
+
+  const step = <T>(options: LogCallOptions | undefined, work: () => Promise<T>): Promise<T> =>
+    gate.run(async () => {
+      throwIfAborted(options?.signal);
+      return work();
+    });
+  return {
+    register: (incarnation, options) =>
+      step(options, async () => {
+        // The index first: an incarnation that could decide without being found would never be fenced.
+        await store.askIndex(INDEX_ADD, [incarnation], options?.signal);
+        const values = [node.nodeId];
+        const { status } = await store.ask(REGISTER, incarnation, values, options?.signal);
+        if (status === 'fenced') {
+          alive.fenced(incarnation);
+          throw fencedError(incarnation);
+        }
+        alive.keep(incarnation);
+      }),
+    decide: (incarnation, record, options) =>
+      step(options, async () => {
+        const answer = await decisions.decide(incarnation, record, options?.signal);
+        if (answer === 'fenced') alive.fenced(incarnation);
+        return answer;
+      }),
+    acknowledge: (all, options) => step(options, () => acknowledgements.add(all)),
+    fence: (incarnation, options) =>
+      step(options, async () => {
+        await store.askIndex(INDEX_ADD, [incarnation], options?.signal);
+        await store.ask(FENCE, incarnation, [], options?.signal);
+      }),
+    find: (transactionId, options) =>
+      step(options, async () => {
+        const incarnation = parseTransactionId(transactionId)?.incarnation;
+        if (incarnation === undefined) {
+          throw invalidArgument('transactionId', transactionId, 'an id made by transactionId()');
+        }
+        const reply = await store.ask(FIND, incarnation, [transactionId], options?.signal);
+        const [nowMs, stored] = reply.values;
+        if (reply.status === 'none' || stored === undefined) return undefined;
+        return decodeRecord(transactionId, stored, Number(nowMs));
+      }),
+    incarnations: (options) =>
+      step(options, async () => {
+        const { values: names } = await store.askIndex(INDEX_LIST, [], options?.signal);
+        const found = await Promise.all(names.map((name) => readStatus(name, options?.signal)));
+        return found.filter((each) => each !== undefined);
+      }),
+    unacknowledged: (incarnation, limit, options) =>
+      step(options, async () => {
+        const { values } = await store.ask(OPEN_RECORDS, incarnation, [limit], options?.signal);
+        const [nowMs, ...rest] = values;
+        const ids = rest.filter((_, index) => index % 2 === 0);
+        return ids.map((id, index) => decodeRecord(id, rest[2 * index + 1] ?? '', Number(nowMs)));
+      }),
+    prune: (options) => step(options, () => prune(store, node, recordRetainMs, options)),
+    fencedSignal: (incarnation) => alive.signal(incarnation),
+    guarantees: (options) => step(options, () => readGuarantees(calls, options)),
+    close() {
+      closing ??= (async () => {
+        alive.close();
+        await gate.close(CLOSE_FLUSH_MS);
+        await Promise.race([acknowledgements.flush(), elapsed(node, CLOSE_FLUSH_MS)]);
+        acknowledgements.close();
+        calls.dispose();
+      })();
+      return closing;
+    },
+  };
+}
+
+function elapsed({ clock }: DecisionLogNode, delayMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    clock.schedule(delayMs, resolve, { keepAlive: false });
+  });
+}
+
+function statusReader(
+  store: LogStore,
+  livenessTimeoutMs: number,
+): (name: string, signal: AbortSignal | undefined) => Promise<IncarnationStatus | undefined> {
+  return async (incarnation, signal) => {
+    const { status, values } = await store.ask(STATUS, incarnation, [], signal);
+    // In the index alone: its process is between the two steps of registering, or died there.
+    if (status === 'none') return undefined;
+    const [nowMs, nodeId = '', heardMs, fencedMs, openCount] = values;
+    const isLive = Number(nowMs) - Number(heardMs) < livenessTimeoutMs;
+    const state = fencedMs !== '' ? 'fenced' : isLive ? 'live' : 'silent';
+    return { incarnation, nodeId, state, unacknowledgedCount: Number(openCount) };
+  };
+}
+
+async function prune(
+  store: LogStore,
+  { random }: DecisionLogNode,
+  recordRetainMs: number,
+  options: LogCallOptions | undefined,
+): Promise<void> {
+  const signal = options?.signal;
+  const { values: active } = await store.askIndex(INDEX_LIST, [], signal);
+  // A random stretch, so that with many incarnations every one has its turn.
+  const from = Math.floor(random.fraction() * Math.max(1, active.length - PRUNE_INCARNATIONS_MAX));
+  const idle = await namesOf(active.slice(from, from + PRUNE_INCARNATIONS_MAX), 'idle', (name) =>
+    store.ask(PRUNE, name, [recordRetainMs, PRUNE_RECORDS_MAX], signal),
+  );
+  if (idle.length > 0) await store.askIndex(INDEX_RETIRE, idle, signal);
+  const most = [recordRetainMs, PRUNE_INCARNATIONS_MAX];
+  const { values: due } = await store.askIndex(INDEX_DUE, most, signal);
+  const gone = await namesOf(due, 'gone', (name) => store.ask(FORGET, name, [], signal));
+  if (gone.length > 0) await store.askIndex(INDEX_DROP, gone, signal);
+}
+
+async function namesOf(
+  names: readonly string[],
+  wanted: string,
+  ask: (name: string) => Promise<{ readonly values: readonly string[] }>,
+): Promise<readonly string[]> {
+  const replies = await Promise.all(names.map(ask));
+  return names.filter((_, index) => replies[index]?.values[0] === wanted);
+}
+
+async function readGuarantees(
+  calls: RedisCalls,
+  options: LogCallOptions | undefined,
+): Promise<Guarantees> {
+  const settings = await readRedisSettings(calls, { signal: options?.signal });
+  const { redis_version: version, role } = settings;
+  if (versionAtLeast(version, 6, 2) === false) {
+    const facts = { setting: 'redis_version', found: version, needed: '6.2 or newer' };
+    const message = `redis is ${version}, and the decision log needs 6.2 or newer; upgrade it`;
+    throw new CoordinationError('BACKEND_UNSUPPORTED', message, { backend: 'redis', ...facts });
+  }
+  const refusals: string[] = [];
+  if (evicts(settings)) {
+    const policy = settings['maxmemory-policy'];
+    refusals.push(
+      `maxmemory-policy = ${policy}: Redis may evict decisions; set maxmemory-policy noeviction`,
+    );
+  }
+  if (role !== 'master' && role !== 'unknown') {
+    refusals.push(`role = ${role}: decisions are made on the master; connect the client to it`);
+  }
+  return { ...redisGuarantees(SUBJECT, settings), refusals };
+}
