@@ -66,7 +66,7 @@ export function holdGrant(
     cap: undefined,
     renewing: undefined,
     onRenewed: listeners.onOthers,
-    onLost: (isGone) => lose(isGone, lossOf(grant, isGone)),
+    onLost: (isGone) => lose(isGone, lossOf(kept, isGone, node.clock)),
   };
   const stop = onAbort(grant.lost, () => lose(true, grant.lost.reason));
   grant.onWaiters = listeners.onOthers;
@@ -106,9 +106,11 @@ function suit(kept: KeptGrant, claim: Claim, isHandedOver: boolean, clock: Clock
   if (kept.renewal === 'once' || (!isFresh && isShort)) kept.dueMs = clock.monotonicMs();
 }
 
-function lossOf({ resource, fencingToken }: Grant, isGone: boolean): Error {
-  const why = isGone ? 'the backend had ended it' : 'it could not be renewed in time';
-  return lockLostError(resource, fencingToken, why);
+function lossOf({ grant, cap }: KeptGrant, isGone: boolean, clock: Clock): Error {
+  const isCapped = cap !== undefined && remainingMs(clock, cap) <= 0;
+  const inTime = isCapped ? `its ${cap.forMs} ms are over` : 'it could not be renewed in time';
+  const why = isGone ? 'the backend had ended it' : inTime;
+  return lockLostError(grant.resource, grant.fencingToken, why);
 }
 
 /** Releases; whoever gets no reply before the grant would have ended is judged by the local clock. */

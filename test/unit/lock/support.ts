@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
   createLock,
   type Lock,
@@ -60,7 +61,11 @@ export const never = (): Promise<never> => new Promise(() => {});
 
 /** Whether a promise has settled by now. */
 export async function isSettled(promise: Promise<unknown>): Promise<boolean> {
-  const pending = Symbol('pending');
-  const first = await Promise.race([promise.catch(() => {}), Promise.resolve(pending)]);
-  return first !== pending;
+  let settled = false;
+  const mark = (): void => {
+    settled = true;
+  };
+  promise.then(mark, mark);
+  await nextTurn();
+  return settled;
 }
