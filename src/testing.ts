@@ -4,6 +4,8 @@
  *
  * @module
  */
+export { cacheDriverContract } from './testing/cache-contract.js';
+export type { CacheContender, CacheDriverSubject } from './testing/cache-stage.js';
 export type { ContractCase } from './testing/contract.js';
 export { decisionLogContract } from './testing/decision-log.js';
 export type { DecisionLogSubject, OpenedDecisionLog } from './testing/decision-log-stage.js';

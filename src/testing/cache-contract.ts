@@ -1,0 +1,17 @@
+import { CACHE_ENGINE_CASES } from './cache-cases-engine.js';
+import { CACHE_TIER_CASES } from './cache-cases-tier.js';
+import { type CacheDriverSubject, onCacheStage } from './cache-stage.js';
+import type { ContractCase } from './contract.js';
+
+/**
+ * What every `CacheDriver` keeps, each case a sentence of the specification; and what a cache
+ * over it then promises.
+ *
+ * The cases share the backend with whatever else uses it, and clear only caches of their own.
+ */
+export function cacheDriverContract(subject: CacheDriverSubject): ContractCase[] {
+  return [...CACHE_TIER_CASES, ...CACHE_ENGINE_CASES].map(([name, play]) => ({
+    name,
+    run: () => onCacheStage(subject, play),
+  }));
+}
