@@ -26,7 +26,8 @@ export async function containerEngine(plan: ContainerPlan): Promise<Engine> {
     isPaused = false;
   };
   return {
-    host: started.getHost(),
+    // By number: "localhost" may mean ::1 first, where Docker need not listen.
+    host: started.getHost().replace(/^localhost$/, '127.0.0.1'),
     port,
     get isRunning() {
       return isRunning;

@@ -18,9 +18,9 @@ import { memcachedRecipe } from './memcached.js';
 import { createDatabase, type PostgresOptions, postgresRecipe } from './postgresql.js';
 import { processEngine } from './process-engine.js';
 import { createProxy } from './proxy.js';
-import type { Recipe } from './recipe.js';
+import type { Recipe, Site } from './recipe.js';
 import { type RedisOptions, redisRecipe } from './redis.js';
-import { findSource } from './source.js';
+import { findPrograms, findSource } from './source.js';
 import { noteVersion } from './versions.js';
 import { eventually } from './wire.js';
 import { type ZookeeperOptions, zookeeperRecipe } from './zookeeper.js';
@@ -127,27 +127,38 @@ async function start<Options, Programs>(
   recipe: Recipe<Options, Programs>,
   options: Options,
 ): Promise<ServerHandle> {
-  const source = await findSource(recipe);
   for (let attempt = 1; ; attempt += 1) {
-    const engine =
-      source.from === 'docker'
-        ? await containerEngine(recipe.planContainer(options))
-        : await processEngine(recipe.kind, (site) =>
-            recipe.planProcess(source.programs, site, options),
-          );
+    const { engine, source } = await openEngine(recipe, options);
     try {
-      return await handle(recipe, options, engine, source.from);
+      return await handle(recipe, options, engine, source);
     } catch (error) {
       const log = await engine.log();
       await engine.remove();
       // Somebody may have taken the port between the choice and the start.
       if (attempt >= START_ATTEMPTS_MAX || !/in use|bind/i.test(log)) {
-        throw new Error(`the ${recipe.kind} server did not start\n${log}`, {
-          cause: error,
-        });
+        throw new Error(`the ${recipe.kind} server did not start\n${log}`, { cause: error });
       }
     }
   }
+}
+
+async function openEngine<Options, Programs>(
+  recipe: Recipe<Options, Programs>,
+  options: Options,
+): Promise<{ engine: Engine; source: ServerSource }> {
+  const found = await findSource(recipe);
+  if (found.from === 'docker') {
+    try {
+      return { engine: await containerEngine(recipe.planContainer(options)), source: 'docker' };
+    } catch (error) {
+      if (process.env.TRICORD_SERVERS === 'docker') throw error;
+      // An engine without its images and without a way to them is no reason to give up.
+      process.stderr.write(`no ${recipe.kind} by Docker (${String(error)}); using a program\n`);
+    }
+  }
+  const programs = found.from === 'binaries' ? found.programs : await findPrograms(recipe);
+  const plan = (site: Site) => recipe.planProcess(programs, site, options);
+  return { engine: await processEngine(recipe.kind, plan), source: 'binaries' };
 }
 
 async function handle<Options, Programs>(

@@ -9,6 +9,7 @@ const RUNNER_POLL_MS = 500;
 const processes = new Set();
 const folders = new Set();
 const containers = new Set();
+let isReaping = false;
 const registers = {
   process: processes,
   folder: folders,
@@ -32,6 +33,8 @@ if (runner > 0) {
 }
 
 async function reap() {
+  if (isReaping) return;
+  isReaping = true;
   for (const pid of processes) signalTree(pid, 'SIGKILL');
   await new Promise((resolve) => setTimeout(resolve, 50));
   for (const folder of folders) {

@@ -28,8 +28,15 @@ export async function findSource<Options, Programs>(
   if (wanted !== 'binaries' && (wanted === 'docker' || (await hasDocker()))) {
     return { from: 'docker' };
   }
+  return { from: 'binaries', programs: await findPrograms(recipe) };
+}
+
+/** The programs of the machine, installed where need be. */
+export async function findPrograms<Options, Programs>(
+  recipe: Recipe<Options, Programs>,
+): Promise<Programs> {
   const programs = (await recipe.findPrograms()) ?? (await install(recipe));
-  if (programs !== undefined) return { from: 'binaries', programs };
+  if (programs !== undefined) return programs;
   throw new Error(remedy(recipe.kind, recipe.packages));
 }
 
