@@ -67,6 +67,7 @@ export function abortScope(options: {
     controller.abort(reason);
   };
   for (const parent of parents) {
+    if (controller.signal.aborted) break;
     cleanups.push(onAbort(parent, () => abort(parent?.reason)));
   }
   if (

@@ -2,7 +2,14 @@ import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Clock, systemClock } from './clock.js';
 import { type Random, systemRandom, TOKEN_ALPHABET } from './random.js';
-import { assertNodeId, assertResourceId, invalidArgument } from './validate.js';
+import {
+  assertNodeId,
+  assertResourceId,
+  invalidArgument,
+  isName,
+  NODE_ID_BYTES_MAX,
+  RESOURCE_ID_BYTES_MAX,
+} from './validate.js';
 
 /** The owner of a lock as it stands in the backend. Made by {@link lockId}. */
 export type LockId = string & { readonly __brand: 'LockId' };
@@ -16,7 +23,7 @@ export interface Identity {
   readonly nodeId: string;
 }
 
-const PLAIN = /[A-Za-z0-9_.:-]/;
+const ALL_PLAIN = /^[A-Za-z0-9_.:-]*$/;
 const ESCAPED = /%([0-9A-F]{2})/g;
 
 /**
@@ -41,23 +48,23 @@ export function lockId(resourceId: string, nodeId: string): LockId {
  */
 export function parseLockId(id: string): Identity {
   const parts = typeof id === 'string' ? id.split('@') : [];
-  const [resourceId, nodeId] = parts.map(decodeText);
-  if (parts.length === 2 && resourceId && nodeId && isLockIdOf(id, resourceId, nodeId)) {
-    return { resourceId, nodeId };
-  }
+  const [resourceId = '', nodeId = ''] = parts.map(decodeText);
+  // Only what lockId() writes counts, else two ids would mean one pair.
+  const isOurs =
+    parts.length === 2 &&
+    isName(resourceId, RESOURCE_ID_BYTES_MAX) &&
+    isName(nodeId, NODE_ID_BYTES_MAX) &&
+    lockId(resourceId, nodeId) === id;
+  if (isOurs) return { resourceId, nodeId };
   throw invalidArgument('lockId', id, 'an id made by lockId()');
-}
-
-function isLockIdOf(id: string, resourceId: string, nodeId: string): boolean {
-  // Only the canonical spelling counts, else two ids would mean one pair.
-  return `${encodeText(resourceId)}@${encodeText(nodeId)}` === id;
 }
 
 /** The text with every byte outside `A–Z a–z 0–9 _ . : -` as `%XX`. */
 function encodeText(text: string): string {
+  if (ALL_PLAIN.test(text)) return text;
   return Array.from(Buffer.from(text), (byte) => {
     const character = String.fromCharCode(byte);
-    return PLAIN.test(character)
+    return ALL_PLAIN.test(character)
       ? character
       : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }).join('');

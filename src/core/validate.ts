@@ -18,25 +18,26 @@ export const NODE_ID_BYTES_MAX = 256;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const SHOWN_CHARACTERS_MAX = 80;
 
-/** Builds the error for a bad argument. `remedy` completes "… pass ‹remedy›". */
+/**
+ * Builds the error for a bad argument. `remedy` completes "… pass ‹remedy›". An object is shown by its
+ * kind alone, and `value` is not printed with the error: an options object may hold a password.
+ */
 export function invalidArgument(
   argument: string,
   value: unknown,
   remedy: string,
 ): InvalidArgumentError {
-  const shown = inspect(value, {
-    depth: 0,
-    maxStringLength: SHOWN_CHARACTERS_MAX,
-    breakLength: 120,
-  });
-  const error = new TypeError(
-    `${argument} is ${shown.slice(0, 2 * SHOWN_CHARACTERS_MAX)}; pass ${remedy}`,
-  );
-  return Object.assign(error, {
-    code: 'INVALID_ARGUMENT',
-    argument,
-    value,
-  } as const);
+  const options = { depth: -1, maxStringLength: SHOWN_CHARACTERS_MAX, customInspect: false };
+  const shown = inspect(value, options).slice(0, 2 * SHOWN_CHARACTERS_MAX);
+  const error = new TypeError(`${argument} is ${shown}; pass ${remedy}`);
+  Object.assign(error, { code: 'INVALID_ARGUMENT', argument });
+  Object.defineProperty(error, 'value', { value });
+  return error as InvalidArgumentError;
+}
+
+/** Whether a text may name something: non-empty, well-formed, and of bounded size. */
+export function isName(value: string, bytesMax: number): boolean {
+  return value !== '' && !LONE_SURROGATE.test(value) && Buffer.byteLength(value) <= bytesMax;
 }
 
 /** Checks a text that names something: a non-empty, well-formed string of bounded size. */

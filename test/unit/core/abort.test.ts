@@ -1,0 +1,94 @@
+import { getEventListeners } from 'node:events';
+import { virtualClock } from 'tricord/testing';
+import { expect, test } from 'vitest';
+import { abortable, abortScope, onAbort, sleep, throwIfAborted } from '../../../src/core/abort.js';
+
+const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length;
+const reason = new Error('the reason');
+
+test('an aborted signal throws its own reason, whatever that is', () => {
+  expect(() => throwIfAborted(AbortSignal.abort(reason))).toThrow(reason);
+  throwIfAborted(undefined);
+  throwIfAborted(new AbortController().signal);
+});
+
+test('a listener hears of an abort once, also of one that came before, and can stop', () => {
+  const controller = new AbortController();
+  let heard = 0;
+  const hear = () => {
+    heard += 1;
+  };
+  onAbort(AbortSignal.abort(), hear);
+  onAbort(undefined, hear)();
+  const stop = onAbort(controller.signal, hear);
+  stop();
+  onAbort(controller.signal, hear);
+  controller.abort();
+  expect(heard).toBe(2);
+});
+
+test('an abortable promise settles as the first of both, and leaves no listener', async () => {
+  const controller = new AbortController();
+  await expect(abortable(Promise.resolve(1), controller.signal)).resolves.toBe(1);
+  const failure = new Error('work');
+  await expect(abortable(Promise.reject(failure), controller.signal)).rejects.toBe(failure);
+  expect(listeners(controller.signal)).toBe(0);
+  const pending = abortable(new Promise(() => {}), controller.signal);
+  controller.abort(reason);
+  await expect(pending).rejects.toBe(reason);
+  // The loser's rejection is nobody's, and must not count as unhandled.
+  await expect(abortable(Promise.reject(failure), controller.signal)).rejects.toBe(reason);
+});
+
+test('sleeping ends in time, or with the reason, and leaves neither timer nor listener', async () => {
+  const clock = virtualClock();
+  const controller = new AbortController();
+  const { signal } = controller;
+  await clock.runUntil(sleep(clock, 50, { signal }));
+  expect([clock.monotonicMs(), clock.timerCount, listeners(signal)]).toEqual([50, 0, 0]);
+  const sleeping = sleep(clock, 1_000, { signal });
+  controller.abort(reason);
+  await expect(sleeping).rejects.toBe(reason);
+  expect([clock.timerCount, listeners(signal)]).toEqual([0, 0]);
+  await expect(sleep(clock, 1, { signal })).rejects.toBe(reason);
+});
+
+test('a scope follows its parents and its time, and lets both go', async () => {
+  const clock = virtualClock();
+  const [one, other] = [new AbortController(), new AbortController()];
+  const parents = [one.signal, undefined, other.signal];
+  const followed = abortScope({ clock, parents, timeoutMs: 100 });
+  other.abort(reason);
+  expect(followed.signal.reason).toBe(reason);
+  expect([clock.timerCount, listeners(one.signal)]).toEqual([0, 0]);
+
+  const timed = abortScope({
+    clock,
+    parents: [one.signal],
+    timeoutMs: 100,
+    timeoutReason: () => reason,
+  });
+  await clock.advance(100);
+  expect(timed.signal.reason).toBe(reason);
+  expect(listeners(one.signal)).toBe(0);
+
+  const disposed = abortScope({ clock, parents: [one.signal], timeoutMs: 100 });
+  disposed[Symbol.dispose]();
+  expect([clock.timerCount, listeners(one.signal), disposed.signal.aborted]).toEqual([0, 0, false]);
+});
+
+test('a scope under a parent that was aborted before is aborted, and listens to nobody', () => {
+  const clock = virtualClock();
+  const living = new AbortController();
+  const parents = [AbortSignal.abort(reason), living.signal];
+  const scope = abortScope({ clock, parents, timeoutMs: 100 });
+  expect(scope.signal.reason).toBe(reason);
+  expect([clock.timerCount, listeners(living.signal)]).toEqual([0, 0]);
+});
+
+test('a scope without a time, or with an endless one, sets no timer', () => {
+  const clock = virtualClock();
+  abortScope({ clock });
+  abortScope({ clock, timeoutMs: Number.POSITIVE_INFINITY });
+  expect(clock.timerCount).toBe(0);
+});
