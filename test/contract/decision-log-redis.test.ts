@@ -1,7 +1,8 @@
-import { Redis } from 'ioredis';
+import { Cluster, Redis } from 'ioredis';
 import { redisTransactions } from 'tricord/redis';
 import { decisionLogContract } from 'tricord/testing';
-import { test } from 'vitest';
+import { afterAll, beforeAll, describe, test } from 'vitest';
+import { type ServerHandle, startRedis } from '../servers/provider.js';
 import { freshPrefix, onServer } from '../servers/shared.js';
 
 onServer('redis', 'redisTransactions', (redis) => {
@@ -40,3 +41,26 @@ onServer(
     for (const { name, run } of decisionLogContract(subject)) test(name, run);
   },
 );
+
+const CLUSTER = { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1' };
+
+// One node with all slots refuses a command that crosses slots just as many nodes do.
+describe('redisTransactions on a cluster [redis]', () => {
+  let redis: ServerHandle;
+  beforeAll(async () => {
+    redis = await startRedis({ config: CLUSTER });
+    const client = new Redis(redis.url);
+    await client.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
+    while (!(await client.cluster('INFO')).includes('cluster_state:ok')) await client.ping();
+    client.disconnect();
+  });
+  afterAll(() => redis?.[Symbol.asyncDispose]());
+  const open = () => {
+    const client = new Cluster([{ host: redis.host, port: redis.port }]);
+    const log = redisTransactions({ client, livenessTimeoutMs: 2_000 });
+    return { log, close: async () => client.disconnect() };
+  };
+  for (const { name, run } of decisionLogContract({ open, silentWithinMs: 4_000 })) {
+    test(name, run);
+  }
+});
