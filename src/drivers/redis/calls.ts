@@ -70,7 +70,7 @@ export function redisCalls(options: {
       if (abandoned) throw unavailable(operation, 'its time was up');
       sent = true;
       closesBefore = connection.closeCount;
-      return call();
+      return connection.orCut(call());
     };
     const late = (): unknown =>
       sent
@@ -128,6 +128,8 @@ interface Connection {
   readonly closeCount: number;
   open(): void;
   whenReady(): Promise<void>;
+  /** The answer; or a rejection when the connection closes and the client will not send again. */
+  orCut<Reply>(answer: Promise<Reply>): Promise<Reply>;
   dispose(): void;
 }
 
@@ -136,6 +138,9 @@ function connectionOf(client: RedisClient): Connection {
   let closeCount = 0;
   let isOpen = false;
   const waiting = new Set<{ resolve(): void; reject(error: unknown): void }>();
+  // Such a client forgets what was under way when the connection closed: it is never settled.
+  const forgets = client.options.autoResendUnfulfilledCommands === false;
+  const underWay = new Set<(error: unknown) => void>();
   const settle = (error?: unknown): void => {
     for (const { resolve, reject } of [...waiting]) error ? reject(error) : resolve();
     waiting.clear();
@@ -144,6 +149,7 @@ function connectionOf(client: RedisClient): Connection {
     ready: () => settle(),
     close: () => {
       closeCount += 1;
+      for (const reject of [...underWay]) reject(new Error('the connection was closed'));
     },
     end: () => settle(new Error('the client is closed')),
   };
@@ -163,6 +169,19 @@ function connectionOf(client: RedisClient): Connection {
       // A client with lazyConnect connects at its first use; this is one. Others ignore it.
       if (client.status === 'wait') client.connect().catch(() => {});
       await new Promise<void>((resolve, reject) => waiting.add({ resolve, reject }));
+    },
+    async orCut(answer) {
+      if (!forgets) return answer;
+      let stop = (): void => {};
+      const cut = new Promise<never>((_, reject) => {
+        underWay.add(reject);
+        stop = () => underWay.delete(reject);
+      });
+      try {
+        return await Promise.race([answer, cut]);
+      } finally {
+        stop();
+      }
     },
     dispose() {
       if (!isOpen) return;

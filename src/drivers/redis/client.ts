@@ -33,6 +33,8 @@ export interface RedisClient extends RedisEvents {
 /** The options of a client that matter here. */
 export interface RedisClientOptions {
   readonly keyPrefix?: string | Buffer | undefined;
+  /** False: what was not answered when the connection closed is neither sent again nor rejected. */
+  readonly autoResendUnfulfilledCommands?: boolean | undefined;
   readonly redisOptions?: { readonly keyPrefix?: string | Buffer | undefined } | undefined;
 }
 

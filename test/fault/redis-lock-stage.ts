@@ -1,0 +1,73 @@
+// What the fault tests of locks on Redis share.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { Redis, type RedisOptions } from 'ioredis';
+import { createLock, type Lock } from 'tricord';
+import { type RedisLockOptions, redisLock } from 'tricord/redis';
+
+export const elapsedSince = (startedMs: number): number => performance.now() - startedMs;
+
+/** What ioredis takes beside an address. */
+export type StagedClientOptions = Omit<RedisOptions, 'replyMapping'>;
+
+/** Opens a lock the way a process would. */
+export function openLock(
+  url: string,
+  options: {
+    readonly client?: StagedClientOptions;
+    readonly driver?: Omit<RedisLockOptions, 'client'>;
+  } = {},
+): { readonly lock: Lock; readonly client: Redis } & AsyncDisposable {
+  const client = new Redis(url, options.client ?? {});
+  // Tests break connections on purpose; ioredis prints errors that nobody listens to.
+  client.on('error', () => {});
+  const lock = createLock({ driver: redisLock({ client, ...options.driver }) });
+  return {
+    lock,
+    client,
+    async [Symbol.asyncDispose]() {
+      await lock.close({ drainMs: 0 });
+      client.disconnect();
+    },
+  };
+}
+
+/** Polls until the condition holds, and fails with `what` after a bound. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  boundMs = 10_000,
+): Promise<void> {
+  const started = performance.now();
+  while (!(await condition())) {
+    if (elapsedSince(started) > boundMs) throw new Error(`${what}: not within ${boundMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Resolves with the reason when a signal aborts. */
+export function aborted(signal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(signal.reason);
+    else signal.addEventListener('abort', () => resolve(signal.reason), { once: true });
+  });
+}
+
+const HOLDER = fileURLToPath(new URL('./redis-lock-holder.ts', import.meta.url));
+
+/** A process that takes a lock and keeps it, renewing, until it is killed. */
+export async function startHolder(
+  url: string,
+  resource: string,
+  ttlMs: number,
+): Promise<ChildProcess> {
+  const child = spawn(process.execPath, ['--import', 'tsx', HOLDER, url, resource, `${ttlMs}`], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await new Promise<void>((resolve, reject) => {
+    child.once('exit', (code) => reject(new Error(`the holder ended with ${code}`)));
+    child.stdout?.once('data', () => resolve());
+  });
+  return child;
+}
