@@ -73,7 +73,8 @@ function copyOfArray(walk: Walk, value: readonly unknown[]): readonly unknown[] 
   if (!isDirect(value, 2)) return refuse(walk, typeName(value));
   // One check for holes and for named properties, both of which JSON loses.
   if (Object.keys(value).length !== value.length) return refuse(walk, 'sparse or extended array');
-  return Object.freeze(value.map((item, index) => childOf(walk, `[${index}]`, item)));
+  // Not by the array's own `map`, which would make an array of its realm.
+  return Object.freeze(Array.from(value, (item, index) => childOf(walk, `[${index}]`, item)));
 }
 
 function copyOfOther(walk: Walk, value: object): unknown {
@@ -87,7 +88,7 @@ function copyOfOther(walk: Walk, value: object): unknown {
   if (prototype === null) return copyOfPlain(walk, value, Object.create(null) as object);
   walk.isShareable = false;
   if (prototype === Buffer.prototype) return Buffer.from(value as Buffer);
-  if (types.isUint8Array(value) && isDirect(value, 3)) return value.slice();
+  if (types.isUint8Array(value) && isDirect(value, 3)) return new Uint8Array(value);
   if (Object.keys(value).length > 0 || !isDirect(value, 2)) return refuse(walk, typeName(value));
   if (types.isDate(value)) return dateOf(value.getTime());
   if (types.isMap(value)) return copyOfMap(walk, value);

@@ -30,6 +30,8 @@ interface Trip {
 export async function fly(deck: Deck, flight: Flight): Promise<void> {
   const { near } = deck.tiers;
   try {
+    // Callers of one turn share the first look.
+    await Promise.resolve();
     let trip = newTrip(deck, flight);
     while (flight.callerCount > 0) {
       const ticket = near?.begin(flight.key);
