@@ -11,3 +11,5 @@ export type {
   ZookeeperSession,
 } from './drivers/zookeeper/session.js';
 export { zookeeper } from './drivers/zookeeper/session.js';
+export type { ZookeeperTransactionsOptions } from './drivers/zookeeper/transactions.js';
+export { zookeeperTransactions } from './drivers/zookeeper/transactions.js';

@@ -1,7 +1,7 @@
 import pg from 'pg';
-import { afterAll, beforeAll, test } from 'vitest';
 import { type PostgresBranchClient, postgresParticipant } from 'tricord/postgres';
 import { participantContract } from 'tricord/testing';
+import { afterAll, beforeAll, test } from 'vitest';
 import { onServer, sharedDatabase } from '../servers/shared.js';
 
 onServer('postgresql', 'postgresParticipant', async () => {

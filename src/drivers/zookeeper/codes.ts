@@ -138,7 +138,7 @@ function refusedError(
 }
 
 /** The value of a reply, or the error that a user sees. */
-export function valueOf<T>(reply: Reply<T>, operation: string): T {
+export function expectOk<T>(reply: Reply<T>, operation: string): T {
   if (reply.ok) return reply.value;
   throw errorOf(reply, operation);
 }

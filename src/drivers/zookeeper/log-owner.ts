@@ -1,0 +1,296 @@
+import { abortable } from '../../core/abort.js';
+import type { CancelTimer } from '../../core/clock.js';
+import { type Deferred, deferred } from '../../core/deferred.js';
+import { CoordinationError, closedError } from '../../core/errors.js';
+import type { Acknowledgement, CommitRecord } from '../../transaction/decision-log.js';
+import { ANSWER_LOST, errorOf } from './codes.js';
+import type { LiveSession } from './live-session.js';
+import { encodeHead, type HeadState, isOpen, type KeptRecord, recordBytes } from './log-format.js';
+import {
+  type Acknowledgements,
+  countThatFits,
+  covers,
+  openCountOf,
+  withAcknowledgements,
+  withoutExpired,
+} from './log-head.js';
+import { makeRoom, rewriteSegments } from './log-overflow.js';
+import {
+  fencedError,
+  isUnanswered,
+  type LogStore,
+  nowOf,
+  readHead,
+  readSegment,
+  type StoredHead,
+} from './log-store.js';
+
+/** Bounds of a log. */
+export interface LogLimits {
+  readonly unacknowledgedMax: number;
+  readonly recordRetainMs: number;
+}
+
+/** A decision on its way into the head. */
+interface Pending {
+  readonly kept: KeptRecord;
+  readonly answer: Deferred<'committed' | 'fenced'>;
+  /** Whether a write that carries it may have left. */
+  isSent: boolean;
+}
+
+/** Acknowledgements wait so long for a decision that takes them along. */
+const ACKNOWLEDGE_AFTER_MS = 200;
+
+/**
+ * The writer of one incarnation's head.
+ *
+ * One write is in flight at a time, and carries everything that was decided meanwhile. More would be
+ * wrong, not only faster: a recoverer's fence raises the version by one, which makes true what the
+ * *next* write in flight expects, and that write would undo the fence.
+ */
+export class LogOwner {
+  readonly #store: LogStore;
+  readonly #incarnation: string;
+  readonly #limits: LogLimits;
+  readonly #fenced = new AbortController();
+  readonly #closed = new AbortController();
+  #stored: StoredHead;
+  /** False after a write whose answer was lost: then the head is read before the next one. */
+  #isCertain = true;
+  #queue: Pending[] = [];
+  #acknowledgements = new Map<string, Set<string>>();
+  #isDue = false;
+  #cancelDue: CancelTimer | undefined;
+  #writing: Promise<void> | undefined;
+
+  constructor(store: LogStore, incarnation: string, limits: LogLimits, stored: StoredHead) {
+    this.#store = store;
+    this.#incarnation = incarnation;
+    this.#limits = limits;
+    this.#stored = stored;
+    if (stored.head.fencedAtMs !== undefined) this.#fence();
+  }
+
+  /** Aborted when it is known that the incarnation was fenced. */
+  get fenced(): AbortSignal {
+    return this.#fenced.signal;
+  }
+
+  /** Records a decision. Not for a fenced owner. */
+  async decide(record: CommitRecord, signal?: AbortSignal): Promise<'committed' | 'fenced'> {
+    const { transactionId } = record;
+    if (await this.#isRecorded(transactionId)) return 'committed';
+    const decidedAtMs = Math.round(await nowOf(this.#store, signal));
+    if (this.#closed.signal.aborted) throw closedError('the transaction log');
+    const isThis = ({ kept }: Pending): boolean => kept.record.transactionId === transactionId;
+    const pending = this.#queue.find(isThis) ?? this.#enqueue(record, decidedAtMs);
+    this.#run();
+    try {
+      return await abortable(pending.answer.promise, signal);
+    } catch (error) {
+      if (!signal?.aborted || error !== signal.reason) throw error;
+      throw this.#giveUp(pending, error);
+    }
+  }
+
+  /** Takes acknowledgements along with the next write, which comes soon. */
+  acknowledge(acknowledgements: readonly Acknowledgement[]): void {
+    for (const { transactionId, participant } of acknowledgements) {
+      const participants = this.#acknowledgements.get(transactionId) ?? new Set();
+      this.#acknowledgements.set(transactionId, participants.add(participant));
+    }
+    this.#flushLater();
+  }
+
+  /** Writes what is only remembered here; resolves when that was tried. */
+  async flush(): Promise<void> {
+    this.#isDue = true;
+    this.#run();
+    await this.#writing;
+  }
+
+  /** Looks whether a recoverer has fenced the incarnation, after a hint of it. */
+  async look(): Promise<void> {
+    this.#isCertain = false;
+    await this.flush();
+  }
+
+  /** Writes what is left, and refuses the rest. */
+  async close(signal: AbortSignal): Promise<void> {
+    this.#cancelDue?.();
+    if (this.#acknowledgements.size > 0 && !this.fenced.aborted) {
+      await abortable(this.flush(), signal).catch(() => {});
+    }
+    const error = closedError('the transaction log');
+    this.#closed.abort(error);
+    this.#reject(error);
+  }
+
+  #flushLater(): void {
+    if (this.#acknowledgements.size === 0 || this.#closed.signal.aborted) return;
+    const { clock } = this.#store.connection;
+    const callback = (): void => void this.flush();
+    this.#cancelDue ??= clock.schedule(ACKNOWLEDGE_AFTER_MS, callback, { keepAlive: false });
+  }
+
+  async #isRecorded(transactionId: string): Promise<boolean> {
+    const { records, segments } = this.#stored.head;
+    const isThis = ({ record }: KeptRecord): boolean => record.transactionId === transactionId;
+    if (records.some(isThis)) return true;
+    for (const segment of segments.filter((each) => covers(each, transactionId))) {
+      if ((await readSegment(this.#store, this.#incarnation, segment)).some(isThis)) return true;
+    }
+    return false;
+  }
+
+  #enqueue(record: CommitRecord, decidedAtMs: number): Pending {
+    this.#assertRoom();
+    const unacknowledged = [...new Set(record.branches.map(({ participant }) => participant))];
+    const kept = { record, decidedAtMs, unacknowledged };
+    const pending: Pending = { kept, answer: deferred(), isSent: false };
+    this.#queue.push(pending);
+    return pending;
+  }
+
+  #assertRoom(): void {
+    const { unacknowledgedMax: limit } = this.#limits;
+    const { head } = this.#stored;
+    if (openCountOf(head) + this.#queue.length < limit) return;
+    const open = head.records.filter(isOpen).flatMap((kept) => kept.unacknowledged);
+    const participants = [...new Set(open)];
+    throw new CoordinationError(
+      'LOG_FULL',
+      `the ZooKeeper log holds ${limit} commits that ${participants.join(', ')} did not ` +
+        'acknowledge; bring these participants back, or raise unacknowledgedMax',
+      { limit, participants },
+    );
+  }
+
+  /** What to say to a caller whose time is over. */
+  #giveUp(pending: Pending, cause: unknown): CoordinationError {
+    const isUnsent = !pending.isSent && this.#queue.includes(pending);
+    if (isUnsent) this.#queue = this.#queue.filter((each) => each !== pending);
+    const failure = isUnsent ? ({ ok: false, kind: 'unsent', rc: 0 } as const) : ANSWER_LOST;
+    return errorOf(failure, `record the decision of ${pending.kept.record.transactionId}`, {
+      cause,
+    });
+  }
+
+  #run(): void {
+    this.#writing ??= this.#writeAll().finally(() => {
+      this.#writing = undefined;
+    });
+  }
+
+  async #writeAll(): Promise<void> {
+    // What is decided in one tick travels together.
+    await Promise.resolve();
+    while (!this.#closed.signal.aborted && (this.#queue.length > 0 || this.#isDue)) {
+      this.#isDue = false;
+      this.#cancelDue?.();
+      this.#cancelDue = undefined;
+      try {
+        if (!this.#isCertain || this.fenced.aborted) await this.#readBack();
+        if (!this.fenced.aborted) await this.#write();
+      } catch (error) {
+        this.#reject(error);
+        this.#flushLater();
+      }
+    }
+  }
+
+  /** Finds out what is stored after a write whose answer was lost, or that was refused. */
+  async #readBack(): Promise<void> {
+    const stored = await readHead(this.#store, this.#incarnation, this.#closed.signal);
+    if (stored !== undefined) this.#stored = stored;
+    this.#isCertain = true;
+    const isOver = stored === undefined || stored.head.fencedAtMs !== undefined;
+    for (const pending of [...this.#queue]) {
+      if (pending.isSent && (await this.#isRecorded(pending.kept.record.transactionId))) {
+        this.#answer([pending], 'committed');
+      }
+    }
+    if (!isOver) return;
+    this.#fence();
+    this.#answer(this.#queue, 'fenced');
+  }
+
+  async #write(): Promise<void> {
+    const { connection } = this.#store;
+    const path = this.#store.pathOf(this.#incarnation);
+    const live = await connection.current('record a decision', { signal: this.#closed.signal });
+    const taken: Acknowledgements = this.#acknowledgements;
+    this.#acknowledgements = new Map();
+    const base = await this.#tidied(live, taken).catch((error: unknown) => {
+      this.#restore(taken);
+      throw error;
+    });
+    const incoming = this.#queue.map(({ kept }) => kept);
+    const count = countThatFits(base.head.records, incoming);
+    const batch = this.#queue.slice(0, count);
+    if (batch.length === 0 && base.head === this.#stored.head) return;
+    const records = [...base.head.records, ...incoming.slice(0, count)];
+    const writeId = connection.random.token(11);
+    const head: HeadState = { ...base.head, records, writeId };
+    for (const pending of batch) pending.isSent = true;
+    const written = await live.ask.set(path, encodeHead(head), this.#stored.version);
+    if (written.ok) {
+      const { version, mtime } = written.value;
+      connection.noteServerTime(written.value);
+      this.#stored = { head, version, writtenAtMs: mtime.getTime() };
+      this.#answer(batch, 'committed');
+      for (const { name } of base.dropped) void live.ask.remove(`${path}/${name}`);
+      return;
+    }
+    this.#restore(taken);
+    const isRaced = written.kind === 'bad-version' || written.kind === 'no-node';
+    if (!isRaced && !isUnanswered(written)) throw errorOf(written, 'record a decision');
+    this.#isCertain = false;
+    this.#isDue = true;
+  }
+
+  /** The stored head with acknowledgements, without what has expired, and with room for more. */
+  async #tidied(live: LiveSession, taken: Acknowledgements) {
+    const { recordRetainMs } = this.#limits;
+    const nowMs = await this.#store.connection.serverTimeMs(live);
+    const { head: before } = this.#stored;
+    const records = withAcknowledgements(before.records, taken, nowMs);
+    const noted = records === before.records ? before : { ...before, records };
+    const target = { store: this.#store, live, incarnation: this.#incarnation };
+    const rewritten = await rewriteSegments(target, noted, taken, nowMs);
+    const { head, dropped } = withoutExpired(rewritten, nowMs, recordRetainMs);
+    const next = this.#queue[0];
+    const roomy = await makeRoom(target, head, next === undefined ? 0 : recordBytes(next.kept));
+    return { head: roomy, dropped };
+  }
+
+  #restore(taken: Acknowledgements): void {
+    for (const [transactionId, participants] of taken) {
+      for (const participant of participants) {
+        const known = this.#acknowledgements.get(transactionId) ?? new Set();
+        this.#acknowledgements.set(transactionId, known.add(participant));
+      }
+    }
+  }
+
+  #answer(answered: readonly Pending[], state: 'committed' | 'fenced'): void {
+    const done = new Set(answered);
+    this.#queue = this.#queue.filter((pending) => !done.has(pending));
+    for (const { answer } of done) answer.resolve(state);
+  }
+
+  /** Tells everybody: with the error where nothing left, else that the result is unknown. */
+  #reject(error: unknown): void {
+    const rejected = this.#queue;
+    this.#queue = [];
+    for (const { answer, isSent, kept } of rejected) {
+      const operation = `record the decision of ${kept.record.transactionId}`;
+      answer.reject(isSent ? errorOf(ANSWER_LOST, operation, { cause: error }) : error);
+    }
+  }
+
+  #fence(): void {
+    if (!this.fenced.aborted) this.#fenced.abort(fencedError(this.#incarnation));
+  }
+}
