@@ -17,6 +17,7 @@ import {
   startRedis,
   startZookeeper,
 } from '../../servers/provider.js';
+import { reapLater } from '../../servers/reaper.js';
 import { ask } from '../../servers/wire.js';
 
 const OWNER = fileURLToPath(new URL('./owner.ts', import.meta.url));
@@ -101,6 +102,7 @@ describe('a ZooKeeper of one’s own [zookeeper]', () => {
 describe('servers whose owner is gone [redis] [zookeeper] [postgresql]', () => {
   test.each(['SIGKILL', 'SIGINT', 'crash', 'exit'])('end with it: %s', async (ending) => {
     const folder = await mkdtemp(join(tmpdir(), 'tricord-owner-'));
+    reapLater('folder', folder);
     // PostgreSQL runs under an account of its own.
     await chmod(folder, 0o755);
     const owner = spawn(process.execPath, ['--import', 'tsx', OWNER, ending], {
