@@ -18,29 +18,36 @@ export interface LockEvent {
 export function lockViolations(history: readonly LockEvent[]): string[] {
   const violations: string[] = [];
   const newest = new Map<string, bigint>();
-  const inside = new Map<string, LockEvent[]>();
+  let inside: Holder[] = [];
   for (const event of history) {
-    const others = inside.get(event.resource) ?? [];
-    inside.set(event.resource, others);
+    const { resource, fencingToken } = event;
+    const others = inside.filter(({ entered }) => entered.resource === resource);
     if (event.event === 'enter') {
-      const last = newest.get(event.resource);
-      if (last !== undefined && event.fencingToken <= last) {
+      const last = newest.get(resource);
+      if (last !== undefined && fencingToken <= last) {
         violations.push(`${named(event)} entered after token ${last} had been seen`);
       }
-      newest.set(event.resource, maxOf(last, event.fencingToken));
-      others.push(event);
+      newest.set(resource, maxOf(last, fencingToken));
+      for (const { met } of others) met.push(event);
+      inside.push({ entered: event, met: [] });
       continue;
     }
-    const index = others.findIndex((other) => other.fencingToken === event.fencingToken);
-    if (index < 0) violations.push(`${named(event)} left without having entered`);
-    else others.splice(index, 1);
-    // Whoever entered later, while this one was inside and held to the end, broke the exclusion.
-    const overlapping = others.filter((other) => other.fencingToken > event.fencingToken);
-    for (const other of event.wasHeld === false ? [] : overlapping) {
+    const holder = others.find(({ entered }) => entered.fencingToken === fencingToken);
+    inside = inside.filter((each) => each !== holder);
+    if (holder === undefined) violations.push(`${named(event)} left without having entered`);
+    // Whoever came while this one was inside, and held to the end, broke the exclusion.
+    const intruders = event.wasHeld === false ? [] : (holder?.met ?? []);
+    for (const other of intruders) {
       violations.push(`${named(other)} entered while ${named(event)} held`);
     }
   }
   return violations;
+}
+
+interface Holder {
+  readonly entered: LockEvent;
+  /** Who entered while it was inside. */
+  readonly met: LockEvent[];
 }
 
 function maxOf(one: bigint | undefined, other: bigint): bigint {

@@ -106,8 +106,8 @@ export function lockSpace(clock: Clock): LockSpace {
     resource.holders.set(grantId, holder);
     return grantOf(resource, holder, nowMs);
   };
-  /** Ends what has expired, serves who fits, and forgets or watches the rest. */
-  const serve = (name: string, resource: Resource): void => {
+  /** Ends what has expired, and serves those in line who fit now. */
+  const serve = (resource: Resource): void => {
     prune(resource, clock.monotonicMs());
     for (const { request } of Array.from(resource.queue.values())) {
       if (!fits(resource, request)) break;
@@ -115,8 +115,8 @@ export function lockSpace(clock: Clock): LockSpace {
       const granted = hold(resource, request);
       queueMicrotask(() => request.onGranted(granted));
     }
-    watch(name, resource);
   };
+  /** Looks again when something ends next, or forgets what is empty. */
   const watch = (name: string, resource: Resource): void => {
     resource.cancelTimer();
     const nextMs = nextEventMs(resource);
@@ -126,13 +126,19 @@ export function lockSpace(clock: Clock): LockSpace {
     }
     const delayMs = nextMs - clock.monotonicMs();
     const keepAlive = resource.queue.size > 0;
-    resource.cancelTimer = clock.schedule(delayMs, () => serve(name, resource), { keepAlive });
+    const lookAgain = (): void => {
+      serve(resource);
+      watch(name, resource);
+    };
+    resource.cancelTimer = clock.schedule(delayMs, lookAgain, { keepAlive });
   };
   const on = <T>(name: string, verb: (resource: Resource) => T): T => {
     const resource = open(name);
-    prune(resource, clock.monotonicMs());
+    // Those who wait come before whoever asks now.
+    serve(resource);
     const answer = verb(resource);
-    serve(name, resource);
+    serve(resource);
+    watch(name, resource);
     return answer;
   };
 
