@@ -1,0 +1,217 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis, type Redis as RedisType } from 'ioredis';
+import { afterEach, describe, expect, test } from 'vitest';
+import { type Cache, createCache } from '../../src/index.js';
+import { memoryCache } from '../../src/memory.js';
+import { redisCache } from '../../src/redis.js';
+import { startRedis } from '../servers/provider.js';
+import { measured } from '../servers/shared.js';
+
+const opened: RedisType[] = [];
+afterEach(() => {
+  for (const client of opened.splice(0)) client.disconnect();
+});
+
+/** The options of ioredis that wait longest. */
+const PATIENT = { maxRetriesPerRequest: null, enableOfflineQueue: true } as const;
+
+function clientOf(url: string): RedisType {
+  const client = new Redis(url, PATIENT);
+  client.on('error', () => {});
+  opened.push(client);
+  return client;
+}
+
+function nodeOf(
+  url: string,
+  { isTiered = false, tierTimeoutMs = 300, timeoutMs = 2_000 } = {},
+): Cache<string> {
+  const driver = redisCache({ client: clientOf(url) });
+  const tiers = isTiered ? [memoryCache(), driver] : [driver];
+  return createCache({ name: 'fault', tiers, ttlMs: 60_000, tierTimeoutMs, timeoutMs });
+}
+
+const elapsedOf = async (call: () => Promise<unknown>): Promise<number> => {
+  const sinceMs = performance.now();
+  await call();
+  return performance.now() - sinceMs;
+};
+
+describe('a frozen redis under a cache [redis]', () => {
+  test('a cold getOrLoad is answered by the loader, and warm keys by memory', async () => {
+    await using redis = await startRedis();
+    const cache = nodeOf(redis.url, { isTiered: true });
+    await cache.set('warm', 'value');
+    await redis.pause();
+    const coldMs = await elapsedOf(async () => {
+      expect(await cache.getOrLoad('cold', () => 'source')).toBe('source');
+    });
+    const warmMs = await elapsedOf(async () => {
+      expect(await cache.getOrLoad('warm', () => 'other')).toBe('value');
+    });
+    measured(
+      `frozen redis: cold getOrLoad answered after ${coldMs.toFixed(0)} ms (bound 300 + 200)`,
+    );
+    expect(coldMs).toBeLessThan(500);
+    expect(warmMs).toBeLessThan(50);
+    await redis.resume();
+    expect(await cache.getOrLoad('later', () => 'stored')).toBe('stored');
+    await cache.close();
+  });
+
+  test('a write is told within its time that it was not acknowledged', async () => {
+    await using redis = await startRedis();
+    const cache = nodeOf(redis.url);
+    await cache.set('key', 'old');
+    await redis.pause();
+    const error = { code: 'CACHE_TIER_UNREACHABLE', details: { tier: 'redis', keys: ['key'] } };
+    for (const write of [() => cache.set('key', 'new'), () => cache.delete('key')]) {
+      const ms = await elapsedOf(() => expect(write()).rejects.toMatchObject(error));
+      expect(ms).toBeLessThan(2_300);
+    }
+    await redis.resume();
+    await cache.delete('key');
+    expect(await cache.get('key')).toBeUndefined();
+    await cache.close();
+  });
+
+  test('thousands of calls without an answer do not pile up: further ones fail at once', async () => {
+    await using redis = await startRedis();
+    const cache = nodeOf(redis.url, { tierTimeoutMs: 200 });
+    await cache.get('connected');
+    await redis.pause();
+    const get = (i: number) => cache.get(`key ${i}`);
+    await Promise.all(Array.from({ length: 1_500 }, (_, i) => get(i)));
+    const ms = await elapsedOf(() => get(0));
+    expect(ms).toBeLessThan(50);
+    await redis.resume();
+    const sinceMs = performance.now();
+    await cache.set('key', 'value');
+    while ((await cache.get('key')) !== 'value') {
+      expect(performance.now() - sinceMs).toBeLessThan(5_000);
+      await sleep(10);
+    }
+    await cache.close();
+  });
+});
+
+describe('a redis that is down under a cache [redis]', () => {
+  test('getOrLoad goes on with the loader, writes are told, and all is well when it is back', async () => {
+    await using redis = await startRedis();
+    const cache = nodeOf(redis.url);
+    expect(await cache.getOrLoad('before', () => 'value')).toBe('value');
+    await redis.kill();
+    const ms = await elapsedOf(async () => {
+      const reads = Array.from({ length: 20 }, () => cache.getOrLoad('cold', () => 'source'));
+      expect(new Set(await Promise.all(reads))).toEqual(new Set(['source']));
+    });
+    measured(`dead redis: 20 cold getOrLoad answered after ${ms.toFixed(0)} ms (bound 300 + 200)`);
+    expect(ms).toBeLessThan(500);
+    expect(cache.stats().loadCount).toBe(2);
+    await expect(cache.delete('before')).rejects.toMatchObject({ code: 'CACHE_TIER_UNREACHABLE' });
+    await redis.restart();
+    await cache.set('after', 'value', { timeoutMs: 10_000 });
+    expect(await cache.get('after')).toBe('value');
+    await cache.close();
+  });
+
+  test('a cache can be created, used and closed without a server ever being there', async () => {
+    const cache = nodeOf('redis://127.0.0.1:1');
+    expect(await cache.getOrLoad('key', () => 'source')).toBe('source');
+    expect(await cache.get('key')).toBeUndefined();
+    await cache.close();
+  });
+});
+
+describe('a reply of redis to a cache that is lost [redis]', () => {
+  const lost = async (script: string, act: (cache: Cache<string>) => Promise<void>) => {
+    await using redis = await startRedis();
+    await using proxy = await redis.proxy();
+    const direct = nodeOf(redis.url);
+    const cache = nodeOf(proxy.url, { timeoutMs: 5_000, tierTimeoutMs: 1_000 });
+    // So that the scripts are known and the next request is the one that is cut.
+    await cache.set('warm', 'up');
+    await cache.getOrLoad('warm up', () => 'up');
+    const cut = proxy.cutAfterForward(script);
+    await act(cache);
+    await cut;
+    const value = await direct.get('key');
+    await Promise.all([cache.close(), direct.close()]);
+    return value;
+  };
+
+  test('of a delete: it is sent again and acknowledged', async () => {
+    const value = await lost('{key}', async (cache) => cache.delete('key'));
+    expect(value).toBeUndefined();
+  });
+
+  test('of a set: it is acknowledged and stored', async () => {
+    const value = await lost('{key}', async (cache) => cache.set('key', 'value'));
+    expect(value).toBe('value');
+  });
+
+  test('of a read or a lease: the caller gets its value, and nobody an old one', async () => {
+    const value = await lost('{key}', async (cache) => {
+      expect(await cache.getOrLoad('key', () => 'source')).toBe('source');
+    });
+    expect([undefined, 'source']).toContain(value);
+  });
+
+  test('of the fill: the caller gets the loaded value', async () => {
+    const value = await lost('"source"', async (cache) => {
+      expect(await cache.getOrLoad('key', () => 'source')).toBe('source');
+    });
+    expect(value).toBe('source');
+  });
+});
+
+describe('a node that dies while it loads [redis]', () => {
+  test('keeps the others waiting for its lease only, then one of them loads', async () => {
+    await using redis = await startRedis();
+    const cache = nodeOf(redis.url, { timeoutMs: 10_000 });
+    const client = clientOf(redis.url);
+    // What a dead node leaves: a lease that nobody renews.
+    await client.set('tricord:default:cache-claim:fault:{key}', `1l${'x'.repeat(22)}`, 'PX', 1_500);
+    let loads = 0;
+    const load = () => {
+      loads += 1;
+      return 'value';
+    };
+    const ms = await elapsedOf(async () => {
+      const reads = Array.from({ length: 10 }, () => cache.getOrLoad('key', load));
+      expect(new Set(await Promise.all(reads))).toEqual(new Set(['value']));
+    });
+    measured(`dead leader: its followers had a value after ${ms.toFixed(0)} ms (lease 1500)`);
+    expect(loads).toBe(1);
+    expect(ms).toBeGreaterThan(1_000);
+    expect(ms).toBeLessThan(2_500);
+    await cache.close();
+  });
+});
+
+describe('a process with a closed cache [redis]', () => {
+  test('ends by itself, also when redis is frozen', async () => {
+    await using redis = await startRedis();
+    for (const isFrozen of [false, true]) {
+      const child = spawn(
+        process.execPath,
+        ['--import', 'tsx', 'test/fault/cache-process.ts', redis.url],
+        { stdio: ['ignore', 'pipe', 'inherit'] },
+      );
+      let output = '';
+      child.stdout.on('data', (chunk) => {
+        output += chunk;
+      });
+      const exited = once(child, 'exit');
+      while (!output.includes('following')) await sleep(10);
+      if (isFrozen) await redis.pause();
+      const [code] = await Promise.race([exited, sleep(8_000).then(() => ['it did not end'])]);
+      child.kill('SIGKILL');
+      await redis.resume();
+      expect(code).toBe(0);
+      expect(output).toContain('closed');
+    }
+  });
+});

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import { afterAll, expect, test } from 'vitest';
+import { createCache } from '../../src/index.js';
+import { memoryCache } from '../../src/memory.js';
+import { redisCache } from '../../src/redis.js';
+import { freshPrefix, onServer } from '../servers/shared.js';
+
+onServer('redis', 'a cache of memory before Redis', (redis) => {
+  const clients: Redis[] = [];
+  afterAll(() => {
+    for (const client of clients) client.disconnect();
+  });
+  const newClient = (): Redis => {
+    const client = new Redis(redis.url);
+    clients.push(client);
+    return client;
+  };
+  const newNode = <Value>(name: string, localTtlMs = 5_000, client = newClient()) =>
+    createCache<Value>({
+      name,
+      tiers: [memoryCache(), redisCache({ client })],
+      ttlMs: 60_000,
+      localTtlMs,
+    });
+
+  test('a value has the same type from the loader, from memory and from Redis', async () => {
+    const name = freshPrefix('cache');
+    const [a, b] = [newNode<object>(name), newNode<object>(name)];
+    const product = {
+      sku: 42n,
+      since: new Date(1_700_000_000_000),
+      prices: new Map([['EUR', 9.99]]),
+      tags: new Set(['new']),
+      image: new Uint8Array([1, 2, 3]),
+      note: undefined,
+      weight: Number.NaN,
+    };
+    const answers = [
+      await a.getOrLoad('sku:42', () => product),
+      await a.getOrLoad('sku:42', () => ({})),
+      await b.getOrLoad('sku:42', () => ({})),
+      await b.get('sku:42'),
+    ];
+    for (const answer of answers) assert.deepStrictEqual(answer, product);
+    expect(b.stats().tiers.map(({ hitCount }) => hitCount)).toEqual([1, 1]);
+    expect(b.stats()).toMatchObject({ requestCount: 2, hitCount: 2, hitRate: 1 });
+    await Promise.all([a.close(), b.close()]);
+  });
+
+  test('memory keeps an entry no longer than Redis does', async () => {
+    const name = freshPrefix('cache');
+    const [writer, reader] = [newNode<string>(name), newNode<string>(name)];
+    await writer.set('key', 'value', { ttlMs: 600 });
+    await sleep(300);
+    expect(await reader.get('key')).toBe('value');
+    expect(reader.peek('key')).toBe('value');
+    await sleep(310);
+    expect(reader.peek('key')).toBeUndefined();
+    expect(writer.peek('key')).toBeUndefined();
+    await Promise.all([writer.close(), reader.close()]);
+  });
+
+  test('another node’s copy is old for localTtlMs at most, and the writer’s own never', async () => {
+    const name = freshPrefix('cache');
+    const [writer, reader] = [newNode<string>(name, 200), newNode<string>(name, 200)];
+    await writer.set('key', 'old');
+    expect(await reader.get('key')).toBe('old');
+    await writer.set('key', 'new');
+    const acknowledgedMs = performance.now();
+    expect(await writer.get('key')).toBe('new');
+    while ((await reader.get('key')) === 'old') {
+      expect(performance.now() - acknowledgedMs).toBeLessThan(200 + 100);
+      await sleep(5);
+    }
+    expect(await reader.get('key')).toBe('new');
+    await Promise.all([writer.close(), reader.close()]);
+  });
+
+  test('what stands in Redis is JSON that other tools can read, and ends by itself', async () => {
+    const client = newClient();
+    const name = freshPrefix('cache');
+    const node = newNode<object>(name, 5_000, client);
+    await node.set('sku:42', { name: 'Café', price: 1.5 });
+    const key = `tricord:default:cache:${name}:{sku:42}`;
+    expect(await client.get(key)).toBe('[1,{"name":"Café","price":1.5}]');
+    const leftMs = await client.pttl(key);
+    expect(leftMs).toBeGreaterThan(50_000);
+    expect(leftMs).toBeLessThanOrEqual(60_000);
+    expect(await client.keys(`tricord:default:cache-claim:${name}:*`)).toEqual([]);
+    await node.close();
+    expect(client.status).toBe('ready');
+  });
+
+  test('clear removes thousands of entries of this cache and none of another', async () => {
+    const client = newClient();
+    const name = freshPrefix('cache');
+    const [node, other] = [newNode(name, 5_000, client), newNode(`${name}x`, 5_000, client)];
+    await node.setMany(Array.from({ length: 3_000 }, (_, i) => [`key ${i}`, i] as const));
+    await other.set('key 1', 'stays');
+    await node.clear();
+    expect(await client.keys(`tricord:default:cache:${name}:*`)).toEqual([]);
+    expect(await node.getMany(['key 1', 'key 2'])).toEqual(new Map());
+    expect(await other.get('key 1')).toBe('stays');
+    await Promise.all([node.close(), other.close()]);
+  });
+});
