@@ -4,6 +4,8 @@
  *
  * @module
  */
+
+export * from './cache/index.js';
 export * from './core/index.js';
 export * from './lock/index.js';
-export * from './cache/index.js';
+export * from './transaction/index.js';

@@ -12,11 +12,10 @@ export function branchEndedError(participant: string): CoordinationError<'BRANCH
 export function branchAbortedError(
   participant: string,
   branchId: string,
-): CoordinationError<'TRANSACTION_ABORTED'> {
-  const reason = 'the branch was rolled back before';
+): CoordinationError<'OUTCOME_CONTRADICTED'> {
   return new CoordinationError(
-    'TRANSACTION_ABORTED',
-    `participant "${participant}" cannot commit branch ${branchId}: ${reason}`,
-    { transactionId: branchId.slice(0, branchId.lastIndexOf('.')), by: participant, reason },
+    'OUTCOME_CONTRADICTED',
+    `participant "${participant}" cannot commit branch ${branchId}: it was rolled back before`,
+    { participant, branchId, wanted: 'committed', found: 'aborted' },
   );
 }

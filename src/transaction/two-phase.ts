@@ -91,6 +91,7 @@ export type TwoPhaseEvent =
 /** No reply came to a prepare: the branch may be prepared, or become so later. */
 export interface LostVote {
   readonly vote: 'lost';
+  readonly reason: string;
   readonly cause: unknown;
 }
 
@@ -188,13 +189,8 @@ function voted(
     return decideWhenAllVoted(withBranch(state, branch, { state: 'prepared', evidence }));
   }
   if (vote.vote === 'read-only') return decideWhenAllVoted(withState(state, branch, 'read-only'));
-  const reason = isLost ? 'it did not answer the request to prepare' : vote.reason;
-  const [aborted, effects] = abort(state, {
-    by: 'participant',
-    participant,
-    reason,
-    cause: vote.cause,
-  });
+  const { reason, cause } = vote;
+  const [aborted, effects] = abort(state, { by: 'participant', participant, reason, cause });
   return [aborted, [...effects, { type: 'abort', branch, isLost }]];
 }
 

@@ -250,7 +250,7 @@ function lostReply(about: TwoPhaseEffect | TwoPhaseEvent): TwoPhaseEvent | undef
         type: 'voted',
         branch: about.branch,
         participant: 'p',
-        vote: { vote: 'lost', cause: null },
+        vote: { vote: 'lost', reason: '', cause: null },
       };
     case 'decide':
     case 'decided':

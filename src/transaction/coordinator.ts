@@ -1,0 +1,146 @@
+import type { Clock } from '../core/clock.js';
+import type { GuaranteeLevel, Guarantees } from '../core/guarantees.js';
+import type { TransactionId } from '../core/ids.js';
+import type { Random } from '../core/random.js';
+import type { DecisionLog } from './decision-log.js';
+import type { Outcome } from './outcome.js';
+import type { Participant } from './participant.js';
+import type { InDoubtBranch, RecoveryReport } from './recovery-report.js';
+import type { TransactionStats } from './statistics.js';
+
+/** Options of `createTransactionCoordinator`. */
+export interface TransactionCoordinatorOptions {
+  /** Where decisions live: `redisTransactions`, `zookeeperTransactions`, `memoryTransactions`. */
+  readonly log: DecisionLog;
+  /**
+   * Every resource that may ever hold a prepared branch of this namespace, because recovery must
+   * list them all. Names are unique and stable for ever. The coordinator does not close them.
+   */
+  readonly participants: readonly Participant[];
+  /** Names this process in records, 1 to 256 UTF-8 bytes. Default: host, process and a random part. */
+  readonly nodeId?: string | undefined;
+  /**
+   * Keeps several deployments on the same databases and log apart: 1 to 10 of `[A-Za-z0-9_-]`.
+   * Recovery never touches the branches of another one. Default `default`.
+   */
+  readonly namespace?: string | undefined;
+  /** How long a transaction may take when it does not say, in milliseconds. Default 30,000. */
+  readonly timeoutMs?: number | undefined;
+  /**
+   * How often this node looks for what others, or itself, left unfinished, in milliseconds, give or
+   * take a quarter. 10 or more, or Infinity for never; default 5,000. The first look is at the start.
+   */
+  readonly sweepMs?: number | undefined;
+  /**
+   * Refuses to begin, with GUARANTEE_REFUSED, unless the log and every enlisted participant survive
+   * at least this. Default: no demand.
+   */
+  readonly requireGuarantee?: GuaranteeLevel | undefined;
+  /** Begins although a backend's settings break what is promised. Default false. */
+  readonly acceptRisk?: boolean | undefined;
+  /** The source of time. Default the machine's. */
+  readonly clock?: Clock | undefined;
+  /** The source of chance. Default cryptographically strong. */
+  readonly random?: Random | undefined;
+}
+
+/** Options of {@link TransactionCoordinator.run}. */
+export interface TransactionOptions {
+  /** What it is about, 1 to 1,024 UTF-8 bytes: it stands in the record, its digest in the id. */
+  readonly resourceId: string;
+  /** How long it may take until it is decided, in milliseconds: 1 to 86,400,000. */
+  readonly timeoutMs?: number | undefined;
+  /** The commit protocol. Default, and so far the only one, `two-phase`. */
+  readonly protocol?: 'two-phase' | undefined;
+  /**
+   * When a committed transaction is answered: `applied` (default) when every participant has
+   * committed, or failed to at first, or time ran out; `decided` as soon as the decision is durable,
+   * while participants commit in the background and a read may still find what was before.
+   */
+  readonly waitFor?: 'applied' | 'decided' | undefined;
+  /** Aborts the transaction until its decision was sent; afterwards it is ignored. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What the body of a transaction works with. */
+export interface Transaction {
+  /** The global id, `transactionId(resourceId, nodeId, …)`. */
+  readonly transactionId: TransactionId;
+  /** Aborted when the transaction cannot commit any more: time-out, the caller's signal, a fence, close. */
+  readonly signal: AbortSignal;
+  /**
+   * Begins a branch in a participant and answers its handle; the same handle when asked again.
+   * Rejects with PARTICIPANT_UNKNOWN, GUARANTEE_REFUSED, BRANCH_ENDED, or what the participant says.
+   */
+  enlist<Handle>(participant: Participant<Handle>): Promise<Handle>;
+  /**
+   * Calls `callback` once the transaction is committed, before `run` answers, at most until its
+   * time-out; what it throws is published as `tricord:transaction.failed` and changes nothing. Not
+   * called when it aborts, nor when this process dies.
+   */
+  afterCommit(callback: () => unknown): void;
+  /** Lets the body return normally, and the transaction abort all the same, by 'rollback-only'. */
+  setRollbackOnly(reason: string): void;
+}
+
+/** What a coordinator promises: the weakest of its log and all its participants. */
+export interface CoordinatorGuarantees extends Guarantees {
+  /** What the log and each participant promise, the log first. */
+  readonly parts: readonly Guarantees[];
+}
+
+/** Options of calls that only talk to the backends. */
+export interface CoordinatorCallOptions {
+  /** Gives up the call. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Commits work in several resources together or not at all.
+ *
+ * Atomic: as far as `guarantees()` say, either every branch commits or every branch aborts, whatever
+ * process dies or message is lost; any coordinator of the same log and namespace finishes what a dead
+ * one left. A lost reply is never guessed: it is found out by evidence, or answered 'in-doubt'.
+ */
+export interface TransactionCoordinator {
+  /** Names this process in records. */
+  readonly nodeId: string;
+  /** Whose branches it recovers. */
+  readonly namespace: string;
+  /**
+   * Runs `body` as a transaction and commits it. Resolves with an {@link Outcome}; rejects only when
+   * it could not begin: INVALID_ARGUMENT, CLOSED, TRANSACTION_NESTED, GUARANTEE_REFUSED, LOG_FULL,
+   * BACKEND_UNAVAILABLE, or the reason of a signal that was aborted before.
+   */
+  run<Value>(
+    options: TransactionOptions,
+    body: (tx: Transaction) => Promise<Value> | Value,
+  ): Promise<Outcome<Value>>;
+  /**
+   * Like `run`, and answers the body's value. Rejects with the body's own error as it is, with
+   * TRANSACTION_ABORTED or with TRANSACTION_IN_DOUBT.
+   */
+  commit<Value>(
+    options: TransactionOptions,
+    body: (tx: Transaction) => Promise<Value> | Value,
+  ): Promise<Value>;
+  /**
+   * Finishes now what dead coordinators left, and this one, in every participant that can be reached.
+   * One that cannot is in the report and stops nothing. Rejects when the log cannot be reached.
+   */
+  recover(options?: CoordinatorCallOptions): Promise<RecoveryReport>;
+  /** The branches that wait for a coordinator that is not there, or for an unknown decision. */
+  inDoubt(options?: CoordinatorCallOptions): AsyncIterableIterator<InDoubtBranch>;
+  /** Reads what the log and every participant promise as they are configured now. */
+  guarantees(options?: CoordinatorCallOptions): Promise<CoordinatorGuarantees>;
+  /** Counts and durations since the start. */
+  stats(): TransactionStats;
+  /**
+   * Takes no new transaction, waits `drainMs` (default 5,000) for those under way, then aborts what
+   * is undecided; branches in doubt are left to others. Ends the sweep and what the log opened.
+   * Never rejects; afterwards nothing keeps the process running.
+   */
+  close(options?: { readonly drainMs?: number | undefined }): Promise<void>;
+  /** Closes with the default `drainMs`. */
+  [Symbol.asyncDispose](): Promise<void>;
+}

@@ -1,0 +1,219 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { throwIfAborted } from '../core/abort.js';
+import { elapsedMs, instantOf } from '../core/clock.js';
+import { CoordinationError, closedError } from '../core/errors.js';
+import type { TransactionId } from '../core/ids.js';
+import { assertNumber } from '../core/validate.js';
+import { workGate } from '../core/work-gate.js';
+import type {
+  Transaction,
+  TransactionCoordinator,
+  TransactionCoordinatorOptions,
+  TransactionOptions,
+} from './coordinator.js';
+import { transactionChannels } from './diagnostics.js';
+import { boundedCall, type CoordinatorHost } from './host.js';
+import { lives } from './lives.js';
+import {
+  type CheckedCoordinatorOptions,
+  type CheckedTransactionOptions,
+  checkCoordinatorOptions,
+  checkTransactionOptions,
+} from './options.js';
+import type { Outcome } from './outcome.js';
+import { readiness } from './readiness.js';
+import { recoveryOf } from './recover.js';
+import { becomeReady, runTransaction } from './run-transaction.js';
+import { transactionRecorder } from './statistics.js';
+import { startSweep } from './sweep.js';
+
+const WHAT = 'the transaction coordinator';
+const DRAIN_MS = 5_000;
+/** So many transactions may wait for the log's answer in the background. */
+const IN_DOUBT_MAX = 1_000;
+
+/** The transaction that the current asynchronous task is inside of. */
+interface Inside {
+  readonly transactionId: TransactionId;
+  isOver: boolean;
+}
+
+/**
+ * A coordinator of atomic commits over several resources: two-phase commit with presumed abort
+ * (Mohan, Lindsay and Obermarck 1986) and incarnation fencing.
+ *
+ * Sends nothing yet and needs no server to be there; the first transaction registers this process
+ * with the log, and the sweep that finishes what others left begins at once.
+ *
+ * @throws TypeError (INVALID_ARGUMENT) for ill-formed options.
+ */
+export function createTransactionCoordinator(
+  options: TransactionCoordinatorOptions,
+): TransactionCoordinator {
+  const settings = checkCoordinatorOptions(options);
+  const { clock, nodeId, namespace } = settings;
+  const closing = new AbortController();
+  const stopped = new AbortController();
+  const host = hostOf(settings, closing.signal, stopped.signal);
+  const gate = workGate(WHAT, clock);
+  const inside = new AsyncLocalStorage<Inside>();
+  const recovery = recoveryOf(host);
+  const sweep = startSweep(host, recovery, settings.sweepMs);
+  let closed: Promise<void> | undefined;
+
+  const within = async <T>(transactionId: TransactionId, body: () => Promise<T>): Promise<T> => {
+    const here: Inside = { transactionId, isOver: false };
+    try {
+      return await inside.run(here, body);
+    } finally {
+      here.isOver = true;
+    }
+  };
+  const run = async <Value>(
+    runOptions: TransactionOptions,
+    body: (tx: Transaction) => Promise<Value> | Value,
+  ): Promise<Outcome<Value>> => {
+    const since = instantOf(clock);
+    const checked = checkTransactionOptions(runOptions, body, settings);
+    throwIfAborted(checked.signal);
+    assertNotNested(inside.getStore());
+    const { resourceId: resource } = checked;
+    const context = (): object => ({ resource, nodeId, backend: host.backend });
+    return gate.run(() =>
+      host.channels.run.trace(context as never, async () => {
+        host.recorder.started();
+        const life = await readyLife(host, checked);
+        const outcome = await runTransaction(host, { options: checked, life, since, within }, body);
+        record(host, resource, outcome, elapsedMs(clock, since));
+        return outcome;
+      }),
+    );
+  };
+  const close = async (drainMs: number): Promise<void> => {
+    const since = instantOf(clock);
+    sweep.stop();
+    await gate.close(drainMs);
+    closing.abort(closedError(WHAT));
+    await drained(host, Math.max(drainMs - elapsedMs(clock, since), 0));
+    stopped.abort(closedError(WHAT));
+    await host.session.close().catch((error: unknown) => {
+      host.channels.failed.publish(() => ({ operation: 'close', error }));
+    });
+  };
+  return {
+    nodeId,
+    namespace,
+    run,
+    commit: async (runOptions, body) => (await run(runOptions, body)).unwrap(),
+    recover: (call) => gate.run(() => recovery.recover(call?.signal, false)),
+    inDoubt: (call) => recovery.inDoubt(call?.signal),
+    guarantees: (call) =>
+      gate.run(() =>
+        boundedCall(clock, { signals: [call?.signal, stopped.signal] }, (signal) =>
+          host.readiness.guarantees(signal),
+        ),
+      ),
+    stats: () => host.recorder.stats(),
+    async close({ drainMs = DRAIN_MS } = {}) {
+      assertNumber('drainMs', drainMs, { min: 0 });
+      closed ??= close(drainMs);
+      return closed;
+    },
+    async [Symbol.asyncDispose]() {
+      closed ??= close(DRAIN_MS);
+      return closed;
+    },
+  };
+}
+
+function hostOf(
+  settings: CheckedCoordinatorOptions,
+  closing: AbortSignal,
+  stopped: AbortSignal,
+): CoordinatorHost {
+  const { log, clock, random, nodeId, namespace, participants } = settings;
+  const session = log.open({ nodeId, namespace, clock, random });
+  const recorder = transactionRecorder();
+  const channels = transactionChannels();
+  const onFenced = (incarnation: string, reason: unknown): void => {
+    recorder.fenced();
+    channels.fenced.publish(() => ({ nodeId, incarnation, reason }));
+  };
+  const { authority, backend } = log;
+  return {
+    nodeId,
+    namespace,
+    authority,
+    backend,
+    clock,
+    random,
+    session,
+    participants: new Map(participants.map((each) => [each.name, each])),
+    lives: lives({ session, namespace, authority, clock, random, stopped, onFenced }),
+    readiness: readiness(session, participants, settings),
+    recorder,
+    channels,
+    active: new Map(),
+    closing,
+    stopped,
+  };
+}
+
+async function readyLife(
+  host: CoordinatorHost,
+  options: CheckedTransactionOptions,
+): ReturnType<typeof becomeReady> {
+  try {
+    assertRoom(host);
+    return await becomeReady(host, options);
+  } catch (error) {
+    host.recorder.refused();
+    throw error;
+  }
+}
+
+function assertNotNested(outer: Inside | undefined): void {
+  if (outer === undefined || outer.isOver) return;
+  const { transactionId } = outer;
+  throw new CoordinationError(
+    'TRANSACTION_NESTED',
+    `a transaction was begun inside transaction ${transactionId}, which could not undo it; ` +
+      'do its work in the outer one, or begin it after the outer one has ended',
+    { transactionId },
+  );
+}
+
+function assertRoom({ active }: CoordinatorHost): void {
+  const waiting = Array.from(active.values()).filter(({ isInDoubt }) => isInDoubt());
+  if (waiting.length < IN_DOUBT_MAX) return;
+  const names = waiting.flatMap(({ branches }) => branches.map((each) => each.participant.name));
+  const participants = Array.from(new Set(names));
+  throw new CoordinationError(
+    'LOG_FULL',
+    `${IN_DOUBT_MAX} transactions of this process wait for an answer of the log; ` +
+      'bring the log back before beginning more',
+    { limit: IN_DOUBT_MAX, participants },
+  );
+}
+
+function record(
+  { recorder, channels }: CoordinatorHost,
+  resource: string,
+  outcome: Outcome<unknown>,
+  durationMs: number,
+): void {
+  const { state, transactionId } = outcome;
+  const by = outcome.state === 'aborted' ? outcome.by : undefined;
+  recorder.ended(state, durationMs, by);
+  channels.ended.publish(() => ({ transactionId, resource, state, by, durationMs }));
+}
+
+/** Waits for phase two in the background; what is in doubt is not waited for. */
+async function drained({ active, clock }: CoordinatorHost, drainMs: number): Promise<void> {
+  const ends = Array.from(active.values(), ({ isInDoubt, ended }) =>
+    isInDoubt() ? Promise.resolve() : ended,
+  );
+  await boundedCall(clock, { signals: [], timeoutMs: drainMs }, () => Promise.all(ends)).catch(
+    () => {},
+  );
+}

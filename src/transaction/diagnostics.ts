@@ -1,0 +1,92 @@
+import {
+  type EventChannel,
+  eventChannel,
+  type OperationChannel,
+  operationChannel,
+} from '../core/diagnostics.js';
+import type { TransactionId } from '../core/ids.js';
+import type { Outcome } from './outcome.js';
+import type { RecoveryReport } from './recovery-report.js';
+import type { OutcomeState } from './statistics.js';
+import type { AbortedBy } from './two-phase.js';
+
+/** Published on the tracing channel `tricord:transaction.run` for `run` and `commit`. */
+export interface TransactionRunContext {
+  /** The resource id. */
+  readonly resource: string;
+  /** The coordinator's node. */
+  readonly nodeId: string;
+  /** `memory`, `redis`, `zookeeper` or a log of your own. */
+  readonly backend: string;
+  /** How it ended (tracing channels add it). */
+  readonly result?: Outcome<unknown> | undefined;
+  /** Why it could not begin (tracing channels add it). */
+  readonly error?: unknown;
+}
+
+/** Published on `tricord:transaction.ended`: a transaction was answered. */
+export interface TransactionEndedEvent {
+  readonly transactionId: TransactionId;
+  /** The resource id. */
+  readonly resource: string;
+  readonly state: OutcomeState;
+  /** Who aborted it. */
+  readonly by?: AbortedBy | undefined;
+  /** From `run` to its answer, in milliseconds. */
+  readonly durationMs: number;
+}
+
+/** Published on `tricord:transaction.resolved`: one that was answered 'in-doubt' was found out here. */
+export interface TransactionResolvedEvent {
+  readonly transactionId: TransactionId;
+  readonly outcome: 'committed' | 'aborted';
+}
+
+/** Published on `tricord:transaction.fenced`: a recoverer took this coordinator for dead. */
+export interface TransactionFencedEvent {
+  readonly nodeId: string;
+  readonly incarnation: string;
+  readonly reason: unknown;
+}
+
+/** Published on `tricord:transaction.contradicted`: a branch was ended against its decision. */
+export interface TransactionContradictedEvent {
+  readonly transactionId: TransactionId;
+  readonly branchId: string;
+  readonly participant: string;
+  readonly error: unknown;
+}
+
+/** Published on `tricord:transaction.failed`: something in the background failed, and is tried again. */
+export interface TransactionFailedEvent {
+  /** What was tried: `commit`, `abort`, `decide`, `acknowledge`, `sweep`, `after-commit`, … */
+  readonly operation: string;
+  readonly transactionId?: TransactionId | undefined;
+  readonly participant?: string | undefined;
+  readonly error: unknown;
+}
+
+/** The channels of coordinators. Channels of one name are one channel in the whole process. */
+export interface TransactionChannels {
+  readonly run: OperationChannel<TransactionRunContext>;
+  readonly ended: EventChannel<TransactionEndedEvent>;
+  readonly resolved: EventChannel<TransactionResolvedEvent>;
+  readonly fenced: EventChannel<TransactionFencedEvent>;
+  readonly contradicted: EventChannel<TransactionContradictedEvent>;
+  readonly failed: EventChannel<TransactionFailedEvent>;
+  /** `tricord:transaction.recovered`: a pass of recovery that found something. */
+  readonly recovered: EventChannel<RecoveryReport>;
+}
+
+/** Looks up the channels by their names. */
+export function transactionChannels(): TransactionChannels {
+  return {
+    run: operationChannel('tricord:transaction.run'),
+    ended: eventChannel('tricord:transaction.ended'),
+    resolved: eventChannel('tricord:transaction.resolved'),
+    fenced: eventChannel('tricord:transaction.fenced'),
+    contradicted: eventChannel('tricord:transaction.contradicted'),
+    failed: eventChannel('tricord:transaction.failed'),
+    recovered: eventChannel('tricord:transaction.recovered'),
+  };
+}

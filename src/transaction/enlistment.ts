@@ -1,0 +1,89 @@
+import { abortable } from '../core/abort.js';
+import { CoordinationError } from '../core/errors.js';
+import type { TransactionId } from '../core/ids.js';
+import { branchEndedError } from './branch-errors.js';
+import type { CoordinatorHost, EnlistedBranch } from './host.js';
+import type { Branch, Participant } from './participant.js';
+
+/** The branches that the body of one transaction begins. */
+export interface Enlistment {
+  enlist<Handle>(participant: Participant<Handle>): Promise<Handle>;
+  /** Waits for branches that were asked for and not waited for. */
+  settled(): Promise<void>;
+  /** Refuses further branches. */
+  close(): void;
+}
+
+/** No branch yet. `onBranch` is told of each one that began, also when it came too late. */
+export function enlistment(
+  host: CoordinatorHost,
+  options: {
+    readonly transactionId: TransactionId;
+    readonly signal: AbortSignal;
+    readonly remainingMs: () => number;
+    readonly onBranch: (branch: EnlistedBranch) => void;
+  },
+): Enlistment {
+  const { transactionId, signal, remainingMs, onBranch } = options;
+  const begun = new Map<Participant<unknown>, Promise<Branch<unknown>>>();
+  let branchCount = 0;
+  let isClosed = false;
+
+  const begin = async (participant: Participant<unknown>): Promise<Branch<unknown>> => {
+    await abortable(host.readiness.checkParticipant(participant, signal), signal);
+    branchCount += 1;
+    const branchId = `${transactionId}.${branchCount}`;
+    const timeoutMs = Math.max(remainingMs(), 1);
+    const beginning = participant
+      .enlist({ transactionId, branchId, timeoutMs, signal, clock: host.clock })
+      .then((branch) => {
+        // Also one that nobody waits for any longer: whoever ends the transaction lets it go.
+        onBranch({ participant, branch, branchId });
+        return branch;
+      });
+    return abortable(beginning, signal);
+  };
+  return {
+    async enlist<Handle>(participant: Participant<Handle>): Promise<Handle> {
+      assertRegistered(host, participant);
+      const known = begun.get(participant);
+      // A handle that is there stays there; whether it still works is for it to say.
+      if (known !== undefined) return (await known).handle as Handle;
+      if (isClosed) throw branchEndedError(participant.name);
+      signal.throwIfAborted();
+      const beginning = begin(participant);
+      begun.set(participant, beginning);
+      try {
+        return (await beginning).handle as Handle;
+      } catch (error) {
+        begun.delete(participant);
+        throw error;
+      }
+    },
+    async settled() {
+      while (true) {
+        const before = begun.size;
+        await Promise.allSettled(begun.values());
+        if (begun.size <= before) return;
+      }
+    },
+    close() {
+      isClosed = true;
+    },
+  };
+}
+
+function assertRegistered({ participants }: CoordinatorHost, participant: Participant): void {
+  const name = participant?.name;
+  if (participants.get(name) === participant) return;
+  const registered = Array.from(participants.keys());
+  const fact = participants.has(name)
+    ? `another participant is registered under the name "${name}"`
+    : `participant "${name}" is not registered with the coordinator`;
+  throw new CoordinationError(
+    'PARTICIPANT_UNKNOWN',
+    `${fact}, so recovery could not finish its branches; pass the same object in ` +
+      `createTransactionCoordinator({ participants }), which has ${registered.join(', ') || 'none'}`,
+    { participant: String(name), registered },
+  );
+}

@@ -1,0 +1,77 @@
+import { abortable, abortScope } from '../core/abort.js';
+import type { Clock } from '../core/clock.js';
+import type { TransactionId } from '../core/ids.js';
+import type { Random } from '../core/random.js';
+import type { DecisionLogSession } from './decision-log.js';
+import type { TransactionChannels } from './diagnostics.js';
+import type { Lives } from './lives.js';
+import type { Branch, Participant } from './participant.js';
+import type { Readiness } from './readiness.js';
+import type { TransactionRecorder } from './statistics.js';
+
+/** What the parts of one coordinator share. */
+export interface CoordinatorHost {
+  readonly nodeId: string;
+  readonly namespace: string;
+  /** The log's name in transaction ids. */
+  readonly authority: string;
+  readonly backend: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly session: DecisionLogSession;
+  readonly participants: ReadonlyMap<string, Participant>;
+  readonly lives: Lives;
+  readonly readiness: Readiness;
+  readonly recorder: TransactionRecorder;
+  readonly channels: TransactionChannels;
+  /** Transactions that this process has not brought to their end; the sweep leaves them alone. */
+  readonly active: Map<TransactionId, ActiveTransaction>;
+  /** Aborted when `close` stops waiting: what is undecided aborts. */
+  readonly closing: AbortSignal;
+  /** Aborted when background work must end, too; what is in doubt is left to others. */
+  readonly stopped: AbortSignal;
+}
+
+/** A transaction that is not over in this process. */
+export interface ActiveTransaction {
+  readonly incarnation: string;
+  /** Whether the caller was told that the outcome is not known. */
+  readonly isInDoubt: () => boolean;
+  /** Resolves when nothing of it is under way any more. */
+  readonly ended: Promise<void>;
+  readonly branches: readonly EnlistedBranch[];
+}
+
+/** A branch with where it is. */
+export interface EnlistedBranch {
+  readonly participant: Participant;
+  readonly branch: Branch;
+  readonly branchId: string;
+}
+
+/** One call to a backend is given up after this, in milliseconds, if nothing else bounds it. */
+export const CALL_TIMEOUT_MS = 10_000;
+
+/** Makes one call with a bound, which also ends with any of the signals. */
+export async function boundedCall<T>(
+  clock: Clock,
+  options: {
+    readonly signals: readonly (AbortSignal | undefined)[];
+    readonly timeoutMs?: number | undefined;
+  },
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const { signals: parents, timeoutMs = CALL_TIMEOUT_MS } = options;
+  const scope = abortScope({ clock, parents, timeoutMs });
+  try {
+    scope.signal.throwIfAborted();
+    return await abortable(call(scope.signal), scope.signal);
+  } finally {
+    scope[Symbol.dispose]();
+  }
+}
+
+/** A sentence for an error of whatever kind. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error && error.message !== '' ? error.message : String(error);
+}

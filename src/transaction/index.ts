@@ -1,0 +1,54 @@
+export type {
+  CoordinatorCallOptions,
+  CoordinatorGuarantees,
+  Transaction,
+  TransactionCoordinator,
+  TransactionCoordinatorOptions,
+  TransactionOptions,
+} from './coordinator.js';
+export { createTransactionCoordinator } from './create-coordinator.js';
+export type {
+  Acknowledgement,
+  CommitRecord,
+  DecidedBranch,
+  DecisionLog,
+  DecisionLogNode,
+  DecisionLogSession,
+  IncarnationStatus,
+  LogCallOptions,
+  StoredCommitRecord,
+} from './decision-log.js';
+export type {
+  TransactionContradictedEvent,
+  TransactionEndedEvent,
+  TransactionFailedEvent,
+  TransactionFencedEvent,
+  TransactionResolvedEvent,
+  TransactionRunContext,
+} from './diagnostics.js';
+export type {
+  AbortedOutcome,
+  CommittedOutcome,
+  InDoubtOutcome,
+  Outcome,
+} from './outcome.js';
+export type {
+  Branch,
+  BranchContext,
+  BranchOutcome,
+  BranchRecord,
+  OnePhaseOutcome,
+  Participant,
+  ParticipantCallOptions,
+  PreparedBranch,
+  Vote,
+} from './participant.js';
+export type {
+  InDoubtBranch,
+  RecoveredBranch,
+  RecoveryFailure,
+  RecoveryReport,
+  UnknownBranch,
+} from './recovery-report.js';
+export type { OutcomeState, TransactionStats } from './statistics.js';
+export type { AbortedBy } from './two-phase.js';

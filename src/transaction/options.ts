@@ -1,0 +1,121 @@
+import { systemClock } from '../core/clock.js';
+import { GUARANTEE_LEVELS } from '../core/guarantees.js';
+import { defaultNodeId } from '../core/ids.js';
+import { systemRandom } from '../core/random.js';
+import { assertNodeId, assertNumber, assertResourceId, invalidArgument } from '../core/validate.js';
+import type { TransactionCoordinatorOptions, TransactionOptions } from './coordinator.js';
+import type { Participant } from './participant.js';
+import { assertParticipantName } from './participant-name.js';
+
+const TIMEOUT_MS = 30_000;
+/** Below the time for which records are kept, so that evidence outlives every transaction. */
+const TIMEOUT_MS_MAX = 86_400_000;
+const SWEEP_MS = 5_000;
+const SWEEP_MS_MIN = 10;
+/** Branch numbers have at most three digits, so that a branch's id keeps within 64 bytes. */
+const PARTICIPANTS_MAX = 999;
+const NAMESPACE = /^[\w-]{1,10}$/;
+const AUTHORITY = /^[\w-]{1,8}$/;
+
+type Checked<Options, Optional extends keyof Options> = {
+  readonly [Name in keyof Options]-?: Name extends Optional
+    ? Options[Name]
+    : Exclude<Options[Name], undefined>;
+};
+
+/** Options with their defaults, checked. */
+export type CheckedCoordinatorOptions = Checked<TransactionCoordinatorOptions, 'requireGuarantee'>;
+
+/** Options of one transaction with their defaults, checked. */
+export type CheckedTransactionOptions = Checked<TransactionOptions, 'signal'>;
+
+/** Checks the options of a coordinator. @throws TypeError (INVALID_ARGUMENT) */
+export function checkCoordinatorOptions(
+  options: TransactionCoordinatorOptions,
+): CheckedCoordinatorOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument('options', options, '{ log, participants }');
+  }
+  const { clock = systemClock, random = systemRandom, timeoutMs = TIMEOUT_MS } = options;
+  const { namespace = 'default', sweepMs = SWEEP_MS, acceptRisk = false } = options;
+  const { log, participants, requireGuarantee, nodeId = defaultNodeId(random) } = options;
+  if (typeof log?.open !== 'function' || !AUTHORITY.test(log.authority)) {
+    throw invalidArgument('log', log, 'a decision log, for example redisTransactions({ client })');
+  }
+  assertParticipants(participants);
+  assertNodeId(nodeId);
+  if (typeof namespace !== 'string' || !NAMESPACE.test(namespace)) {
+    throw invalidArgument('namespace', namespace, '1 to 10 characters of [A-Za-z0-9_-]');
+  }
+  assertTimeoutMs(timeoutMs);
+  assertNumber('sweepMs', sweepMs, { min: SWEEP_MS_MIN, max: Number.POSITIVE_INFINITY });
+  if (requireGuarantee !== undefined && !GUARANTEE_LEVELS.includes(requireGuarantee)) {
+    throw invalidArgument('requireGuarantee', requireGuarantee, GUARANTEE_LEVELS.join(', '));
+  }
+  if (typeof acceptRisk !== 'boolean') {
+    throw invalidArgument('acceptRisk', acceptRisk, 'true or false');
+  }
+  return {
+    log,
+    participants,
+    nodeId,
+    namespace,
+    timeoutMs,
+    sweepMs,
+    requireGuarantee,
+    acceptRisk,
+    clock,
+    random,
+  };
+}
+
+function assertParticipants(value: unknown): asserts value is readonly Participant[] {
+  if (!Array.isArray(value) || value.length > PARTICIPANTS_MAX) {
+    const remedy = `a list of at most ${PARTICIPANTS_MAX} participants`;
+    throw invalidArgument('participants', value, remedy);
+  }
+  const names = new Set<string>();
+  for (const [index, participant] of value.entries()) {
+    const argument = `participants[${index}]`;
+    if (typeof participant?.enlist !== 'function') {
+      const remedy = 'a participant, for example postgresParticipant({ name, pool })';
+      throw invalidArgument(argument, participant, remedy);
+    }
+    assertParticipantName(participant.name, `${argument}.name`);
+    if (names.has(participant.name)) {
+      const remedy = 'a name that no other participant has: it stands in commit records';
+      throw invalidArgument(`${argument}.name`, participant.name, remedy);
+    }
+    names.add(participant.name);
+  }
+}
+
+function assertTimeoutMs(value: unknown): asserts value is number {
+  assertNumber('timeoutMs', value, { min: 1, max: TIMEOUT_MS_MAX });
+}
+
+/** Checks the arguments of `run` and `commit`. @throws TypeError (INVALID_ARGUMENT) */
+export function checkTransactionOptions(
+  options: TransactionOptions,
+  body: unknown,
+  defaults: { readonly timeoutMs: number },
+): CheckedTransactionOptions {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument('options', options, '{ resourceId }');
+  }
+  const { resourceId, timeoutMs = defaults.timeoutMs, protocol = 'two-phase' } = options;
+  const { waitFor = 'applied', signal } = options;
+  assertResourceId(resourceId);
+  assertTimeoutMs(timeoutMs);
+  if (protocol !== 'two-phase') throw invalidArgument('protocol', protocol, "'two-phase'");
+  if (waitFor !== 'applied' && waitFor !== 'decided') {
+    throw invalidArgument('waitFor', waitFor, "'applied' or 'decided'");
+  }
+  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
+    throw invalidArgument('signal', signal, 'an AbortSignal');
+  }
+  if (typeof body !== 'function') {
+    throw invalidArgument('body', body, 'a function that does the work of the transaction');
+  }
+  return { resourceId, timeoutMs, protocol, waitFor, signal };
+}

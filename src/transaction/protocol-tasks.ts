@@ -1,0 +1,205 @@
+import { backoffMs } from '../core/backoff.js';
+import { isCoordinationError } from '../core/errors.js';
+import type { DecidedBranch } from './decision-log.js';
+import { finishBranch, pause } from './finish-branch.js';
+import { boundedCall, CALL_TIMEOUT_MS, reasonOf } from './host.js';
+import type { BranchOutcome, OnePhaseOutcome, Vote } from './participant.js';
+import type { Running } from './protocol.js';
+import type { AbortCause, LostVote, TwoPhaseEffect, TwoPhaseEvent } from './two-phase.js';
+
+/** An effect that takes time. */
+export type TaskEffect = Exclude<
+  TwoPhaseEffect,
+  { readonly type: 'conclude' | 'doubt' | 'acknowledge' }
+>;
+
+/** Between two tries to learn the decision. */
+const BACKOFF = { baseMs: 20, maxMs: 2_000 };
+
+/** The work of an effect; it ends with an event, unless the coordinator ends first. */
+export function taskOf(running: Running, effect: TaskEffect): () => Promise<void> {
+  switch (effect.type) {
+    case 'prepare':
+      return () => prepare(running, effect.branch);
+    case 'commit':
+    case 'abort':
+      return () => endBranch(running, effect);
+    case 'commit-one-phase':
+      return () => commitOnePhase(running, effect.branch);
+    case 'decide':
+      return () => decide(running);
+    case 'inspect':
+      return () => inspect(running);
+  }
+}
+
+async function prepare(running: Running, branch: number): Promise<void> {
+  const { branches, subject, host } = running;
+  const enlisted = branches[branch];
+  if (enlisted === undefined) return;
+  running.untold += 1;
+  let vote: Vote | LostVote;
+  try {
+    const signals = [subject.workSignal];
+    const timeoutMs = Math.max(subject.remainingMs(), 1);
+    vote = await boundedCall(host.clock, { signals, timeoutMs }, (signal) =>
+      enlisted.branch.prepare({ signal }),
+    );
+  } catch (cause) {
+    // Whatever it is, it is not a vote: the branch may be prepared, or become so.
+    vote = { vote: 'lost', reason: `no vote: ${reasonOf(cause)}`, cause };
+  }
+  running.happen({ type: 'voted', branch, vote, participant: enlisted.participant.name });
+  running.untold -= 1;
+}
+
+async function commitOnePhase(running: Running, branch: number): Promise<void> {
+  const enlisted = running.branches[branch];
+  if (enlisted === undefined) return;
+  const { name: participant } = enlisted.participant;
+  const ended = (
+    answer: 'committed' | 'aborted' | 'lost',
+    evidence = '',
+    cause: Partial<AbortCause> = {},
+  ): void => {
+    const blame: AbortCause = { by: 'participant', participant, reason: 'it did not commit' };
+    running.happen({ type: 'one-phase-ended', answer, evidence, cause: { ...blame, ...cause } });
+  };
+  let outcome: OnePhaseOutcome | undefined;
+  try {
+    outcome = await decisiveCall(running, async (signal) =>
+      enlisted.branch.commitOnePhase?.({ signal }),
+    );
+  } catch (cause) {
+    return ended('lost', '', { cause });
+  }
+  if (outcome?.state === 'committed') return ended('committed');
+  if (outcome?.state === 'aborted') return ended('aborted', '', outcome);
+  return ended('lost', outcome?.evidence, { cause: outcome?.cause });
+}
+
+/** The deciding step; sent again, after a pause, when an earlier reply was lost. */
+async function decide(running: Running): Promise<void> {
+  const { host, subject } = running;
+  if (!(await isNextAttemptDue(running))) return;
+  const { transactionId, resourceId, incarnation } = subject;
+  const { nodeId } = host;
+  const record = { transactionId, resourceId, nodeId, branches: preparedOf(running) };
+  let event: TwoPhaseEvent;
+  try {
+    const answer = await decisiveCall(running, (signal) =>
+      host.session.decide(incarnation, record, { signal }),
+    );
+    const reason = 'a recoverer took this coordinator for dead';
+    event = { type: 'decided', answer, cause: { by: 'fence', reason } };
+  } catch (cause) {
+    const isRefused =
+      isCoordinationError(cause, 'LOG_FULL') || isCoordinationError(cause, 'BACKEND_UNAVAILABLE');
+    const answer = isRefused ? 'refused' : 'lost';
+    publishFailure(running, 'decide', cause);
+    event = { type: 'decided', answer, cause: { by: 'log', reason: reasonOf(cause), cause } };
+  }
+  if (event.answer === 'fenced') host.lives.end(incarnation);
+  running.happen(event);
+}
+
+/** Asks the resources what became of the branches, after a lost reply. */
+async function inspect(running: Running): Promise<void> {
+  if (!(await isNextAttemptDue(running))) return;
+  const { branches, state } = running;
+  const outcomes = branches.map(async ({ participant, branchId }, index) => {
+    const { state: rm, evidence } = state.branches[index] ?? { state: 'aborted', evidence: '' };
+    if (rm !== 'prepared' && state.phase !== 'one-phase') return 'unknown';
+    try {
+      return await decisiveCall(running, (signal) =>
+        participant.outcome({ branchId, evidence }, { signal }),
+      );
+    } catch (error) {
+      publishFailure(running, 'outcome', error);
+      return 'unknown';
+    }
+  });
+  const known: readonly BranchOutcome[] = await Promise.all(outcomes);
+  running.happen({ type: 'inspected', outcomes: known });
+}
+
+/** Pauses before every try but the first. False: background work must end. */
+async function isNextAttemptDue(running: Running): Promise<boolean> {
+  const { host, attempts } = running;
+  running.attempts += 1;
+  if (attempts > 0) await pause(backoffMs(attempts - 1, BACKOFF, host.random), host);
+  return !host.stopped.aborted;
+}
+
+/** A call whose answer decides. Only time ends the wait for it, and the coordinator's own end. */
+function decisiveCall<T>(running: Running, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { host, subject } = running;
+  const remainingMs = subject.remainingMs();
+  const timeoutMs = remainingMs > 0 ? Math.min(remainingMs, CALL_TIMEOUT_MS) : CALL_TIMEOUT_MS;
+  return boundedCall(host.clock, { signals: [host.stopped], timeoutMs }, call);
+}
+
+async function endBranch(
+  running: Running,
+  effect: Extract<TwoPhaseEffect, { type: 'commit' | 'abort' }>,
+): Promise<void> {
+  const { host, branches, state, subject } = running;
+  const enlisted = branches[effect.branch];
+  if (enlisted === undefined) return;
+  const isCommit = effect.type === 'commit';
+  const ending = {
+    transactionId: subject.transactionId,
+    verb: effect.type,
+    evidence: state.branches[effect.branch]?.evidence ?? '',
+    isLost: effect.type === 'abort' && effect.isLost,
+  };
+  running.untold += 1;
+  running.commits += isCommit ? 1 : 0;
+  let isTold = false;
+  const told = (): void => {
+    if (isTold) return;
+    isTold = true;
+    running.untold -= 1;
+    running.settle();
+  };
+  const ended = await finishBranch(host, enlisted, ending, told);
+  if (ended === 'ended') running.happen({ type: 'branch-ended', branch: effect.branch });
+  told();
+  running.commits -= isCommit ? 1 : 0;
+  if (isCommit && running.commits === 0) await acknowledge(running);
+}
+
+/** One message for all branches. Losing it costs a repeated commit, nothing else. */
+async function acknowledge(running: Running): Promise<void> {
+  const { host, subject, acknowledged } = running;
+  const { transactionId } = subject;
+  const acknowledgements = acknowledged
+    .splice(0)
+    .map((participant) => ({ transactionId, participant }));
+  if (acknowledgements.length === 0) return;
+  try {
+    await boundedCall(host.clock, { signals: [host.stopped] }, (signal) =>
+      host.session.acknowledge(acknowledgements, { signal }),
+    );
+  } catch (error) {
+    publishFailure(running, 'acknowledge', error);
+  }
+}
+
+/** The branches that voted yes, as they stand in the record. */
+function preparedOf({ branches, state }: Running): readonly DecidedBranch[] {
+  return branches.flatMap(({ participant, branchId }, index) => {
+    const { state: rm, evidence } = state.branches[index] ?? { state: 'aborted', evidence: '' };
+    return rm === 'prepared' ? [{ participant: participant.name, branchId, evidence }] : [];
+  });
+}
+
+/** Tells whoever listens that something failed in the background, and will be tried again. */
+export function publishFailure(
+  { host, subject }: Running,
+  operation: string,
+  error: unknown,
+): void {
+  const { transactionId } = subject;
+  host.channels.failed.publish(() => ({ operation, transactionId, error }));
+}

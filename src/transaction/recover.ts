@@ -1,0 +1,164 @@
+import { backoffMs } from '../core/backoff.js';
+import { elapsedMs, type Instant, instantOf } from '../core/clock.js';
+import type { CoordinatorHost } from './host.js';
+import type { Participant } from './participant.js';
+import {
+  fence,
+  finishOrphans,
+  orphansOf,
+  passCall,
+  type RecoveryPass,
+  recoveryPass,
+  repeatCommits,
+} from './recovery-pass.js';
+import type { InDoubtBranch, RecoveryReport } from './recovery-report.js';
+
+/** Recovery of one coordinator. */
+export interface Recovery {
+  /** One pass over everything. `isPatient` leaves alone for a while what failed lately. */
+  recover(signal: AbortSignal | undefined, isPatient: boolean): Promise<RecoveryReport>;
+  /** What recovery would find, without touching it. */
+  inDoubt(signal: AbortSignal | undefined): AsyncIterableIterator<InDoubtBranch>;
+}
+
+interface Setback {
+  readonly failures: number;
+  readonly since: Instant;
+  readonly delayMs: number;
+}
+
+const LISTED_MAX = 1_000;
+/** A branch that fails again and again is tried every five minutes in the end. */
+const SETBACK = { baseMs: 2_000, maxMs: 300_000 };
+/** An incarnation that left nothing is fenced, and so forgotten, after it was silent for so long. */
+const RETIRE_SILENT_MS = 60_000;
+
+/** The recovery of a coordinator; passes do not overlap. */
+export function recoveryOf(host: CoordinatorHost): Recovery {
+  const setbacks = new Map<string, Setback>();
+  const silentSince = new Map<string, Instant>();
+  let last: Promise<unknown> = Promise.resolve();
+
+  const isDue = (participant: string, branchId: string): boolean => {
+    const setback = setbacks.get(`${participant} ${branchId}`);
+    return setback === undefined || elapsedMs(host.clock, setback.since) >= setback.delayMs;
+  };
+  const pass = async (
+    signal: AbortSignal | undefined,
+    isPatient: boolean,
+  ): Promise<RecoveryReport> => {
+    const since = instantOf(host.clock);
+    const made = recoveryPass(host, signal, isPatient ? isDue : () => true);
+    await Promise.all(Array.from(host.participants.values(), (each) => recoverOne(made, each)));
+    await repeatCommits(made);
+    await forgetSilent(made, silentSince);
+    noteSetbacks(made, setbacks);
+    return reportOf(made, elapsedMs(host.clock, since));
+  };
+  return {
+    async recover(signal, isPatient) {
+      const previous = last;
+      const next = previous.then(() => pass(signal, isPatient));
+      last = next.catch(() => {});
+      const report = await next;
+      host.recorder.recovered(report.committed + report.aborted);
+      const isNews = report.inDoubt + report.failed.length + report.recommitted > 0;
+      if (isNews) host.channels.recovered.publish(() => report);
+      return report;
+    },
+    inDoubt: (signal) => listInDoubt(host, signal),
+  };
+}
+
+/** A participant that cannot be reached is noted, and holds up nobody. */
+async function recoverOne(pass: RecoveryPass, participant: Participant): Promise<void> {
+  try {
+    const orphans = await orphansOf(pass, participant);
+    await finishOrphans(pass, participant, orphans);
+  } catch (error) {
+    pass.silent.add(participant.name);
+    pass.findings.failed.push({ participant: participant.name, error });
+  }
+}
+
+/** Keeps the log's index small: what left nothing behind is fenced once it is silent for good. */
+async function forgetSilent(pass: RecoveryPass, silentSince: Map<string, Instant>): Promise<void> {
+  const { host } = pass;
+  const statuses = await passCall(pass, (signal) => host.session.incarnations({ signal }));
+  const silent = statuses.filter(({ state }) => state === 'silent');
+  const names = new Set(silent.map(({ incarnation }) => incarnation));
+  for (const name of silentSince.keys()) if (!names.has(name)) silentSince.delete(name);
+  for (const name of names) {
+    const since = silentSince.get(name) ?? instantOf(host.clock);
+    silentSince.set(name, since);
+    if (elapsedMs(host.clock, since) >= RETIRE_SILENT_MS) await fence(pass, name);
+  }
+  await passCall(pass, (signal) => host.session.prune({ signal }));
+}
+
+function noteSetbacks({ findings, host }: RecoveryPass, setbacks: Map<string, Setback>): void {
+  const failing = new Map(
+    findings.failed.flatMap(({ participant, branchId }) =>
+      branchId === undefined ? [] : [[`${participant} ${branchId}`, true] as const],
+    ),
+  );
+  for (const { participant, branchId } of findings.recovered) {
+    setbacks.delete(`${participant} ${branchId}`);
+  }
+  for (const key of failing.keys()) {
+    const failures = (setbacks.get(key)?.failures ?? 0) + 1;
+    const delayMs = backoffMs(failures - 1, SETBACK, host.random);
+    setbacks.set(key, { failures, delayMs, since: instantOf(host.clock) });
+  }
+  // Bounded: the oldest setbacks are forgotten, which costs one early try.
+  for (const key of setbacks.keys()) {
+    if (setbacks.size <= LISTED_MAX) break;
+    setbacks.delete(key);
+  }
+}
+
+function reportOf({ findings }: RecoveryPass, durationMs: number): RecoveryReport {
+  const { recovered, failed, unknown, unknownParticipants, fenced, recommitted } = findings;
+  const committed = recovered.filter(({ outcome }) => outcome === 'committed').length;
+  const unfinished = failed.filter(({ branchId }) => branchId !== undefined).length;
+  return {
+    inDoubt: recovered.length + unfinished,
+    committed,
+    aborted: recovered.length - committed,
+    inDoubtMsMax: recovered.reduce((most, { inDoubtMs = 0 }) => Math.max(most, inDoubtMs), 0),
+    recommitted,
+    branches: recovered.slice(0, LISTED_MAX),
+    failed: failed.slice(0, LISTED_MAX),
+    unknownNamespace: unknown.slice(0, LISTED_MAX),
+    unknownParticipants: Array.from(unknownParticipants),
+    fenced: Array.from(fenced),
+    durationMs,
+  };
+}
+
+/** Own transactions whose decision is not known first, then what the resources hold. */
+async function* listInDoubt(
+  host: CoordinatorHost,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<InDoubtBranch, void, undefined> {
+  for (const [transactionId, { incarnation, isInDoubt, branches }] of Array.from(host.active)) {
+    if (!isInDoubt()) continue;
+    for (const { branchId, participant } of branches) {
+      const { name } = participant;
+      yield { transactionId, branchId, participant: name, incarnation, decision: 'unknown' };
+    }
+  }
+  const pass = recoveryPass(host, signal, () => true);
+  for (const participant of host.participants.values()) {
+    const orphans = await orphansOf(pass, participant);
+    for (const { transactionId, branchId, origin, ageMs } of orphans) {
+      const record = await passCall(pass, (bound) =>
+        host.session.find(transactionId, { signal: bound }),
+      );
+      const { incarnation } = origin;
+      const { name } = participant;
+      const decision = record === undefined ? 'none' : 'commit';
+      yield { transactionId, branchId, participant: name, incarnation, ageMs, decision };
+    }
+  }
+}

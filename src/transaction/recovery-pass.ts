@@ -1,0 +1,316 @@
+import { isCoordinationError } from '../core/errors.js';
+import { type ParsedTransactionId, parseTransactionId, type TransactionId } from '../core/ids.js';
+import type { IncarnationStatus, StoredCommitRecord } from './decision-log.js';
+import { boundedCall, type CoordinatorHost } from './host.js';
+import type { Participant, PreparedBranch } from './participant.js';
+import {
+  type RecoveryEffect,
+  type RecoveryEvent,
+  type RecoveryState,
+  recovery,
+  recoveryStart,
+} from './recovery-machine.js';
+import type { RecoveredBranch, RecoveryFailure, UnknownBranch } from './recovery-report.js';
+
+/** What a pass has done so far. */
+export interface PassFindings {
+  readonly recovered: RecoveredBranch[];
+  readonly failed: RecoveryFailure[];
+  readonly unknown: UnknownBranch[];
+  readonly unknownParticipants: Set<string>;
+  readonly fenced: Set<string>;
+  recommitted: number;
+}
+
+/** One look at everything, while it lasts. */
+export interface RecoveryPass {
+  readonly host: CoordinatorHost;
+  readonly signal: AbortSignal | undefined;
+  /** Whether a branch that failed lately should be left alone for now. */
+  readonly isDue: (participant: string, branchId: string) => boolean;
+  readonly findings: PassFindings;
+  /** Participants that did not answer in this pass: the rest of it does without them. */
+  readonly silent: Set<string>;
+  /** Asked once a pass: fences and records. */
+  readonly fences: Map<string, Promise<void>>;
+  readonly records: Map<TransactionId, Promise<StoredCommitRecord | undefined>>;
+}
+
+/** A prepared branch that nobody who lives takes care of. */
+export interface OrphanBranch extends PreparedBranch {
+  readonly transactionId: TransactionId;
+  readonly origin: ParsedTransactionId;
+  readonly owner: 'dead' | 'own';
+}
+
+const BRANCH_ID = /^(.+)\.\d{1,3}$/;
+/** So many transactions of one participant are finished side by side. */
+const CONCURRENCY = 8;
+/** So many records of one incarnation are taken up in a pass; the next pass takes the next ones. */
+const RECORDS_MAX = 1_000;
+
+/** A pass that has found nothing yet. */
+export function recoveryPass(
+  host: CoordinatorHost,
+  signal: AbortSignal | undefined,
+  isDue: RecoveryPass['isDue'],
+): RecoveryPass {
+  return {
+    host,
+    signal,
+    isDue,
+    findings: {
+      recovered: [],
+      failed: [],
+      unknown: [],
+      unknownParticipants: new Set(),
+      fenced: new Set(),
+      recommitted: 0,
+    },
+    silent: new Set(),
+    fences: new Map(),
+    records: new Map(),
+  };
+}
+
+/** A call of a pass: bounded, and ended by the caller's signal and the coordinator's end. */
+export function passCall<T>(
+  { host, signal }: RecoveryPass,
+  call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  return boundedCall(host.clock, { signals: [signal, host.stopped] }, call);
+}
+
+/**
+ * The prepared branches of a participant that are left over. The resource is listed first and the
+ * incarnations afterwards, so that whoever prepared a listed branch had registered before.
+ */
+export async function orphansOf(
+  pass: RecoveryPass,
+  participant: Participant,
+): Promise<readonly OrphanBranch[]> {
+  const { host, findings } = pass;
+  const activeBefore = new Set(host.active.keys());
+  const listed = await passCall(pass, (signal) => participant.recover({ signal }));
+  const candidates = listed.flatMap((branch) => {
+    const transactionId = BRANCH_ID.exec(branch.branchId)?.[1] ?? '';
+    const origin = parseTransactionId(transactionId);
+    if (origin === undefined) return [];
+    const { namespace, authority } = origin;
+    if (namespace === host.namespace && authority === host.authority) {
+      return [{ ...branch, transactionId: transactionId as TransactionId, origin }];
+    }
+    const { branchId } = branch;
+    findings.unknown.push({ participant: participant.name, branchId, namespace, authority });
+    return [];
+  });
+  if (candidates.length === 0) return [];
+  const states = await statesOf(pass);
+  return candidates.flatMap((branch): readonly OrphanBranch[] => {
+    const { transactionId, origin } = branch;
+    if (host.active.has(transactionId) || activeBefore.has(transactionId)) return [];
+    const isOwn = origin.incarnation === host.lives.incarnation;
+    if (!isOwn && states.get(origin.incarnation) === 'live') return [];
+    return [{ ...branch, owner: isOwn ? 'own' : 'dead' }];
+  });
+}
+
+async function statesOf(pass: RecoveryPass): Promise<Map<string, IncarnationStatus['state']>> {
+  const statuses = await passCall(pass, (signal) => pass.host.session.incarnations({ signal }));
+  return new Map(statuses.map(({ incarnation, state }) => [incarnation, state]));
+}
+
+/** Finishes the orphans of one participant, transaction by transaction. */
+export async function finishOrphans(
+  pass: RecoveryPass,
+  participant: Participant,
+  orphans: readonly OrphanBranch[],
+): Promise<void> {
+  const due = orphans.filter(({ branchId }) => pass.isDue(participant.name, branchId));
+  await inParallel(grouped(due), pass, (group) => finishGroup(pass, participant, group));
+}
+
+function grouped(orphans: readonly OrphanBranch[]): readonly (readonly OrphanBranch[])[] {
+  const groups = new Map<TransactionId, OrphanBranch[]>();
+  for (const orphan of orphans) {
+    const group = groups.get(orphan.transactionId) ?? [];
+    groups.set(orphan.transactionId, [...group, orphan]);
+  }
+  return Array.from(groups.values());
+}
+
+/** Drives the pure machine of one transaction's recovery at one participant. */
+async function finishGroup(
+  pass: RecoveryPass,
+  participant: Participant,
+  group: readonly OrphanBranch[],
+): Promise<void> {
+  const [first] = group;
+  if (first === undefined) return;
+  let state: RecoveryState = recoveryStart(group.map(({ branchId }) => branchId));
+  let pending: RecoveryEffect[] = [];
+  const happen = (event: RecoveryEvent): void => {
+    const [next, effects] = recovery(state, event);
+    state = next;
+    pending = event.type === 'failed' ? [] : [...pending, ...effects];
+  };
+  happen({ type: 'start', owner: first.owner });
+  while (pending.length > 0) {
+    const [effect, ...rest] = pending as [RecoveryEffect, ...RecoveryEffect[]];
+    pending = rest;
+    if (effect.type === 'commit' || effect.type === 'abort') {
+      const orphan = group.find(({ branchId }) => branchId === effect.branchId) ?? first;
+      await endOrphan(pass, participant, orphan, effect);
+      continue;
+    }
+    try {
+      happen(await look(pass, first, effect.type));
+    } catch (error) {
+      const { branchId } = first;
+      pass.findings.failed.push({ participant: participant.name, branchId, error });
+      happen({ type: 'failed' });
+    }
+  }
+}
+
+/** Fences the incarnation, or finds the record, once for all branches of this pass. */
+async function look(
+  pass: RecoveryPass,
+  { origin, transactionId }: OrphanBranch,
+  what: 'fence' | 'find',
+): Promise<RecoveryEvent> {
+  if (what === 'fence') {
+    await fence(pass, origin.incarnation);
+    return { type: 'fenced' };
+  }
+  // Asked only after the fence: an answer from before it would prove nothing.
+  const finding =
+    pass.records.get(transactionId) ??
+    passCall(pass, (signal) => pass.host.session.find(transactionId, { signal }));
+  pass.records.set(transactionId, finding);
+  return { type: 'found', record: await finding };
+}
+
+/** Makes sure, once a pass, that an incarnation decides no more. */
+export function fence(pass: RecoveryPass, incarnation: string): Promise<void> {
+  const known = pass.fences.get(incarnation);
+  if (known !== undefined) return known;
+  const fencing = passCall(pass, async (signal) => {
+    await pass.host.session.fence(incarnation, { signal });
+    pass.findings.fenced.add(incarnation);
+  });
+  fencing.catch(() => {});
+  pass.fences.set(incarnation, fencing);
+  return fencing;
+}
+
+async function endOrphan(
+  pass: RecoveryPass,
+  participant: Participant,
+  { branchId, transactionId, ageMs }: OrphanBranch,
+  effect: Extract<RecoveryEffect, { type: 'commit' | 'abort' }>,
+): Promise<void> {
+  const { findings } = pass;
+  const outcome = effect.type === 'commit' ? 'committed' : 'aborted';
+  if (pass.silent.has(participant.name)) return;
+  try {
+    await passCall(pass, async (signal) => {
+      if (effect.type === 'abort') {
+        return participant.abort({ branchId, evidence: '' }, { signal });
+      }
+      await participant.commit({ branchId, evidence: effect.evidence }, { signal });
+      await acknowledge(pass, transactionId, participant.name, signal);
+    });
+    const { name } = participant;
+    const recovered = { transactionId, branchId, participant: name, outcome } as const;
+    findings.recovered.push(ageMs === undefined ? recovered : { ...recovered, inDoubtMs: ageMs });
+  } catch (error) {
+    noteFailure(pass, participant.name, branchId, transactionId, error);
+  }
+}
+
+async function acknowledge(
+  { host }: RecoveryPass,
+  transactionId: TransactionId,
+  participant: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await host.session.acknowledge([{ transactionId, participant }], { signal });
+}
+
+function noteFailure(
+  { host, findings, silent }: RecoveryPass,
+  participant: string,
+  branchId: string,
+  transactionId: TransactionId,
+  error: unknown,
+): void {
+  findings.failed.push({ participant, branchId, error });
+  const isTimeout = error instanceof DOMException && error.name === 'TimeoutError';
+  if (isTimeout || isCoordinationError(error, 'BACKEND_UNAVAILABLE')) silent.add(participant);
+  if (!isCoordinationError(error, 'OUTCOME_CONTRADICTED')) return;
+  host.channels.contradicted.publish(() => ({ transactionId, branchId, participant, error }));
+}
+
+/**
+ * The other direction, from the log to the resources: commits that somebody decided and nobody
+ * acknowledged, of coordinators that are not there and of this one's finished transactions.
+ */
+export async function repeatCommits(pass: RecoveryPass): Promise<void> {
+  const { host } = pass;
+  const activeBefore = new Set(host.active.keys());
+  const statuses = await passCall(pass, (signal) => host.session.incarnations({ signal }));
+  for (const { incarnation, state, unacknowledgedCount } of statuses) {
+    const isOwn = incarnation === host.lives.incarnation;
+    if (unacknowledgedCount === 0 || (state === 'live' && !isOwn)) continue;
+    if (!isOwn) await fence(pass, incarnation);
+    const records = await passCall(pass, (signal) =>
+      host.session.unacknowledged(incarnation, RECORDS_MAX, { signal }),
+    );
+    const left = records.filter(({ transactionId }) => {
+      return !host.active.has(transactionId) && !activeBefore.has(transactionId);
+    });
+    await inParallel(left, pass, (record) => repeatCommit(pass, record));
+  }
+}
+
+async function repeatCommit(pass: RecoveryPass, record: StoredCommitRecord): Promise<void> {
+  const { host, findings } = pass;
+  const { transactionId, unacknowledged } = record;
+  const repeats = record.branches.map(async ({ participant: name, branchId, evidence }) => {
+    const isDone = findings.recovered.some((each) => each.branchId === branchId);
+    if (isDone || !unacknowledged.includes(name)) return;
+    const participant = host.participants.get(name);
+    if (participant === undefined) {
+      findings.unknownParticipants.add(name);
+      return;
+    }
+    if (pass.silent.has(name) || !pass.isDue(name, branchId)) return;
+    try {
+      await passCall(pass, async (signal) => {
+        await participant.commit({ branchId, evidence }, { signal });
+        await acknowledge(pass, transactionId, name, signal);
+      });
+      findings.recommitted += 1;
+    } catch (error) {
+      noteFailure(pass, name, branchId, transactionId, error);
+    }
+  });
+  await Promise.all(repeats);
+}
+
+/** A few at a time, in order; ends early when the coordinator does. */
+async function inParallel<Item>(
+  items: readonly Item[],
+  { host }: RecoveryPass,
+  work: (item: Item) => Promise<void>,
+): Promise<void> {
+  const queue = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of queue) {
+      if (host.stopped.aborted) return;
+      await work(item);
+    }
+  };
+  await Promise.all(Array.from({ length: CONCURRENCY }, worker));
+}

@@ -1,0 +1,69 @@
+import type { TransactionId } from '../core/ids.js';
+
+/** What one pass of recovery found and did. Lists are cut off at 1,000 entries, counts are not. */
+export interface RecoveryReport {
+  /** Branches that were found prepared, of a coordinator that is not there or has given them up. */
+  readonly inDoubt: number;
+  /** Of these, how many were committed. */
+  readonly committed: number;
+  /** Of these, how many were rolled back. */
+  readonly aborted: number;
+  /** For how long the oldest of them had been prepared, in milliseconds, where the resources know. */
+  readonly inDoubtMsMax: number;
+  /** Commits sent again because they had not been acknowledged; most had already happened. */
+  readonly recommitted: number;
+  /** Which branches were finished, and how. */
+  readonly branches: readonly RecoveredBranch[];
+  /** What could not be done now; the sweep tries again. */
+  readonly failed: readonly RecoveryFailure[];
+  /** Branches of other namespaces or logs, which are never touched. */
+  readonly unknownNamespace: readonly UnknownBranch[];
+  /** Participants in commit records that are not registered with this coordinator. */
+  readonly unknownParticipants: readonly string[];
+  /** Incarnations that were fenced. */
+  readonly fenced: readonly string[];
+  /** How long the pass took, in milliseconds. */
+  readonly durationMs: number;
+}
+
+/** A branch that recovery finished. */
+export interface RecoveredBranch {
+  readonly transactionId: TransactionId;
+  readonly branchId: string;
+  readonly participant: string;
+  readonly outcome: 'committed' | 'aborted';
+  /** How long it had been prepared, in milliseconds, where the resource knows. */
+  readonly inDoubtMs?: number | undefined;
+}
+
+/** Something that recovery could not do. */
+export interface RecoveryFailure {
+  readonly participant: string;
+  /** The branch; undefined when the participant could not be listed. */
+  readonly branchId?: string | undefined;
+  readonly error: unknown;
+}
+
+/** A prepared branch that belongs to somebody else. */
+export interface UnknownBranch {
+  readonly participant: string;
+  readonly branchId: string;
+  readonly namespace: string;
+  readonly authority: string;
+}
+
+/** A branch that waits. */
+export interface InDoubtBranch {
+  readonly transactionId: TransactionId;
+  readonly branchId: string;
+  readonly participant: string;
+  /** The life of the coordinator that began it. */
+  readonly incarnation: string;
+  /** How long it has been prepared, in milliseconds, where the resource knows. */
+  readonly ageMs?: number | undefined;
+  /**
+   * 'commit': its record is there. 'none': there is no record; recovery fences the incarnation and
+   * then aborts. 'unknown': this coordinator waits for the reply of the log.
+   */
+  readonly decision: 'commit' | 'none' | 'unknown';
+}

@@ -1,0 +1,231 @@
+import { abortable, onAbort } from '../core/abort.js';
+import { elapsedMs, type Instant } from '../core/clock.js';
+import { deferred } from '../core/deferred.js';
+import type { TransactionId } from '../core/ids.js';
+import { invalidArgument } from '../core/validate.js';
+import type { Transaction } from './coordinator.js';
+import { type Enlistment, enlistment } from './enlistment.js';
+import { boundedCall, type CoordinatorHost, reasonOf } from './host.js';
+import type { Life } from './lives.js';
+import type { CheckedTransactionOptions } from './options.js';
+import {
+  abortedError,
+  abortedOutcome,
+  committedOutcome,
+  inDoubtOutcome,
+  type Outcome,
+} from './outcome.js';
+import { type Protocol, protocol } from './protocol.js';
+import type { AbortCause } from './two-phase.js';
+
+/** A transaction that is about to begin. */
+export interface TransactionStart {
+  readonly options: CheckedTransactionOptions;
+  readonly life: Life;
+  /** When the caller asked: its time counts from then. */
+  readonly since: Instant;
+  /** Runs the body where a nested `run` can see that it is nested. */
+  readonly within: <T>(transactionId: TransactionId, body: () => Promise<T>) => Promise<T>;
+}
+
+type Body<Value> = (tx: Transaction) => Promise<Value> | Value;
+
+/** What one run holds together. */
+interface Run {
+  readonly host: CoordinatorHost;
+  readonly start: TransactionStart;
+  readonly transactionId: TransactionId;
+  readonly rounds: Protocol;
+  readonly enlisting: Enlistment;
+  readonly work: AbortController;
+  readonly callbacks: (() => unknown)[];
+  rollbackReason: string | undefined;
+}
+
+/** Runs the body, then the protocol, and answers no later than the transaction's time-out. */
+export async function runTransaction<Value>(
+  host: CoordinatorHost,
+  start: TransactionStart,
+  body: Body<Value>,
+): Promise<Outcome<Value>> {
+  const { life, options, since } = start;
+  const transactionId = life.newId(options.resourceId, host.nodeId);
+  const remainingMs = (): number => options.timeoutMs - elapsedMs(host.clock, since);
+  const work = new AbortController();
+  const { incarnation } = life;
+  const subject = { transactionId, resourceId: options.resourceId, incarnation, remainingMs };
+  const rounds = protocol(host, { ...subject, workSignal: work.signal });
+  const onBranch = rounds.enlisted;
+  const enlistOptions = { transactionId, signal: work.signal, remainingMs, onBranch };
+  const run: Run = {
+    host,
+    start,
+    transactionId,
+    rounds,
+    enlisting: enlistment(host, enlistOptions),
+    work,
+    callbacks: [],
+    rollbackReason: undefined,
+  };
+  const { branches, ended } = rounds;
+  const isInDoubt = (): boolean => rounds.state().isInDoubt;
+  host.active.set(transactionId, { incarnation, isInDoubt, ended, branches });
+  const forget = (): boolean => host.active.delete(transactionId);
+  ended.then(forget, forget);
+  const watch = watchForEnds(run, remainingMs());
+  try {
+    const value = await performBody(run, body);
+    return await answer(run, value as Value, watch.timeUp);
+  } finally {
+    watch.stop();
+  }
+}
+
+/** Whatever may end a transaction from outside. After the decision was sent, only time does. */
+function watchForEnds(
+  run: Run,
+  remainingMs: number,
+): { readonly timeUp: Promise<void>; stop(): void } {
+  const { host, start } = run;
+  const { options, life } = start;
+  const timeUp = deferred<void>();
+  const by = (cause: AbortCause): void => giveUp(run, cause);
+  const stops = [
+    onAbort(options.signal, () => {
+      by({ by: 'signal', reason: 'its signal was aborted', cause: options.signal?.reason });
+    }),
+    onAbort(life.fenced, () => {
+      const { reason: cause } = life.fenced;
+      by({ by: 'fence', reason: 'a recoverer took this coordinator for dead', cause });
+    }),
+    onAbort(host.closing, () => {
+      by({ by: 'close', reason: 'the coordinator was closed', cause: host.closing.reason });
+      timeUp.resolve();
+    }),
+    host.clock.schedule(remainingMs, () => {
+      by({ by: 'timeout', reason: `it took more than ${options.timeoutMs} ms` });
+      timeUp.resolve();
+    }),
+  ];
+  return {
+    timeUp: timeUp.promise,
+    stop() {
+      for (const stop of stops) stop();
+    },
+  };
+}
+
+function giveUp({ rounds, work, transactionId }: Run, cause: AbortCause): void {
+  const before = rounds.state().phase;
+  rounds.giveUp(cause);
+  if (before === 'aborted' || rounds.state().phase !== 'aborted') return;
+  // The caller's own reason goes to the caller's own work untouched.
+  work.abort(cause.by === 'signal' ? cause.cause : abortedError(transactionId, cause));
+}
+
+/** The body's value; undefined when the transaction aborts, which the protocol then knows. */
+async function performBody<Value>(run: Run, body: Body<Value>): Promise<Value | undefined> {
+  const { start, transactionId, rounds, enlisting, work } = run;
+  try {
+    work.signal.throwIfAborted();
+    const working = start.within(transactionId, async () => body(transactionOf(run)));
+    const value = await abortable(working, work.signal);
+    await abortable(enlisting.settled(), work.signal);
+    enlisting.close();
+    const { rollbackReason: reason } = run;
+    if (reason === undefined) rounds.workDone();
+    else giveUp(run, { by: 'rollback-only', reason });
+    return value;
+  } catch (cause) {
+    enlisting.close();
+    // Does nothing where the transaction was given up before and the body only heard of it.
+    giveUp(run, { by: 'body', reason: reasonOf(cause), cause });
+    return undefined;
+  }
+}
+
+function transactionOf(run: Run): Transaction {
+  const { transactionId, work, enlisting, callbacks } = run;
+  return {
+    transactionId,
+    signal: work.signal,
+    enlist: (participant) => enlisting.enlist(participant),
+    afterCommit(callback) {
+      if (typeof callback !== 'function') {
+        throw invalidArgument('callback', callback, 'a function');
+      }
+      callbacks.push(callback);
+    },
+    setRollbackOnly(reason) {
+      run.rollbackReason ??= String(reason);
+    },
+  };
+}
+
+async function answer<Value>(
+  run: Run,
+  value: Value,
+  timeUp: Promise<void>,
+): Promise<Outcome<Value>> {
+  const { rounds, start, transactionId } = run;
+  const outcome = await rounds.answer;
+  if (outcome === 'in-doubt') {
+    whenResolved(run);
+    return inDoubtOutcome(transactionId, pendingOf(run));
+  }
+  const isImpatient = outcome === 'committed' && start.options.waitFor === 'decided';
+  if (!isImpatient) await Promise.race([rounds.told, timeUp]);
+  if (outcome === 'committed') {
+    await Promise.race([callBack(run), timeUp]);
+    return committedOutcome(transactionId, value, pendingOf(run));
+  }
+  const { cause = { by: 'log', reason: 'it was not decided' } } = rounds.state();
+  return abortedOutcome(transactionId, cause);
+}
+
+/** Whose branches have not ended yet, by name. */
+function pendingOf({ rounds }: Run): readonly string[] {
+  const { branches, phase } = rounds.state();
+  return rounds.branches
+    .filter((_, index) => {
+      const rm = branches[index]?.state;
+      return rm === 'prepared' || (phase === 'one-phase' && rm === 'working');
+    })
+    .map(({ participant }) => participant.name);
+}
+
+/** One that was answered 'in-doubt' goes on in the background. */
+function whenResolved(run: Run): void {
+  const { rounds, host, transactionId } = run;
+  const resolved = async (): Promise<void> => {
+    const outcome = await rounds.conclusion;
+    host.recorder.resolved();
+    host.channels.resolved.publish(() => ({ transactionId, outcome }));
+    if (outcome === 'committed') await callBack(run);
+  };
+  resolved().catch(() => {});
+}
+
+/** Callbacks run in the order of their registration; none of them can change the outcome. */
+async function callBack({ callbacks, host, transactionId }: Run): Promise<void> {
+  for (const callback of callbacks.splice(0)) {
+    try {
+      await callback();
+    } catch (error) {
+      host.channels.failed.publish(() => ({ operation: 'after-commit', transactionId, error }));
+    }
+  }
+}
+
+/** Waits until the log and this coordinator's life are ready, no longer than the transaction may. */
+export async function becomeReady(
+  host: CoordinatorHost,
+  options: CheckedTransactionOptions,
+): Promise<Life> {
+  const { clock, closing, readiness, lives } = host;
+  const signals = [options.signal, closing];
+  return boundedCall(clock, { signals, timeoutMs: options.timeoutMs }, async (signal) => {
+    await readiness.checkLog(signal);
+    return lives.current(signal);
+  });
+}
