@@ -1,0 +1,50 @@
+import { Redis } from 'ioredis';
+import type { CacheDriver, DecisionLog, LockDriver } from 'tricord';
+import { redisCache, redisLock, redisTransactions } from 'tricord/redis';
+import { zookeeper, zookeeperLock, zookeeperTransactions } from 'tricord/zookeeper';
+
+/** The server that the cords of a sale run on. */
+export type Coordination =
+  | { readonly drivers: 'redis'; readonly url: string }
+  | { readonly drivers: 'zookeeper'; readonly servers: string };
+
+/** A node's drivers for lock, transactions and cache, over one connection. */
+export interface Cords {
+  readonly lock: LockDriver;
+  readonly log: DecisionLog;
+  /** Cache tiers that the nodes share. */
+  readonly tiers: readonly CacheDriver[];
+  close(): Promise<void>;
+}
+
+/** A dead node's ephemeral znodes, its locks among them, go so late. */
+const SESSION_TIMEOUT_MS = 3_000;
+
+/** @param namespace - keeps a sale apart from everything else on the same server. */
+export function openCords(coordination: Coordination, namespace: string): Cords {
+  return coordination.drivers === 'redis'
+    ? redisCords(coordination.url, namespace)
+    : zookeeperCords(coordination.servers, namespace);
+}
+
+function redisCords(url: string, namespace: string): Cords {
+  const client = new Redis(url, { maxRetriesPerRequest: 2 });
+  // ioredis reports each failed attempt to reconnect; the cords tell what it meant for a call.
+  client.on('error', () => {});
+  return {
+    lock: redisLock({ client, namespace }),
+    log: redisTransactions({ client }),
+    tiers: [redisCache({ client, namespace })],
+    close: async () => client.disconnect(),
+  };
+}
+
+function zookeeperCords(servers: string, namespace: string): Cords {
+  const session = zookeeper({ servers, namespace, sessionTimeoutMs: SESSION_TIMEOUT_MS });
+  return {
+    lock: zookeeperLock({ session }),
+    log: zookeeperTransactions({ session }),
+    tiers: [],
+    close: () => session.close(),
+  };
+}

@@ -1,0 +1,40 @@
+import { inspect } from 'node:util';
+import type { FromNode, ToNode } from './remote-node.js';
+import { serveBuyer } from './serve-buyer.js';
+import { openTill } from './server-till.js';
+import type { Till } from './take-order.js';
+
+// One node of the shop, as a process of its own: it is told what to do by its parent, and ends with it.
+
+let till: Till | undefined;
+
+// Ctrl-C reaches every process of the terminal; the parent decides what happens to its nodes.
+process.on('SIGINT', () => {});
+process.on('disconnect', () => process.exit(0));
+process.on('message', (message) => {
+  handle(message as ToNode).catch((error: unknown) => {
+    tell({ kind: 'fault', text: inspect(error) });
+  });
+});
+
+async function handle(message: ToNode): Promise<void> {
+  switch (message.kind) {
+    case 'open': {
+      till = openTill(message.setup);
+      return tell({ kind: 'open', guarantees: await till.guarantees() });
+    }
+    case 'serve': {
+      if (till === undefined) throw new Error('a buyer came before the till was open');
+      const service = await serveBuyer(till, message.buyer);
+      const { requestCount, hitCount } = till.pages.stats();
+      return tell({ kind: 'served', service, pages: { requestCount, hitCount } });
+    }
+    case 'close':
+      await till?.close();
+      process.disconnect();
+  }
+}
+
+function tell(message: FromNode): void {
+  process.send?.(message);
+}

@@ -1,0 +1,34 @@
+import type { CacheStats } from 'tricord';
+import type { Buyer } from './offer.js';
+import type { Service } from './serve-buyer.js';
+import { serveBuyer } from './serve-buyer.js';
+import type { Till } from './take-order.js';
+
+/** How often pages were asked for, and how often a tier had them. */
+export type PageCount = Pick<CacheStats, 'requestCount' | 'hitCount'>;
+
+/** One node of the shop, in this process or in one of its own. */
+export interface ShopNode {
+  readonly name: string;
+  /** How many buyers it serves at once. */
+  readonly tills: number;
+  /** Rejects with NodeDied when the node's process ended; nobody knows then what became of the order. */
+  serve(buyer: Buyer): Promise<Service>;
+  pageCount(): PageCount;
+  close(): Promise<void>;
+}
+
+export class NodeDied extends Error {
+  override readonly name = 'NodeDied';
+}
+
+/** A node in this process. */
+export function localNode(name: string, tills: number, till: Till): ShopNode {
+  return {
+    name,
+    tills,
+    serve: (buyer) => serveBuyer(till, buyer),
+    pageCount: () => till.pages.stats(),
+    close: () => till.close(),
+  };
+}

@@ -1,0 +1,78 @@
+import type { Cache, Guarantees, Lock, Outcome, TransactionCoordinator } from 'tricord';
+import type { Buyer } from './offer.js';
+import { Refusal, type RefusalReason, type Stores } from './stores.js';
+
+/** The page that a buyer looks at before ordering. */
+export interface ProductPage {
+  readonly sku: string;
+  readonly priceCents: number;
+  readonly unitsLeft: number;
+}
+
+/** What a node of the shop works with: the three cords, and its stores. */
+export interface Till {
+  readonly lock: Lock;
+  readonly coordinator: TransactionCoordinator;
+  readonly pages: Cache<ProductPage>;
+  readonly stores: Stores;
+  readonly limits: Limits;
+  /** What the drivers that it runs on promise. */
+  guarantees(): Promise<readonly Guarantees[]>;
+  close(): Promise<void>;
+}
+
+export interface Limits {
+  /** How soon the lock of a dead node is free. */
+  readonly lockTtlMs: number;
+  readonly lockWaitMs: number;
+  readonly transactionTimeoutMs: number;
+}
+
+/** How one attempt to order ended; `lockWaitMs` where it came as far as the lock. */
+export type Attempt = { readonly lockWaitMs?: number } & (
+  | { readonly state: 'sold' }
+  | { readonly state: 'refused'; readonly reason: RefusalReason }
+  /** Nothing was ordered, for no reason of trade: the buyer may try again. */
+  | { readonly state: 'failed'; readonly reason: string }
+  /** Nobody knows yet; trying again finds out. */
+  | { readonly state: 'in-doubt' }
+);
+
+/** One order: look at the page, take the product's lock, change all three stores or none. */
+export async function takeOrder(till: Till, buyer: Buyer): Promise<Attempt> {
+  const { sku, orderId } = buyer;
+  const page = await till.pages.getOrLoad(sku, () => till.stores.readPage(sku));
+  if (page.unitsLeft === 0) return { state: 'refused', reason: 'sold out' };
+
+  const { lockTtlMs: ttlMs, lockWaitMs: waitMs, transactionTimeoutMs: timeoutMs } = till.limits;
+  const askedAt = performance.now();
+  await using lease = await till.lock.acquire(sku, { ttlMs, waitMs });
+  const lockWaitMs = performance.now() - askedAt;
+
+  const order = { orderId, buyer: buyer.name, sku, cents: page.priceCents };
+  // `update` takes the page away before the transaction and again after it, so that no node keeps
+  // a page that was read before the commit.
+  const outcome = await till.pages.update(sku, () =>
+    till.coordinator.run({ resourceId: orderId, timeoutMs, signal: lease.signal }, async (tx) => {
+      const branches = await till.stores.enlist(tx);
+      await branches.writeOrder(order, tx.transactionId);
+      await branches.reserveUnit(order, lease.fencingToken);
+      await branches.takePayment(order);
+    }),
+  );
+  return { ...attemptOf(outcome), lockWaitMs };
+}
+
+function attemptOf(outcome: Outcome<void>): Attempt {
+  switch (outcome.state) {
+    case 'committed':
+      return { state: 'sold' };
+    case 'aborted':
+      if (outcome.cause instanceof Refusal) {
+        return { state: 'refused', reason: outcome.cause.reason };
+      }
+      return { state: 'failed', reason: `aborted by ${outcome.participant ?? outcome.by}` };
+    case 'in-doubt':
+      return { state: 'in-doubt' };
+  }
+}

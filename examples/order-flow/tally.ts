@@ -1,0 +1,65 @@
+import type { Told } from './books.js';
+import type { PageCount } from './node.js';
+import type { Service } from './serve-buyer.js';
+import type { Attempt } from './take-order.js';
+
+/** What the flow itself saw, for the table. The audit does not believe it. */
+export class Tally {
+  readonly told: Told[] = [];
+  readonly #answers = new Map<Told['answer'], number>();
+  readonly #attempts: Attempt[] = [];
+  readonly #pageCounts = new Map<string, PageCount>();
+
+  add(node: string, { orderId, answer, attempts }: Service, pages: PageCount): void {
+    this.told.push({ orderId, answer });
+    this.#answers.set(answer, this.answerCount(answer) + 1);
+    this.#attempts.push(...attempts);
+    this.#pageCounts.set(node, pages);
+  }
+
+  answerCount(answer: Told['answer']): number {
+    return this.#answers.get(answer) ?? 0;
+  }
+
+  /** Attempts that came as far as a transaction, by how it ended. */
+  get transactions(): Readonly<Record<'committed' | 'aborted' | 'inDoubt', number>> {
+    const begun = this.#attempts.filter((attempt) => attempt.lockWaitMs !== undefined);
+    const count = (states: readonly Attempt['state'][]) =>
+      begun.filter((attempt) => states.includes(attempt.state)).length;
+    return {
+      committed: count(['sold']),
+      aborted: count(['refused', 'failed']),
+      inDoubt: count(['in-doubt']),
+    };
+  }
+
+  /** Refusals at the till, and the reasons for which attempts were made again, most frequent first. */
+  get reasons(): readonly (readonly [reason: string, count: number])[] {
+    const counts = new Map<string, number>();
+    for (const attempt of this.#attempts) {
+      if (!('reason' in attempt)) continue;
+      const isOnPage = attempt.state === 'refused' && attempt.lockWaitMs === undefined;
+      const reason = isOnPage ? `${attempt.reason} (on the page)` : attempt.reason;
+      counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    }
+    return [...counts].sort(([, a], [, b]) => b - a);
+  }
+
+  /** Of those who got the lock, the wait that a fraction of them did not exceed; undefined without any. */
+  lockWaitMs(fraction: number): number | undefined {
+    const waits = this.#attempts.flatMap(({ lockWaitMs }) => lockWaitMs ?? []);
+    waits.sort((a, b) => a - b);
+    return waits[Math.min(waits.length - 1, Math.floor(waits.length * fraction))];
+  }
+
+  /** Over all nodes, also those that died; undefined before the first page. */
+  get hitRate(): number | undefined {
+    let requests = 0;
+    let hits = 0;
+    for (const { requestCount, hitCount } of this.#pageCounts.values()) {
+      requests += requestCount;
+      hits += hitCount;
+    }
+    return requests === 0 ? undefined : hits / requests;
+  }
+}
