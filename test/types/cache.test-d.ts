@@ -1,0 +1,46 @@
+import { Cluster, Redis } from 'ioredis';
+import { expectTypeOf, test } from 'vitest';
+import type { Cache, CacheDriver, CacheStats } from '../../src/index.js';
+import { createCache } from '../../src/index.js';
+import { memoryCache } from '../../src/memory.js';
+import { redisCache } from '../../src/redis.js';
+
+interface Product {
+  readonly name: string;
+}
+declare const cache: Cache<Product>;
+declare const product: Product;
+
+test('clients of ioredis fit as they are, and drivers are tiers', () => {
+  expectTypeOf(redisCache({ client: new Redis() })).toExtend<CacheDriver>();
+  expectTypeOf(redisCache({ client: new Cluster([]) })).toExtend<CacheDriver>();
+  const tiers = [memoryCache({ entriesMax: 10 }), redisCache({ client: new Redis() })];
+  expectTypeOf(createCache<Product>({ name: 'c', tiers, ttlMs: 1 })).toEqualTypeOf<
+    Cache<Product>
+  >();
+  // @ts-expect-error there is no default for ttlMs
+  createCache({ name: 'c', tiers });
+});
+
+test('a loader that always finds gives the value; one that may not gives undefined too', () => {
+  expectTypeOf(cache.getOrLoad('k', () => product)).resolves.toEqualTypeOf<Product>();
+  expectTypeOf(cache.getOrLoad('k', async () => product)).resolves.toEqualTypeOf<Product>();
+  const maybe = async (): Promise<Product | undefined> => undefined;
+  expectTypeOf(cache.getOrLoad('k', maybe)).resolves.toEqualTypeOf<Product | undefined>();
+  expectTypeOf(cache.get('k')).resolves.toEqualTypeOf<Product | undefined>();
+  expectTypeOf(cache.peek('k')).toEqualTypeOf<Product | undefined>();
+  expectTypeOf(cache.update('k', async () => 7)).resolves.toEqualTypeOf<number>();
+  // @ts-expect-error not a Product
+  cache.getOrLoad('k', () => 7);
+  // @ts-expect-error not a Product
+  cache.set('k', 7);
+});
+
+test('loaders know their key and signal, and stats may have no rate yet', () => {
+  cache.getOrLoad('k', (context) => {
+    expectTypeOf(context.key).toEqualTypeOf<string>();
+    expectTypeOf(context.signal).toEqualTypeOf<AbortSignal>();
+    return product;
+  });
+  expectTypeOf<CacheStats['hitRate']>().toEqualTypeOf<number | undefined>();
+});
