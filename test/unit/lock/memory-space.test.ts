@@ -103,18 +103,18 @@ test('tokens increase over expiry, over idle times, and when the wall clock goes
 });
 
 describe('every sequence of verbs of two grants', () => {
-  const verbs = ['acquire', 'release', 'cancel', 'renew', 'expire'] as const;
-  const steps = verbs.flatMap((verb) =>
-    verb === 'expire'
-      ? [{ verb, id: '' }]
-      : [
-          { verb, id: 'x' },
-          { verb, id: 'y' },
-        ],
-  );
+  interface Step {
+    readonly verb: 'acquire' | 'release' | 'cancel' | 'renew' | 'expire';
+    readonly id: string;
+  }
+  const verbs = ['acquire', 'release', 'cancel', 'renew'] as const;
+  const steps: Step[] = [
+    ...verbs.flatMap((verb) => ['x', 'y'].map((id) => ({ verb, id }))),
+    { verb: 'expire', id: '' },
+  ];
 
   test('never has two holders, never serves a grant that ended, never leaves a free line waiting', () => {
-    const play = (sequence: readonly (typeof steps)[number][]): void => {
+    const play = (sequence: readonly Step[]): void => {
       const clock = virtualClock();
       const space = lockSpace(clock);
       const ended = new Set<string>();
@@ -140,7 +140,7 @@ describe('every sequence of verbs of two grants', () => {
       }
     };
     let count = 0;
-    const extend = (sequence: readonly (typeof steps)[number][]): void => {
+    const extend = (sequence: readonly Step[]): void => {
       play(sequence);
       count += 1;
       if (sequence.length < 4) for (const next of steps) extend([...sequence, next]);
