@@ -30,7 +30,7 @@ export function openLease(parts: LeaseParts): OpenLease {
   const { keeper, recorder, channels, node, backendName } = parts.context;
   const { resource } = kept.grant;
   const { clock } = node;
-  const controller = new AbortController();
+  const loss = lateSignal();
   const since = instantOf(clock);
   const facts = () => ({ resource, owner, fencingToken, heldMs: elapsedMs(clock, since) });
   let state: 'held' | 'ended' = 'held';
@@ -39,7 +39,7 @@ export function openLease(parts: LeaseParts): OpenLease {
   const isHeld = (): boolean => state === 'held' && keeper.check(kept);
   const publishLoss = (reason: unknown, heldMs: number): void => {
     recorder.ended('lost', heldMs);
-    controller.abort(reason);
+    loss.abort(reason);
     channels.lost.publish(() => ({ ...facts(), heldMs, reason }));
   };
   const lose = (reason: unknown): void => {
@@ -65,7 +65,10 @@ export function openLease(parts: LeaseParts): OpenLease {
     resource,
     owner,
     fencingToken,
-    signal: controller.signal,
+    get signal() {
+      isHeld();
+      return loss.signal();
+    },
     get isHeld() {
       return isHeld();
     },
@@ -104,6 +107,25 @@ async function extend(
     { backend: backendName, operation: 'renew' },
     reply.state === 'unknown' ? { cause: reply.cause } : undefined,
   );
+}
+
+/** A signal that is made when somebody looks: most leases end before, and signals are dear. */
+function lateSignal() {
+  let controller: AbortController | undefined;
+  let aborted: { readonly reason: unknown } | undefined;
+  return {
+    signal(): AbortSignal {
+      if (controller === undefined) {
+        controller = new AbortController();
+        if (aborted !== undefined) controller.abort(aborted.reason);
+      }
+      return controller.signal;
+    },
+    abort(reason: unknown): void {
+      aborted = { reason };
+      controller?.abort(reason);
+    },
+  };
 }
 
 /** Why a lease is not held: the reason of its loss, or that it was released. */
