@@ -1,6 +1,7 @@
 import { abortable, abortScope, type Scope } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
 import { CoordinationError } from '../../core/errors.js';
+import { branchEndedError } from '../../transaction/branch-errors.js';
 import type {
   Branch,
   BranchContext,
@@ -150,7 +151,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   async abort(options?: ParticipantCallOptions): Promise<void> {
-    this.#work.close(() => this.#ended());
+    this.#work.close(() => branchEndedError(this.#host.name));
     if (this.#preparing !== undefined) {
       this.#preparing.scope.abort(
         this.#context.signal.reason ?? new Error('the branch is aborted'),
@@ -289,7 +290,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   #leaveActive(operation: string): void {
-    this.#work.close(() => this.#ended());
+    this.#work.close(() => branchEndedError(this.#host.name));
     if (this.#state !== 'active') {
       throw new Error(`${operation} of a branch that is ${this.#state}; it can be asked once`);
     }
@@ -310,16 +311,6 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   #unknown(operation: string, cause: unknown): CoordinationError<'RESULT_UNKNOWN'> {
     const { backend } = this.#host;
     return resultUnknown(backend, `${operation} of branch ${this.#context.branchId}`, cause);
-  }
-
-  #ended(): CoordinationError<'BRANCH_ENDED'> {
-    const { name } = this.#host;
-    return new CoordinationError(
-      'BRANCH_ENDED',
-      `the branch of postgres "${name}" is over; use its client only inside the transaction's body, ` +
-        'and await every query there',
-      { participant: name },
-    );
   }
 }
 

@@ -3,6 +3,7 @@ import { parseTransactionId } from '../../core/ids.js';
 import { assertNumber, invalidArgument } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import type { Participant } from '../../transaction/participant.js';
+import { assertParticipantName } from '../../transaction/participant-name.js';
 import { type BranchHost, PostgresBranch } from './branch.js';
 import { participantCalls } from './calls.js';
 import type { PostgresBranchClient, PostgresPool } from './client.js';
@@ -36,7 +37,6 @@ export interface PostgresParticipantOptions<Pool extends PostgresPool = Postgres
   readonly clock?: Clock | undefined;
 }
 
-const NAME = /^[A-Za-z0-9_.-]{1,64}$/;
 const CALL_TIMEOUT_MS = 10_000;
 const WAITERS_MAX = 1_000;
 
@@ -61,9 +61,7 @@ export function postgresParticipant<Pool extends PostgresPool>(
 ): Participant<PostgresBranchClient<Pool>> {
   const { name, pool, clock = systemClock } = options;
   const { callTimeoutMs = CALL_TIMEOUT_MS, waitersMax = WAITERS_MAX } = options;
-  if (typeof name !== 'string' || !NAME.test(name)) {
-    throw invalidArgument('name', name, '1 to 64 characters of [A-Za-z0-9_.-]');
-  }
+  assertParticipantName(name);
   if (typeof pool?.connect !== 'function') {
     throw invalidArgument('pool', pool, "a Pool of the package 'pg'");
   }

@@ -68,6 +68,8 @@ const CLOSE_FLUSH_MS = 1_000;
 /** So much is looked at in one call of prune. */
 const PRUNE_INCARNATIONS_MAX = 100;
 const PRUNE_RECORDS_MAX = 1_000;
+/** Below the ten listeners at which Node takes a signal for leaking. */
+const CONCURRENCY = 8;
 const SUBJECT = 'redis transactions';
 
 /**
@@ -182,7 +184,7 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
     incarnations: (options) =>
       step(options, async () => {
         const { values: names } = await store.askIndex(INDEX_LIST, [], options?.signal);
-        const found = await Promise.all(names.map((name) => readStatus(name, options?.signal)));
+        const found = await inBatches(names, (name) => readStatus(name, options?.signal));
         return found.filter((each) => each !== undefined);
       }),
     unacknowledged: (incarnation, limit, options) =>
@@ -249,12 +251,25 @@ async function prune(
   if (gone.length > 0) await store.askIndex(INDEX_DROP, gone, signal);
 }
 
+/** Asks about many incarnations, a few at a time, so that neither Redis nor the signal is flooded. */
+async function inBatches<T>(
+  names: readonly string[],
+  ask: (name: string) => Promise<T>,
+): Promise<readonly T[]> {
+  const answers: T[] = [];
+  for (let from = 0; from < names.length; from += CONCURRENCY) {
+    const batch = names.slice(from, from + CONCURRENCY);
+    answers.push(...(await Promise.all(batch.map(ask))));
+  }
+  return answers;
+}
+
 async function namesOf(
   names: readonly string[],
   wanted: string,
   ask: (name: string) => Promise<{ readonly values: readonly string[] }>,
 ): Promise<readonly string[]> {
-  const replies = await Promise.all(names.map(ask));
+  const replies = await inBatches(names, ask);
   return names.filter((_, index) => replies[index]?.values[0] === wanted);
 }
 

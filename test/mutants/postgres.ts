@@ -1,0 +1,112 @@
+import type { Mutant } from './mutant.js';
+
+const traps = { project: 'integration', file: 'test/integration/postgres-traps.test.ts' } as const;
+const faults = { project: 'fault', file: 'test/fault/postgres.test.ts' } as const;
+
+export const mutants: readonly Mutant[] = [
+  {
+    id: 'postgres-yes-without-the-tag-of-prepare',
+    file: 'src/drivers/postgres/branch.ts',
+    find: "    if (results.at(-1)?.command !== 'PREPARE') return this.#no(this.#failure(), signal);",
+    replace: '    if (results.length === 0) return this.#no(this.#failure(), signal);',
+    tests: { ...traps, name: 'tampering' },
+    why: 'PREPARE TRANSACTION answers ROLLBACK, without an error, when there is nothing to prepare.',
+  },
+  {
+    id: 'postgres-lost-prepare-is-a-no',
+    file: 'src/drivers/postgres/branch.ts',
+    find: '      if (sqlState(error) !== undefined && (await this.#rollBack(signal))) {\n        return noVote(this.#work.firstError ?? error);',
+    replace:
+      '      if (!(await this.#rollBack(signal)) || sqlState(error) !== undefined) {\n        return noVote(this.#work.firstError ?? error);',
+    tests: { ...faults, name: 'a lost reply to PREPARE' },
+    why: 'A branch whose PREPARE took effect would be taken for aborted and stay prepared for ever.',
+  },
+  {
+    id: 'postgres-missing-branch-counts-as-committed',
+    file: 'src/drivers/postgres/prepared.ts',
+    find: "  if (status === 'committed') return;\n  if (status === 'aborted') throw",
+    replace: "  if (status !== 'in progress') return;\n  if (status === 'aborted') throw",
+    tests: { ...traps, name: 'evidence' },
+    why: 'A branch that somebody rolled back by hand would be reported as committed.',
+  },
+  {
+    id: 'postgres-busy-branch-is-not-retried',
+    file: 'src/drivers/postgres/prepared.ts',
+    find: '      if (state !== SQLSTATE.objectNotInPrerequisiteState) {',
+    replace: "      if (state !== 'never') {",
+    tests: { ...traps, name: 'held busy by a session' },
+    why: 'Two finishers of one branch would make one of them fail.',
+  },
+  {
+    id: 'postgres-read-only-branch-is-prepared',
+    file: 'src/drivers/postgres/branch.ts',
+    find: '      if (xidIn(asked) !== undefined) return undefined;',
+    replace: '      if (asked !== undefined) return undefined;',
+    tests: { project: 'integration', file: 'test/integration/postgres-savings.test.ts' },
+    why: 'A branch that wrote nothing would cost two forced writes and a slot.',
+  },
+  {
+    id: 'postgres-empty-branch-stays-prepared',
+    file: 'src/drivers/postgres/branch.ts',
+    find: '      await this.#run(`commit prepared ${literalOf(this.#context.branchId)}`, signal);',
+    replace: "      await this.#run('select 1', signal);",
+    tests: { ...traps, name: 'an update that met no row' },
+    why: 'A branch that changed nothing would stay prepared, and nobody would end it.',
+  },
+  {
+    id: 'postgres-tampered-branch-votes-yes',
+    file: 'src/drivers/postgres/branch.ts',
+    find: '    if (this.#work.tampered !== undefined) return this.#work.tampered;',
+    replace: '',
+    tests: { ...traps, name: 'tampering' },
+    why: 'After a COMMIT of its own the body would have written outside the transaction.',
+  },
+  {
+    id: 'postgres-unknown-client-goes-back-to-the-pool',
+    file: 'src/drivers/postgres/connection.ts',
+    find: '    destroy: () => giveBack(true),',
+    replace: '    destroy: () => giveBack(isBroken),',
+    tests: { ...traps, name: 'its client is not pooled' },
+    why: 'The next user of the pool would find himself inside a foreign transaction.',
+  },
+  {
+    id: 'postgres-late-connection-is-lost',
+    file: 'src/drivers/postgres/connection.ts',
+    find: '      (late) => late.release(),',
+    replace: '      () => {},',
+    tests: { ...traps, name: 'a late one goes back' },
+    why: 'Every enlist that timed out would cost the pool a connection for ever.',
+  },
+  {
+    id: 'postgres-branch-has-no-time-outs',
+    file: 'src/drivers/postgres/enlist.ts',
+    find: '    `set local lock_timeout = ${bounded(settings.lockTimeoutMs)}`,',
+    replace: '    `set local lock_timeout = 0`,',
+    tests: { ...traps, name: 'bounded by the time that is left' },
+    why: 'A deadlock over two servers would never end.',
+  },
+  {
+    id: 'postgres-slots-of-others-do-not-count',
+    file: 'src/drivers/postgres/slots.ts',
+    find: '      if (own.size + heldByOthers >= slotsMax) return undefined;',
+    replace: '      if (own.size >= slotsMax) return undefined;',
+    tests: { ...faults, name: 'no more branches are begun than slots' },
+    why: 'Branches would do their work and then fail with 53200 at PREPARE.',
+  },
+  {
+    id: 'postgres-lists-branches-of-other-databases',
+    file: 'src/drivers/postgres/participant.ts',
+    find: 'isHere && isBranchId(branchId)',
+    replace: 'isBranchId(branchId) || !isHere',
+    tests: { ...traps, name: 'a branch of another database' },
+    why: 'Recovery would try for ever what only another database can do.',
+  },
+  {
+    id: 'postgres-lost-one-phase-commit-is-an-abort',
+    file: 'src/drivers/postgres/branch.ts',
+    find: "    if (status === 'committed') return { state: 'committed' };",
+    replace: '',
+    tests: { ...faults, name: 'a lost reply to a one-phase COMMIT' },
+    why: 'The caller would do again what had happened.',
+  },
+];
