@@ -87,7 +87,9 @@ export function connectionOver(
           await ensure(live, path);
           reply = await live.ask.set(path, NO_DATA, ANY_VERSION);
         }
-        noteServerTime(expectOk(reply, 'read the server’s clock'));
+        // An older sample is better than none: it only drifts.
+        const isUseful = sample !== undefined && !reply.ok;
+        if (!isUseful) noteServerTime(expectOk(reply, 'read the server’s clock'));
       }
       return sample === undefined ? 0 : sample.serverMs + elapsedMs(clock, sample.at);
     },

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { abortable, throwIfAborted } from '../../core/abort.js';
 import { type Clock, elapsedMs, type Instant, instantOf, type Validity } from '../../core/clock.js';
 import { type Deferred, deferred } from '../../core/deferred.js';
@@ -33,6 +34,8 @@ export class LiveSession {
 
   /** Takes a client that has just connected. `since`: from before its session was asked for. */
   constructor(client: Client, clock: Clock, since: Instant) {
+    // Every grant and every wait listens; Node would print a warning from the eleventh on.
+    setMaxListeners(0, this.#ended.signal);
     this.id = client.client_id;
     this.timeoutMs = client.timeout;
     this.ask = requestsOver(this.#call);

@@ -85,7 +85,7 @@ export function holdGrant(connection: Connection, made: NewGrant): HeldGrant {
       if (lostReason !== undefined) lost.abort(lostReason);
     },
   };
-  endings.push(onAbort(live.ended, () => held.end(live.ended.reason)));
+  endings.push(onAbort(live.ended, () => held.end(sessionLostError(grant, live.ended.reason))));
   if (made.fencingToken !== undefined) publishLater(connection, held);
   watchExpiry(connection, held, made.onExpiry);
   return held;
@@ -134,12 +134,17 @@ function watchExpiry(
   held.onEnd(() => cancel());
 }
 
-/** The reason of a lease that was lost though its session lives. */
+function sessionLostError(grant: Grant, cause: unknown): CoordinationError<'LOCK_LOST'> {
+  return endedError(grant, 'its ZooKeeper session ended', cause);
+}
+
+/** The reason of a lease that was lost. */
 export function endedError(
   { resource, fencingToken }: Grant,
   why: string,
+  cause?: unknown,
 ): CoordinationError<'LOCK_LOST'> {
   const shown = JSON.stringify(resource);
   const message = `the lease of ${shown} has ended: ${why}`;
-  return new CoordinationError('LOCK_LOST', message, { resource, fencingToken });
+  return new CoordinationError('LOCK_LOST', message, { resource, fencingToken }, { cause });
 }

@@ -3,7 +3,7 @@ import type { CancelTimer } from '../../core/clock.js';
 import { type Deferred, deferred } from '../../core/deferred.js';
 import { CoordinationError, closedError } from '../../core/errors.js';
 import type { Acknowledgement, CommitRecord } from '../../transaction/decision-log.js';
-import { ANSWER_LOST, errorOf } from './codes.js';
+import { ANSWER_LOST, errorOf, NOT_SENT } from './codes.js';
 import type { LiveSession } from './live-session.js';
 import { encodeHead, type HeadState, isOpen, type KeptRecord, recordBytes } from './log-format.js';
 import {
@@ -170,11 +170,14 @@ export class LogOwner {
   /** What to say to a caller whose time is over. */
   #giveUp(pending: Pending, cause: unknown): CoordinationError {
     const isUnsent = !pending.isSent && this.#queue.includes(pending);
-    if (isUnsent) this.#queue = this.#queue.filter((each) => each !== pending);
-    const failure = isUnsent ? ({ ok: false, kind: 'unsent', rc: 0 } as const) : ANSWER_LOST;
-    return errorOf(failure, `record the decision of ${pending.kept.record.transactionId}`, {
-      cause,
-    });
+    const operation = `record the decision of ${pending.kept.record.transactionId}`;
+    const error = errorOf(isUnsent ? NOT_SENT : ANSWER_LOST, operation, { cause });
+    if (isUnsent) {
+      this.#queue = this.#queue.filter((each) => each !== pending);
+      // Somebody else may wait for the same decision.
+      pending.answer.reject(error);
+    }
+    return error;
   }
 
   #run(): void {
@@ -280,13 +283,14 @@ export class LogOwner {
     for (const { answer } of done) answer.resolve(state);
   }
 
-  /** Tells everybody: with the error where nothing left, else that the result is unknown. */
+  /** Tells everybody: where nothing left, that nothing was recorded; else that it is unknown. */
   #reject(error: unknown): void {
     const rejected = this.#queue;
     this.#queue = [];
     for (const { answer, isSent, kept } of rejected) {
       const operation = `record the decision of ${kept.record.transactionId}`;
-      answer.reject(isSent ? errorOf(ANSWER_LOST, operation, { cause: error }) : error);
+      const failure = isSent ? ANSWER_LOST : NOT_SENT;
+      answer.reject(errorOf(failure, operation, { cause: error }));
     }
   }
 

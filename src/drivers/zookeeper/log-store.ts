@@ -1,6 +1,6 @@
 import { abortable, sleep, throwIfAborted } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
-import { CoordinationError } from '../../core/errors.js';
+import { CoordinationError, isCoordinationError } from '../../core/errors.js';
 import { errorOf, expectOk, type Failure, type Reply } from './codes.js';
 import type { Connection } from './connection.js';
 import type { LiveSession } from './live-session.js';
@@ -31,22 +31,13 @@ export interface LogStore {
 
 /** The child of a head that lives as long as its owner's session. */
 export const LIVE = 'live';
+const UNANSWERED: ReadonlySet<string> = new Set(['RESULT_UNKNOWN', 'BACKEND_UNAVAILABLE']);
 const BACKOFF = { baseMs: 20, maxMs: 500 };
 
 /** The store of a log in one namespace. */
 export function logStore(connection: Connection, authority: string, namespace: string): LogStore {
   const base = `${connection.root}/transactions/${authority}/${namespace}`;
   return { connection, base, pathOf: (incarnation) => `${base}/${incarnation}` };
-}
-
-/** Waits for a session without end but the signal's, for what must be brought to an end. */
-export function patiently(
-  { connection }: LogStore,
-  operation: string,
-  signal: AbortSignal | undefined,
-): Promise<LiveSession> {
-  const waitMs = signal === undefined ? undefined : Number.POSITIVE_INFINITY;
-  return connection.current(operation, { signal, waitMs });
 }
 
 /** Runs a read until it is answered, in whatever session; rejects on any other failure. */
@@ -134,8 +125,16 @@ export async function updateHead(
 
 /** The leader's clock, for ages. */
 export async function nowOf(store: LogStore, signal?: AbortSignal): Promise<number> {
-  const live = await store.connection.current('read the server’s clock', { signal });
-  return abortable(store.connection.serverTimeMs(live), signal);
+  const operation = 'read the server’s clock';
+  for (;;) {
+    const live = await store.connection.current(operation, { signal });
+    const reading = store.connection.serverTimeMs(live).catch((error: unknown) => {
+      if (!isCoordinationError(error) || !UNANSWERED.has(error.code)) throw error;
+    });
+    const nowMs = await abortable(reading, signal);
+    if (nowMs !== undefined) return nowMs;
+    await sleep(store.connection.clock, BACKOFF.baseMs, { signal });
+  }
 }
 
 /** Removes a znode; one that is not there is as good as removed. */

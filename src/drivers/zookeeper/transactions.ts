@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { abortScope, throwIfAborted } from '../../core/abort.js';
 import { closedError } from '../../core/errors.js';
 import { parseTransactionId } from '../../core/ids.js';
@@ -81,6 +82,8 @@ function logSession(
 ): DecisionLogSession {
   const owners = new Map<string, LogOwner>();
   const closed = new AbortController();
+  // Every incarnation listens; Node would print a warning from the eleventh on.
+  setMaxListeners(0, closed.signal);
   const enter = (signal: AbortSignal | undefined): void => {
     throwIfAborted(signal);
     throwIfAborted(closed.signal);

@@ -120,7 +120,7 @@ describe('servers whose owner is gone [redis] [zookeeper] [postgresql]', () => {
     const left = () => Promise.all(servers.map(accepts));
     await expect.poll(left, { timeout: 5_000 }).toEqual([false, false, false]);
     await expect.poll(() => serverFoldersIn(folder), { timeout: 5_000 }).toEqual([]);
-    await rm(folder, { recursive: true });
+    await rm(folder, { recursive: true, force: true });
   });
 });
 
