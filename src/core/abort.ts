@@ -17,6 +17,40 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
 }
 
 /**
+ * An {@link onAbort} that adds one listener to a signal, however many wait for it: a program that
+ * passes one shutdown signal to hundreds of calls is not warned of a leak that is none.
+ */
+export function abortFanOut(): typeof onAbort {
+  const audiences = new WeakMap<AbortSignal, Audience>();
+  return (signal, listener) => {
+    if (signal === undefined || signal.aborted) return onAbort(signal, listener);
+    const audience = audiences.get(signal) ?? gather(signal);
+    audiences.set(signal, audience);
+    const seat = Symbol('seat');
+    audience.seats.set(seat, listener);
+    return () => {
+      if (!audience.seats.delete(seat) || audience.seats.size > 0) return;
+      // Whoever leaves last takes the listener along.
+      audience.stop();
+      audiences.delete(signal);
+    };
+  };
+}
+
+interface Audience {
+  readonly seats: Map<symbol, () => void>;
+  readonly stop: () => void;
+}
+
+function gather(signal: AbortSignal): Audience {
+  const seats = new Map<symbol, () => void>();
+  const stop = onAbort(signal, () => {
+    for (const [seat, listener] of Array.from(seats)) if (seats.delete(seat)) listener();
+  });
+  return { seats, stop };
+}
+
+/**
  * Settles as the promise does, or rejects with the signal's reason, whichever is first. The promise
  * that lost goes on; its rejection is observed, so it never counts as unhandled.
  */

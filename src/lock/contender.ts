@@ -41,8 +41,7 @@ interface Self {
 
 /** A contender for one resource; `onIdle` is called whenever there is nothing to remember. */
 export function contender(context: LockContext, resource: string, onIdle: () => void): Contender {
-  const { clock } = context.node;
-  const room = waitingRoom(resource, clock, context.recorder, {
+  const room = waitingRoom(resource, context, {
     onLeft: (task) => happen(self, { type: 'left', task }),
     onSoonLate: () => void lookAtHolder(self),
     holder: () => holderOf(self),

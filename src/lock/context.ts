@@ -1,3 +1,4 @@
+import type { onAbort } from '../core/abort.js';
 import type { LockChannels } from './diagnostics.js';
 import type { LockBackend, LockNode } from './driver.js';
 import type { LeaseKeeper } from './lease-keeper.js';
@@ -13,6 +14,8 @@ export interface LockContext {
   readonly recorder: LockRecorder;
   readonly channels: LockChannels;
   readonly limits: QueueLimits;
+  /** Listens to signals that many share. */
+  readonly onAbort: typeof onAbort;
   /** Counts work that nobody awaits, so that `close` can. */
   background(work: Promise<unknown>): void;
 }

@@ -1,4 +1,3 @@
-import { onAbort } from '../core/abort.js';
 import { type Clock, instantOf, remainingMs } from '../core/clock.js';
 import type { LockId } from '../core/ids.js';
 import type { LockContext } from './context.js';
@@ -68,7 +67,7 @@ export function holdGrant(
     onRenewed: listeners.onOthers,
     onLost: (isGone) => lose(isGone, lossOf(kept, isGone, node.clock)),
   };
-  const stop = onAbort(grant.lost, () => lose(true, grant.lost.reason));
+  const stop = context.onAbort(grant.lost, () => lose(true, grant.lost.reason));
   grant.onWaiters = listeners.onOthers;
   keeper.keep(kept);
   return {

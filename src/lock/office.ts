@@ -1,3 +1,4 @@
+import { abortFanOut } from '../core/abort.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { type Deferred, deferred } from '../core/deferred.js';
 import { closedError } from '../core/errors.js';
@@ -43,6 +44,7 @@ export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
     recorder: lockRecorder(),
     channels: lockChannels(),
     limits: { localHandoffs },
+    onAbort: abortFanOut(),
     background(work) {
       const done = (): void => void unfinished.delete(work);
       unfinished.add(work);

@@ -1,9 +1,9 @@
-import { onAbort } from '../core/abort.js';
-import { type Clock, elapsedMs, type Instant, instantOf } from '../core/clock.js';
+import { type CancelTimer, type Clock, elapsedMs, type Instant, instantOf } from '../core/clock.js';
 import { type Deferred, deferred } from '../core/deferred.js';
+import type { LockContext } from './context.js';
 import { lockTimeoutError } from './errors.js';
 import type { Lease } from './lock.js';
-import type { LockRecorder, WaitEnding } from './statistics.js';
+import type { WaitEnding } from './statistics.js';
 
 /** What one task wants of a resource. */
 export interface Claim {
@@ -63,8 +63,7 @@ const LOOK_MS_MAX = 100;
 /** An empty room. */
 export function waitingRoom(
   resource: string,
-  clock: Clock,
-  recorder: LockRecorder,
+  { node: { clock }, recorder, onAbort }: LockContext,
   listeners: RoomListeners,
 ): WaitingRoom {
   const seats = new Map<number, Seat>();
@@ -84,19 +83,9 @@ export function waitingRoom(
     seat.answer.reject(error);
     listeners.onLeft(id);
   };
-  const sitUntilLate = (seat: Seat): void => {
-    const { waitMs } = seat.claim;
-    if (waitMs === Number.POSITIVE_INFINITY) return;
-    const lookMs = Math.min(waitMs * LOOK_PART, LOOK_MS_MAX);
-    const late = (): void => {
-      const waitedMs = elapsedMs(clock, seat.since);
-      leave(seat.id, lockTimeoutError(resource, waitedMs, listeners.holder()), 'timeout');
-    };
-    const soonLate = (): void => {
-      listeners.onSoonLate();
-      seat.cleanups.push(clock.schedule(lookMs, late));
-    };
-    seat.cleanups.push(clock.schedule(waitMs - lookMs, soonLate));
+  const late = (seat: Seat): void => {
+    const waitedMs = elapsedMs(clock, seat.since);
+    leave(seat.id, lockTimeoutError(resource, waitedMs, listeners.holder()), 'timeout');
   };
   return {
     enter(claim) {
@@ -104,11 +93,14 @@ export function waitingRoom(
       const id = visitorCount;
       const answer = deferred<Lease | undefined>();
       const visitor = { id, claim, outcome: answer.promise };
+      const { signal, waitMs } = claim;
       const seat: Seat = { ...visitor, answer, since: instantOf(clock), cleanups: [] };
       seats.set(id, seat);
       recorder.waiting();
-      seat.cleanups.push(onAbort(claim.signal, () => leave(id, claim.signal?.reason, 'aborted')));
-      sitUntilLate(seat);
+      seat.cleanups.push(
+        onAbort(signal, () => leave(id, signal?.reason, 'aborted')),
+        untilLate(clock, waitMs, listeners.onSoonLate, () => late(seat)),
+      );
       return visitor;
     },
     claimOf: (id) => seats.get(id)?.claim,
@@ -133,4 +125,20 @@ export function waitingRoom(
       for (const id of Array.from(seats.keys())) leave(id, reason, 'aborted');
     },
   };
+}
+
+/** Calls `onSoon` shortly before `onLate`, which is after `waitMs`. Returns how to cancel both. */
+function untilLate(
+  clock: Clock,
+  waitMs: number,
+  onSoon: () => void,
+  onLate: () => void,
+): CancelTimer {
+  if (waitMs === Number.POSITIVE_INFINITY) return () => {};
+  const lookMs = Math.min(waitMs * LOOK_PART, LOOK_MS_MAX);
+  let cancel = clock.schedule(waitMs - lookMs, () => {
+    cancel = clock.schedule(lookMs, onLate);
+    onSoon();
+  });
+  return () => cancel();
 }

@@ -1,7 +1,14 @@
 import { getEventListeners } from 'node:events';
 import { virtualClock } from 'tricord/testing';
 import { expect, test } from 'vitest';
-import { abortable, abortScope, onAbort, sleep, throwIfAborted } from '../../../src/core/abort.js';
+import {
+  abortable,
+  abortFanOut,
+  abortScope,
+  onAbort,
+  sleep,
+  throwIfAborted,
+} from '../../../src/core/abort.js';
 
 const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length;
 const reason = new Error('the reason');
@@ -25,6 +32,31 @@ test('a listener hears of an abort once, also of one that came before, and can s
   onAbort(controller.signal, hear);
   controller.abort();
   expect(heard).toBe(2);
+});
+
+test('a fan-out adds one listener to a signal, however many wait, and takes it along at the end', () => {
+  const fanOut = abortFanOut();
+  const controller = new AbortController();
+  const heard: number[] = [];
+  const stops = Array.from({ length: 100 }, (_, index) =>
+    fanOut(controller.signal, () => void heard.push(index)),
+  );
+  expect(listeners(controller.signal)).toBe(1);
+  for (const stop of stops) stop();
+  expect(listeners(controller.signal)).toBe(0);
+  // A listener that makes another one leave is obeyed.
+  let stopLast = (): void => {};
+  fanOut(controller.signal, () => {
+    heard.push(-1);
+    stopLast();
+  });
+  stopLast = fanOut(controller.signal, () => void heard.push(-2));
+  controller.abort();
+  stops[0]?.();
+  expect(heard).toEqual([-1]);
+  fanOut(controller.signal, () => void heard.push(-3));
+  fanOut(undefined, () => expect.unreachable())();
+  expect(heard).toEqual([-1, -3]);
 });
 
 test('an abortable promise settles as the first of both, and leaves no listener', async () => {

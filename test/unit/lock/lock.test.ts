@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { isCoordinationError } from 'tricord';
 import { expect, test } from 'vitest';
 import { bench, isSettled } from './support.js';
@@ -206,4 +207,19 @@ test('a server that never answers delays a close by a second at most', async () 
   const closing = node.close({ drainMs: 500 });
   await clock.advance(1_500);
   await closing;
+});
+
+test('one signal for very many waits costs one listener', async () => {
+  const { lock, clock } = bench();
+  const [one, other] = [lock(), lock()];
+  const controller = new AbortController();
+  const { signal } = controller;
+  for (let index = 0; index < 50; index += 1) await one.acquire(`a:${index}`);
+  const waits = Array.from({ length: 50 }, (_, index) => other.acquire(`a:${index}`, { signal }));
+  for (const wait of waits) wait.catch(() => {});
+  await clock.settle();
+  expect(getEventListeners(signal, 'abort')).toHaveLength(1);
+  controller.abort(new Error('shutdown'));
+  for (const wait of waits) await expect(wait).rejects.toThrow('shutdown');
+  expect(getEventListeners(signal, 'abort')).toHaveLength(0);
 });
