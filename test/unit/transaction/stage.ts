@@ -14,8 +14,11 @@ import { createTransactionCoordinator } from '../../../src/transaction/create-co
 import type { DecisionLog, DecisionLogSession } from '../../../src/transaction/decision-log.js';
 import type { Branch, Participant } from '../../../src/transaction/participant.js';
 
+/** What becomes of a call that arrived: its reply is lost, or its process dies. */
+export type Verdict = 'lost' | 'dead' | undefined;
+
 /** Comes before an operation: it may wait, throw, or answer what happens instead of the reply. */
-export type Fault = (operation: string) => Promise<'lost' | undefined> | 'lost' | undefined;
+export type Fault = (operation: string) => Promise<Verdict> | Verdict;
 
 export interface StagedCoordinator {
   readonly coordinator: TransactionCoordinator;
@@ -25,6 +28,8 @@ export interface StagedCoordinator {
   faults: { log: Fault; participant: Fault };
   /** The process dies: no call of it arrives any more, no reply reaches it. */
   crash(): Promise<void>;
+  /** The others take this process for dead, although it is not. */
+  seemDead(): Promise<void>;
 }
 
 export interface Stage {
@@ -55,8 +60,14 @@ export function stage(): Stage {
     process(options) {
       processes += 1;
       const faults: { log: Fault; participant: Fault } = { log: none, participant: none };
-      const life = { isDead: false };
       const sessions: DecisionLogSession[] = [];
+      const life: Life = {
+        isDead: false,
+        async end() {
+          life.isDead = true;
+          await Promise.all(sessions.map((session) => session.close()));
+        },
+      };
       const mine = {
         stock: faultyParticipant(stock, life, () => faults.participant),
         orders: faultyParticipant(orders, life, () => faults.participant),
@@ -74,8 +85,8 @@ export function stage(): Stage {
         coordinator,
         ...mine,
         faults,
-        async crash() {
-          life.isDead = true;
+        crash: life.end,
+        async seemDead() {
           await Promise.all(sessions.map((session) => session.close()));
         },
       };
@@ -85,6 +96,7 @@ export function stage(): Stage {
 
 interface Life {
   isDead: boolean;
+  end(): Promise<void>;
 }
 
 async function through<T>(
@@ -97,6 +109,7 @@ async function through<T>(
   const verdict = await fault(operation);
   if (life.isDead) return new Promise(() => {});
   const result = await call();
+  if (verdict === 'dead') await life.end();
   if (life.isDead) return new Promise(() => {});
   if (verdict === 'lost') throw new Error(`the reply of ${operation} was lost`);
   return result;
