@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Engine } from './handle.js';
 import { freePort } from './ports.js';
-import { descendants, send, signalTree, stateOf } from './process-tree.mjs';
+import { isStill, send, signalTree, stateOf } from './process-tree.mjs';
 import { accountOf, isRoot } from './programs.js';
 import { reapLater, reapNoMore } from './reaper.js';
 import type { ProcessPlan, Site } from './recipe.js';
@@ -79,8 +79,7 @@ class ProcessEngine implements Engine {
   async kill(): Promise<void> {
     const child = this.#process;
     if (child?.pid === undefined || !this.isRunning) return;
-    const all = [child.pid, ...descendants(child.pid)];
-    signalTree(child.pid, 'SIGKILL');
+    const all = signalTree(child.pid, 'SIGKILL');
     if (!(await hasExited(child, KILL_TIMEOUT_MS))) {
       throw new Error(`process ${child.pid} (${this.#plan.command}) survived SIGKILL`);
     }
@@ -89,8 +88,8 @@ class ProcessEngine implements Engine {
 
   async pause(): Promise<void> {
     const pid = this.#runningPid('pause');
-    signalTree(pid, 'SIGSTOP');
-    await until(() => [pid, ...descendants(pid)].every((each) => stateOf(each) === 'T'));
+    const all = signalTree(pid, 'SIGSTOP');
+    await until(() => all.every(isStill));
   }
 
   async resume(): Promise<void> {

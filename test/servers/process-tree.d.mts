@@ -1,4 +1,4 @@
-export function signalTree(pid: number, signal: NodeJS.Signals): void;
+export function signalTree(pid: number, signal: NodeJS.Signals): number[];
+export function isStill(pid: number): boolean;
 export function send(pid: number, signal: NodeJS.Signals): void;
-export function descendants(pid: number): number[];
 export function stateOf(pid: number): string | undefined;

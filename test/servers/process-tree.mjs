@@ -2,17 +2,28 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 
+// The kernel stops a process within microseconds, unless it waits for a disk.
+const STOP_PATIENCE_MS = 200;
+
 /**
  * Signals a process and everything below it. The process group would not do: each of PostgreSQL's
- * backends makes itself the leader of a session of its own.
+ * backends makes itself the leader of a session of its own. Answers whom it signalled.
  */
 export function signalTree(pid, signal) {
   // Stopped first, so that it cannot fork while its children are counted.
   send(pid, 'SIGSTOP');
-  for (const child of descendants(pid)) send(child, signal);
-  send(pid, signal);
+  const patience = performance.now() + STOP_PATIENCE_MS;
+  while (!isStill(pid) && performance.now() < patience);
+  const children = descendants(pid);
+  for (const each of [...children, pid]) send(each, signal);
   // A stopped process obeys SIGTERM and SIGINT only when it continues.
   if (signal !== 'SIGSTOP' && signal !== 'SIGKILL') send(pid, 'SIGCONT');
+  return [...children, pid];
+}
+
+/** Whether a process does nothing: it is stopped, or it has ended, its parent knowing or not. */
+export function isStill(pid) {
+  return ['T', 'Z', undefined].includes(stateOf(pid));
 }
 
 /** Signals a process alone, e.g. to let it end its children in order. */
@@ -24,7 +35,7 @@ export function send(pid, signal) {
   }
 }
 
-export function descendants(pid) {
+function descendants(pid) {
   const children = childrenByParent();
   const found = [];
   for (const queue = [pid]; queue.length > 0; ) {
