@@ -86,6 +86,10 @@ const ENTRY_CASES: readonly StagedCacheCase[] = [
       await ab.tier.clear(BOUNDS);
       assert.equal(await a.textOf('b:c'), 'of a');
       assert.equal(await ab.read('c'), undefined);
+      await ab.put('c', 'of ab');
+      await a.tier.clear(BOUNDS);
+      assert.equal(await a.read('b:c'), undefined);
+      assert.equal(await ab.textOf('c'), 'of ab');
     },
   ],
   [

@@ -1,0 +1,206 @@
+import type { Mutant } from './mutant.js';
+
+const unit = (file: string, name?: string) =>
+  ({ project: 'unit', file: `test/unit/cache/${file}.test.ts`, name }) as const;
+const memoryContract = (name: string) =>
+  ({ project: 'contract', file: 'test/contract/cache-memory.test.ts', name }) as const;
+const redisContract = (name: string) =>
+  ({ project: 'contract', file: 'test/contract/cache-redis.test.ts', name }) as const;
+
+/** Faults of the cache: its engine, and its tiers in memory and in Redis. */
+export const mutants: readonly Mutant[] = [
+  {
+    id: 'cache-no-single-flight',
+    file: 'src/cache/reading.ts',
+    find: '  const present = flights.get(key);',
+    replace: '  const present = flights.get(`${key} `);',
+    tests: unit('get-or-load', 'ask it once'),
+    why: 'Every concurrent caller asks the shared tier and contends for the lease by itself.',
+  },
+  {
+    id: 'cache-late-caller-gets-what-was-asked-for-before-it-came',
+    file: 'src/cache/flight.ts',
+    find: 'sighting !== undefined && caller.number <= sighting.asOf;',
+    replace: 'sighting !== undefined && caller.number <= sighting.asOf + 1e9;',
+    tests: unit('get-or-load', 'joins after the value was asked for'),
+    why: 'A read that begins after an acknowledged delete answers the old value.',
+  },
+  {
+    id: 'cache-refused-fill-is-not-loaded-again',
+    file: 'src/cache/loading.ts',
+    find: 'return loadCount < LOADS_MAX ? undefined : sighting;',
+    replace: 'return loadCount < LOADS_MAX - LOADS_MAX ? undefined : sighting;',
+    tests: unit('get-or-load', 'after three refused loads'),
+    why: 'A load that a write overtook is given out as it is.',
+  },
+  {
+    id: 'cache-promotion-with-a-fresh-ttl',
+    file: 'src/cache/reading.ts',
+    find: 'forMs: Math.min(forMs, settings.localTtlMs) });',
+    replace: 'forMs: Math.max(forMs, settings.localTtlMs) });',
+    tests: unit('get-or-load', 'what is left of it'),
+    why: 'Memory outlives the entry that it is a copy of.',
+  },
+  {
+    id: 'cache-near-copy-survives-a-delete',
+    file: 'src/cache/writing.ts',
+    find: `    async delete(key, timeoutMs) {
+      near?.delete(key);
+      try {
+        await authority.invalidate(key, undefined, timeoutMs);
+      } finally {
+        near?.delete(key);
+      }`,
+    replace: `    async delete(key, timeoutMs) {
+      try {
+        await authority.invalidate(key, undefined, timeoutMs);
+      } finally {
+      }`,
+    tests: unit('model', 'both'),
+    why: 'The node that deleted still reads the old value.',
+  },
+  {
+    id: 'cache-void-ticket-is-honoured',
+    file: 'src/drivers/memory/cache-store.ts',
+    find: 'if (ticket.isVoid || remainingMs(clock, validity) <= 0)',
+    replace: 'if (remainingMs(clock, validity) <= 0)',
+    tests: unit('memory-store', 'asked for before the key was removed'),
+    why: 'A slow read puts the old value back into memory after the delete.',
+  },
+  {
+    id: 'cache-suspension-is-not-noticed',
+    file: 'src/drivers/memory/cache-store.ts',
+    find: 'clock.monotonicMs() >= entry.endMonotonicMs || clock.wallMs() >= entry.endWallMs;',
+    replace: 'clock.monotonicMs() >= entry.endMonotonicMs;',
+    tests: unit('get-or-load', 'suspended'),
+    why: 'After a night in a suspended laptop everything is still fresh.',
+  },
+  {
+    id: 'cache-coalesced-waiter-counted-as-hit',
+    file: 'src/cache/flight.ts',
+    find: "if (isAnswered && state === 'looking') counters.hitCount += 1;",
+    replace: "if (isAnswered && state !== 'loading') counters.hitCount += 1;",
+    tests: unit('get-or-load', 'share one load'),
+    why: 'The hit rate of a stampede looks splendid.',
+  },
+  {
+    id: 'cache-hit-rate-of-nothing',
+    file: 'src/cache/stats.ts',
+    find: 'hitRate: requestCount === 0 ? undefined : hitCount / requestCount',
+    replace: 'hitRate: requestCount === 0 ? 1 : hitCount / requestCount',
+    tests: unit('model'),
+    why: 'A cache that nobody asked reports 100 %.',
+  },
+  {
+    id: 'cache-lease-is-not-renewed',
+    file: 'src/cache/claims.ts',
+    find: "if (answer !== 'lost' && !isStopped) cancel = schedule();",
+    replace: "if (answer !== 'lost' && isStopped) cancel = schedule();",
+    tests: unit('get-or-load', 'lease is renewed'),
+    why: 'A load slower than the lease is never stored.',
+  },
+  {
+    id: 'cache-read-waits-for-a-frozen-tier',
+    file: 'src/cache/loading.ts',
+    find: '  trip.tierMsLeft -= elapsedMs(clock, since);',
+    replace: '  trip.tierMsLeft -= elapsedMs(clock, since) * 0;',
+    tests: unit('failures', 'only the rest of its time'),
+    why: 'A slow Redis costs a read its time twice before the loader answers.',
+  },
+  {
+    id: 'cache-update-commits-without-the-hold',
+    file: 'src/cache/writing.ts',
+    find: 'await held.catch((error) => Promise.reject(toldCommitted(error, false)));',
+    replace: 'await held.catch((error) => toldCommitted(error, false));',
+    tests: unit('failures', 'lets no update commit'),
+    why: 'The write happens though nobody was stopped from storing the old value.',
+  },
+  {
+    id: 'cache-prototype-key-is-assigned',
+    file: 'src/cache/isolation.ts',
+    find: "if (name === '__proto__') {",
+    replace: "if (name === '__proto') {",
+    tests: unit('codec', 'exactly'),
+    why: 'A stored __proto__ becomes the prototype of what is read.',
+  },
+  {
+    id: 'cache-minus-zero-is-zero',
+    file: 'src/cache/isolation.ts',
+    find: 'if (!Number.isFinite(value) || Object.is(value, -0)) walk.isBare = false;',
+    replace: 'if (!Number.isFinite(value)) walk.isBare = false;',
+    tests: unit('codec', 'exactly'),
+    why: 'A value comes back from Redis as another one.',
+  },
+  {
+    id: 'cache-plain-object-read-as-a-tag',
+    file: 'src/cache/codec.ts',
+    find: 'return looksTagged(value) ? { $plain: tagProperties(value) } : tagProperties(value);',
+    replace: 'return tagProperties(value);',
+    tests: unit('codec', 'exactly'),
+    why: 'A user’s object with a $date in it comes back as a Date.',
+  },
+  {
+    id: 'cache-object-shared-with-its-reader',
+    file: 'src/cache/isolation.ts',
+    find: 'return local.isShareable ? local.value : isolate(key, local.value).value;',
+    replace: 'return local.isShareable ? local.value : local.value;',
+    tests: unit('codec', 'copied for each reader'),
+    why: 'A reader that changes a Date or Map changes the cache.',
+  },
+  {
+    id: 'cache-memory-invalidate-leaves-the-lease',
+    file: 'src/drivers/memory/cache.ts',
+    find: "    if (claimOf(key)?.kind === 'lease') claims.delete(key);",
+    replace: '    if (claimOf(key)?.kind === undefined) claims.delete(key);',
+    tests: memoryContract('began before a invalidate'),
+    why: 'A reader that loaded the old value stores it after the writer deleted.',
+  },
+  {
+    id: 'cache-redis-fill-ignores-the-token',
+    file: 'src/drivers/redis/cache-scripts.ts',
+    find: "if not isAwaited and claim ~= '1l' .. ARGV[1] then return 0 end\nif ARGV[4]",
+    replace: 'if not isAwaited and not claim then return 0 end\nif ARGV[4]',
+    tests: redisContract('a plain client.*(another attempt has the lease|before a seize)'),
+    why: 'A load that an invalidation overtook is stored under somebody else’s lease.',
+  },
+  {
+    id: 'cache-redis-invalidate-leaves-the-lease',
+    file: 'src/drivers/redis/cache-scripts.ts',
+    find: "elseif claim ~= '' then\n  redis.call('del', KEYS[2])",
+    replace: "elseif claim == '' then\n  redis.call('del', KEYS[2])",
+    tests: redisContract('a plain client.*(before a invalidate|on two nodes)'),
+    why: 'A reader that loaded the old value stores it after the writer deleted.',
+  },
+  {
+    id: 'cache-redis-second-writer-ends-the-first-hold',
+    file: 'src/drivers/redis/cache-scripts.ts',
+    find: "if kind == '1h' and claim ~= ARGV[1] and",
+    replace: "if kind == '1x' and claim ~= ARGV[1] and",
+    tests: redisContract('a plain client.*a held key'),
+    why: 'A plain delete lets readers store what an update is about to replace.',
+  },
+  {
+    id: 'cache-redis-clear-leaves-leases',
+    file: 'src/drivers/redis/cache-clear.ts',
+    find: 'await eachKey(server, keys.claimPattern,',
+    replace: 'await eachKey(server, keys.channel,',
+    tests: redisContract('a plain client.*clear'),
+    why: 'A load that began before clear is stored after it.',
+  },
+  {
+    id: 'cache-redis-names-of-caches-run-together',
+    file: 'src/drivers/redis/cache-keys.ts',
+    find: "encodeTag(name).replaceAll(':', '%3A');",
+    replace: "encodeTag(name).replaceAll(';', '%3A');",
+    tests: redisContract('a plain client.*different names'),
+    why: 'Clearing the cache `a` removes the entries of `a:b`.',
+  },
+  {
+    id: 'cache-redis-scan-without-the-key-prefix',
+    file: 'src/drivers/redis/cache-keys.ts',
+    find: '`${escapeGlob(clientPrefix + prefix)}*`',
+    replace: '`${escapeGlob(prefix)}*`',
+    tests: redisContract('a keyPrefix.*clear removes'),
+    why: 'clear does nothing for a client with a keyPrefix.',
+  },
+];
