@@ -1,4 +1,5 @@
 import type { Books, OrderRow, Reservation, Told } from './books.js';
+import { groupBy } from './group-by.js';
 import type { Buyer, Offer, Product } from './offer.js';
 
 /** A broken promise: the rule, and the rows that break it. */
@@ -176,13 +177,3 @@ const rowText = (row: object): string =>
     .join(', ');
 
 const rowsText = (rows: readonly object[]): string => `[${rows.map(rowText).join('; ')}]`;
-
-function groupBy<Row>(rows: readonly Row[], keyOf: (row: Row) => string): Map<string, Row[]> {
-  const groups = new Map<string, Row[]>();
-  for (const row of rows) {
-    const group = groups.get(keyOf(row));
-    if (group === undefined) groups.set(keyOf(row), [row]);
-    else group.push(row);
-  }
-  return groups;
-}

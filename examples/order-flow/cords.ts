@@ -17,8 +17,8 @@ export interface Cords {
   close(): Promise<void>;
 }
 
-/** A dead node's ephemeral znodes, its locks among them, go so late. */
-const SESSION_TIMEOUT_MS = 3_000;
+/** A node counts as dead after so long without a sign; the others then finish what it left. */
+const SILENT_AFTER_MS = 3_000;
 
 /** @param namespace - keeps a sale apart from everything else on the same server. */
 export function openCords(coordination: Coordination, namespace: string): Cords {
@@ -33,14 +33,14 @@ function redisCords(url: string, namespace: string): Cords {
   client.on('error', () => {});
   return {
     lock: redisLock({ client, namespace }),
-    log: redisTransactions({ client }),
+    log: redisTransactions({ client, namespace, livenessTimeoutMs: SILENT_AFTER_MS }),
     tiers: [redisCache({ client, namespace })],
     close: async () => client.disconnect(),
   };
 }
 
 function zookeeperCords(servers: string, namespace: string): Cords {
-  const session = zookeeper({ servers, namespace, sessionTimeoutMs: SESSION_TIMEOUT_MS });
+  const session = zookeeper({ servers, namespace, sessionTimeoutMs: SILENT_AFTER_MS });
   return {
     lock: zookeeperLock({ session }),
     log: zookeeperTransactions({ session }),

@@ -22,6 +22,7 @@ export async function holdSale(options: Options, signal: AbortSignal): Promise<b
   const { buyers, products, units, seed, tamper } = options;
   const offer = makeOffer(options);
   say(`Flash sale: ${buyers} buyers, ${products} products of ${units} units, --seed ${seed}`);
+  say('  opening the shop …');
   await using shop = await openShop(options, offer, signal);
   for (const line of shop.surroundings) say(`  ${line}`);
   for (const line of guaranteeLines(shop.guarantees)) say(`  ${line}`);

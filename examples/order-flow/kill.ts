@@ -53,7 +53,7 @@ export async function killNode(scene: KillScene): Promise<Killing | undefined> {
       return incarnationOf(branch) === victim.incarnation;
     });
     const { name, pid } = victim.node;
-    note(`SIGKILL to ${name} (process ${pid}): it left ${left.length} prepared branches`);
+    note(`SIGKILL to ${name} (process ${pid}): ${left.length} prepared branches are left`);
     if (left.length > 0) {
       const branches = await follow(left, watch, killedAt);
       return { node: name, pid, attempts: attempt, branches };

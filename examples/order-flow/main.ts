@@ -9,7 +9,8 @@ process.exitCode = await main(process.argv.slice(2));
 async function main(args: readonly string[]): Promise<number> {
   const interrupt = new AbortController();
   const onSignal = (): void => interrupt.abort(new Interrupted());
-  process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
+  // Once: whoever presses Ctrl-C twice means it, and what is left over is reaped.
+  process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
   try {
     const options = readOptions(args);
     if (options === 'help') {

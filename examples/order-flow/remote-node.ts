@@ -22,6 +22,8 @@ export type FromNode =
 /** A node in a process of its own. */
 export interface RemoteNode extends ShopNode {
   readonly pid: number;
+  /** Resolves when its tills are open. */
+  readonly opened: Promise<void>;
   /** What the node read from the servers that it works on. */
   readonly guarantees: readonly Guarantees[];
   /** SIGKILL; resolves when the process is gone. */
@@ -31,17 +33,13 @@ export interface RemoteNode extends ShopNode {
 const PROGRAM = fileURLToPath(new URL('./start-node.mjs', import.meta.url));
 const CLOSE_TIMEOUT_MS = 10_000;
 
-/** Starts a node's process and waits until it has opened its tills. */
-export async function startNode(
-  setup: TillSetup,
-  tills: number,
-  signal: AbortSignal,
-): Promise<RemoteNode> {
+/** Starts a node's process; `opened` tells when it can serve. */
+export function startNode(setup: TillSetup, tills: number, signal: AbortSignal): RemoteNode {
+  signal.throwIfAborted();
   const child = fork(PROGRAM, { serialization: 'advanced' });
   const node = new NodeProcess(child, setup.node, tills);
   signal.addEventListener('abort', () => child.kill('SIGKILL'), { once: true });
   node.send({ kind: 'open', setup });
-  await node.opened;
   return node;
 }
 
@@ -69,6 +67,7 @@ class NodeProcess implements RemoteNode {
         if (this.#end === undefined) resolve();
         else reject(this.#end);
       });
+      child.once('error', (error) => this.#fail(error));
       child.once('exit', (code, signal) => {
         this.#fail(new NodeDied(`${name} (process ${this.pid}) ended with ${signal ?? code}`));
         reject(this.#end);

@@ -1,7 +1,8 @@
 import Table from 'cli-table3';
-import type { Guarantees } from 'tricord';
+import type { CoordinatorGuarantees, Guarantees } from 'tricord';
 import type { AuditReport } from './audit.js';
 import type { OrderRow } from './books.js';
+import { groupBy } from './group-by.js';
 import type { Killing } from './kill.js';
 import type { Offer } from './offer.js';
 import type { Tally } from './tally.js';
@@ -74,31 +75,48 @@ function killRows({ killing, orders }: SaleReport): Row[] {
   const committed = new Set(orders.map(({ transactionId }) => transactionId));
   const left = [...new Set(branches.map(({ transactionId }) => transactionId))];
   const finished = left.filter((id) => committed.has(id)).length;
-  const waits = branches.map(({ inDoubtMs }) => inDoubtMs ?? Number.POSITIVE_INFINITY);
+  const lastMs = Math.max(...branches.map(({ inDoubtMs = Number.POSITIVE_INFINITY }) => inDoubtMs));
   const again = attempts === 1 ? '' : `, at attempt ${attempts}`;
   return [
     ['killed', `${node} (process ${pid}) with SIGKILL${again}`],
     [
       'left in doubt',
-      `${branches.length} branches of ${left.length} transactions: the other nodes\n` +
-        `finished ${finished} and undid ${left.length - finished}, the last after ${ms(Math.max(...waits))}`,
+      `${plural(branches.length, 'branch', 'branches')} of ${plural(left.length, 'transaction')}`,
+    ],
+    [
+      'other nodes',
+      `finished ${finished} and undid ${left.length - finished}, the last after ${ms(lastMs)}`,
     ],
   ];
 }
 
 function auditRows({ audit }: SaleReport): Row[] {
   const broken = [...new Set(audit.violations.map(({ rule }) => rule))];
-  const found = `${count(audit.violations.length)} violations of: ${broken.join('; ')}`;
+  const found = `${plural(audit.violations.length, 'violation')} of: ${broken.join('; ')}`;
   return [['audit', broken.length === 0 ? 'clean' : found]];
 }
 
 /** What the drivers promise, as they read it from their servers. */
 export function guaranteeLines(guarantees: readonly Guarantees[]): string[] {
-  return guarantees.flatMap(({ subject, survives, promises, warnings }) => [
-    `${subject}: what was acknowledged survives ${SURVIVES[survives]}`,
-    ...promises.map((promise) => `  + ${promise}`),
-    ...warnings.map((warning) => `  ! ${warning}`),
+  return guarantees.flatMap((given) => [
+    `${given.subject}: what was acknowledged survives ${SURVIVES[given.survives]}`,
+    ...sentences(given, 'promises').map((sentence) => `  + ${sentence}`),
+    ...sentences(given, 'warnings').map((sentence) => `  ! ${sentence}`),
   ]);
+}
+
+/** A coordinator repeats what its parts say; what several parts say alike is told once, of all of them. */
+function sentences(given: Guarantees, kind: 'promises' | 'warnings'): string[] {
+  const parts = 'parts' in given ? (given as CoordinatorGuarantees).parts : [];
+  const said = parts.flatMap((part) => part[kind].map((sentence) => [sentence, part.subject]));
+  const subjectsOf = groupBy(said, ([sentence = '']) => sentence);
+  const own = given[kind].filter((text) => {
+    return !parts.some(({ subject }) => text.startsWith(`${subject}: `));
+  });
+  const merged = [...subjectsOf].map(([sentence, rows]) => {
+    return `${rows.map(([, subject]) => subject).join(', ')}: ${sentence}`;
+  });
+  return [...own, ...merged];
 }
 
 const SURVIVES = {
@@ -114,10 +132,13 @@ export function verdict({ audit, tally, offer }: SaleReport): string {
   const facts = `sold ${audit.soldUnits}, refused ${refused}, oversold ${audit.oversoldUnits}`;
   return audit.violations.length === 0
     ? `The audit is clean: ${facts}; stock, payments and orders agree, and nothing is left over.`
-    : `The audit found ${count(audit.violations.length)} violations: ${facts}.`;
+    : `The audit found ${plural(audit.violations.length, 'violation')}: ${facts}.`;
 }
 
 const count = (value: number): string => value.toLocaleString('en-US');
+
+const plural = (value: number, one: string, many = `${one}s`): string =>
+  `${count(value)} ${value === 1 ? one : many}`;
 
 const money = (cents: number): string =>
   (cents / 100).toLocaleString('en-US', { style: 'currency', currency: 'EUR' });

@@ -51,8 +51,9 @@ async function open(
     nodeCount += 1;
     const node = `node-${nodeCount}`;
     const setup = { node, namespace, coordination, databases, connectionsMax: CONNECTIONS_MAX };
-    const started = await startNode(setup, TILLS, signal);
+    const started = startNode(setup, TILLS, signal);
     cleanup.add(() => started.close());
+    await started.opened;
     nodes.push(started);
     return started;
   };

@@ -27,28 +27,33 @@ const CONNECTIONS_MAX = '300';
 
 /** Takes the servers of the flags, else of the environment, else starts some; makes three databases. */
 export async function openServers(options: Options, cleanup: Cleanup): Promise<Servers> {
-  const kind = options.drivers === 'zookeeper' ? 'zookeeper' : 'redis';
-  const coordinator =
-    kind === 'redis'
-      ? await find('redis', 'redis-url', options.redisUrl, cleanup, () =>
-          // A decision is durable before it is told: it must survive the loss of power.
-          startRedis({ appendonly: 'always' }),
-        )
-      : await find('zookeeper', 'zookeeper', options.zookeeper, cleanup, () => startZookeeper());
-  const postgres = await find('postgresql', 'postgres-url', options.postgresUrl, cleanup, () =>
-    startPostgres({
-      maxPreparedTransactions: PREPARED_MAX,
-      config: { max_connections: CONNECTIONS_MAX },
-    }),
-  );
+  const opening = [openCoordination(options, cleanup), openPostgres(options, cleanup)] as const;
+  // Where one of them fails, the other is waited for all the same, so that it is ended, too.
+  await Promise.allSettled(opening);
+  const [coordination, postgres] = await Promise.all(opening);
   return {
     coordination:
-      kind === 'redis'
-        ? { drivers: 'redis', url: coordinator.url }
-        : { drivers: 'zookeeper', servers: coordinator.url },
+      coordination.kind === 'redis'
+        ? { drivers: 'redis', url: coordination.url }
+        : { drivers: 'zookeeper', servers: coordination.url },
     databases: await openDatabases(postgres.url, cleanup),
-    surroundings: [coordinator, postgres].map(describe),
+    surroundings: [coordination, postgres].map(describe),
   };
+}
+
+function openCoordination(options: Options, cleanup: Cleanup): Promise<SharedServer> {
+  if (options.drivers === 'zookeeper') {
+    return find('zookeeper', 'zookeeper', options.zookeeper, cleanup, () => startZookeeper());
+  }
+  // A decision is durable before it is told: it must survive a loss of power.
+  const start = () => startRedis({ appendonly: 'always' });
+  return find('redis', 'redis-url', options.redisUrl, cleanup, start);
+}
+
+function openPostgres(options: Options, cleanup: Cleanup): Promise<SharedServer> {
+  const config = { max_connections: CONNECTIONS_MAX };
+  const start = () => startPostgres({ maxPreparedTransactions: PREPARED_MAX, config });
+  return find('postgresql', 'postgres-url', options.postgresUrl, cleanup, start);
 }
 
 async function find(
