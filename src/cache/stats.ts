@@ -89,7 +89,10 @@ export function newTierCounter(backend: string): TierCounter {
 }
 
 /** `hitCount / requestCount`, where there is one. */
-export function hitRateOf({ hitCount, missCount }: Pick<Counters, 'hitCount' | 'missCount'>) {
+export function hitRateOf({
+  hitCount,
+  missCount,
+}: Pick<Counters, 'hitCount' | 'missCount'>): Pick<CacheStats, 'requestCount' | 'hitRate'> {
   const requestCount = hitCount + missCount;
   return { requestCount, hitRate: requestCount === 0 ? undefined : hitCount / requestCount };
 }

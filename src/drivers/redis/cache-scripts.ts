@@ -1,4 +1,4 @@
-import { redisScript } from './script.js';
+import { type RedisScript, redisScript } from './script.js';
 
 // Each script: KEYS[1] is the entry, KEYS[2] the claim of the same key.
 //
@@ -7,7 +7,7 @@ import { redisScript } from './script.js';
 // All scripts may run twice: a token is compared before anything of another attempt is touched.
 
 /** An entry with its time. → false | { value, milliseconds left } */
-export const READ = redisScript(
+export const READ: RedisScript = redisScript(
   'cache.read',
   `local value = redis.call('get', KEYS[1])
 if not value then return false end
@@ -19,7 +19,7 @@ return { value, redis.call('pttl', KEYS[1]) }`,
  * → { 'found', value, milliseconds left } | { 'leader' } | { 'follower', milliseconds left } |
  *   { 'held' } | { 'unknown', claim }
  */
-export const LEASE = redisScript(
+export const LEASE: RedisScript = redisScript(
   'cache.lease',
   `local value = redis.call('get', KEYS[1])
 if value then return { 'found', value, redis.call('pttl', KEYS[1]) } end
@@ -35,7 +35,7 @@ return { 'follower', redis.call('pttl', KEYS[2]) }`,
 );
 
 /** ARGV: kind `l` or `h`, token, milliseconds. → 1 renewed | 0 it is not ours any more */
-export const RENEW = redisScript(
+export const RENEW: RedisScript = redisScript(
   'cache.renew',
   `local claim = redis.call('get', KEYS[2])
 if claim == '1' .. ARGV[1] .. ARGV[2] or (ARGV[1] == 'l' and claim == '1w' .. ARGV[2]) then
@@ -48,7 +48,7 @@ return 0`,
  * Ends a lease with an entry, or without one when the milliseconds are 0.
  * ARGV: token, channel, key as published, milliseconds, value. → 1 done | 0 the lease is not ours
  */
-export const FILL = redisScript(
+export const FILL: RedisScript = redisScript(
   'cache.fill',
   `local claim = redis.call('get', KEYS[2])
 local isAwaited = claim == '1w' .. ARGV[1]
@@ -65,7 +65,7 @@ return 1`,
  * ARGV: the caller's own hold as a claim or '', channel, key as published, new claim or '',
  * milliseconds. → 1 done | 0 the entry is gone, and somebody else's hold stays
  */
-export const WITHDRAW = redisScript(
+export const WITHDRAW: RedisScript = redisScript(
   'cache.withdraw',
   `redis.call('unlink', KEYS[1])
 local claim = redis.call('get', KEYS[2]) or ''
@@ -81,7 +81,7 @@ return 1`,
 );
 
 /** Ends a lease, whosever it is; a hold stays. KEYS[1] is the claim alone. */
-export const END_LEASE = redisScript(
+export const END_LEASE: RedisScript = redisScript(
   'cache.end-lease',
   `local claim = redis.call('get', KEYS[1])
 if claim and string.sub(claim, 1, 2) ~= '1h' then redis.call('del', KEYS[1]) end

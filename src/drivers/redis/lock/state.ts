@@ -39,7 +39,7 @@ local now = time[1] * 1000000 + time[2]
 `;
 
 /** Reads and writes the record. Needs `now`. */
-export const RECORD = `
+export const RECORD: string = `
 local function whole(number) return string.format('%.0f', number) end
 
 local function load(key, queue)
@@ -102,7 +102,7 @@ end
 `;
 
 /** The line, the tombstones and the loop that grants. Needs RECORD. */
-export const LINE = `
+export const LINE: string = `
 local function tell(s, incarnation, message)
   -- Where publishing is not permitted, the heartbeats of the waiters find their grants.
   redis.pcall('publish', string.match(s.key, '^(.*){') .. 'inbox:' .. incarnation, message)
