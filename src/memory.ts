@@ -10,6 +10,6 @@ export { memoryLock } from './drivers/memory/lock.js';
 export type { MemoryParticipant, MemoryParticipantOptions } from './drivers/memory/participant.js';
 export { memoryParticipant } from './drivers/memory/participant.js';
 export type { MemoryBranch } from './drivers/memory/participant-branch.js';
-export type { Bounds } from './drivers/memory/participant-store.js';
+export type { IncrementBounds } from './drivers/memory/participant-store.js';
 export type { MemoryTransactionsOptions } from './drivers/memory/transactions.js';
 export { memoryTransactions } from './drivers/memory/transactions.js';

@@ -12,7 +12,7 @@ import type {
   TransactionOptions,
 } from './coordinator.js';
 import { transactionChannels } from './diagnostics.js';
-import { boundedCall, type CoordinatorHost } from './host.js';
+import { boundedCall, type CoordinatorHost, sharedController } from './host.js';
 import { lives } from './lives.js';
 import {
   type CheckedCoordinatorOptions,
@@ -52,8 +52,8 @@ export function createTransactionCoordinator(
 ): TransactionCoordinator {
   const settings = checkCoordinatorOptions(options);
   const { clock, nodeId, namespace } = settings;
-  const closing = new AbortController();
-  const stopped = new AbortController();
+  const closing = sharedController();
+  const stopped = sharedController();
   const host = hostOf(settings, closing.signal, stopped.signal);
   const gate = workGate(WHAT, clock);
   const inside = new AsyncLocalStorage<Inside>();

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { abortable, abortScope } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { TransactionId } from '../core/ids.js';
@@ -69,6 +70,14 @@ export async function boundedCall<T>(
   } finally {
     scope[Symbol.dispose]();
   }
+}
+
+/** A controller whose signal many transactions listen to at the same time. */
+export function sharedController(): AbortController {
+  const controller = new AbortController();
+  // Each listener goes with its transaction: their number is load, not a leak worth a warning.
+  setMaxListeners(0, controller.signal);
+  return controller;
 }
 
 /** A sentence for an error of whatever kind. */

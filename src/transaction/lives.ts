@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { abortable, onAbort } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
@@ -51,6 +52,7 @@ export function lives(options: {
       throw error;
     }
     const fenced = session.fencedSignal(incarnation);
+    setMaxListeners(0, fenced);
     const newId = newTransactionIds({ namespace, authority, incarnation }, clock);
     const registered = { incarnation, newId, fenced };
     life = registered;

@@ -5,7 +5,7 @@ import type { TransactionId } from '../core/ids.js';
 import { invalidArgument } from '../core/validate.js';
 import type { Transaction } from './coordinator.js';
 import { type Enlistment, enlistment } from './enlistment.js';
-import { boundedCall, type CoordinatorHost, reasonOf } from './host.js';
+import { boundedCall, type CoordinatorHost, reasonOf, sharedController } from './host.js';
 import type { Life } from './lives.js';
 import type { CheckedTransactionOptions } from './options.js';
 import {
@@ -51,7 +51,7 @@ export async function runTransaction<Value>(
   const { life, options, since } = start;
   const transactionId = life.newId(options.resourceId, host.nodeId);
   const remainingMs = (): number => options.timeoutMs - elapsedMs(host.clock, since);
-  const work = new AbortController();
+  const work = sharedController();
   const { incarnation } = life;
   const subject = { transactionId, resourceId: options.resourceId, incarnation, remainingMs };
   const rounds = protocol(host, { ...subject, workSignal: work.signal });

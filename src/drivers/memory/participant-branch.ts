@@ -1,7 +1,7 @@
 import { CoordinationError } from '../../core/errors.js';
 import { assertNumber, assertResourceId, invalidArgument } from '../../core/validate.js';
 import { branchEndedError } from '../../transaction/branch-errors.js';
-import type { Bounds, Intent, KeyValueStore } from './participant-store.js';
+import type { IncrementBounds, Intent, KeyValueStore } from './participant-store.js';
 
 /**
  * What the body of a transaction works with in a memory participant. Keys are non-empty strings of
@@ -22,7 +22,7 @@ export interface MemoryBranch {
    * when the sum would leave the bounds, counting what other prepared branches may still take.
    * Commutes with increments of other transactions.
    */
-  increment(key: string, by?: number, bounds?: Bounds): Promise<number>;
+  increment(key: string, by?: number, bounds?: IncrementBounds): Promise<number>;
   /** Takes `quantity` off a number that must not become negative; answers what is left. */
   reserve(key: string, quantity: number): Promise<number>;
 }
@@ -56,7 +56,7 @@ export function memoryWork(store: KeyValueStore, name: string): MemoryWork {
     const { seenVersion } = seen ?? open(key);
     intents.set(key, { write, seenVersion });
   };
-  const add = (key: string, by: number, { min, max }: Bounds = {}): number => {
+  const add = (key: string, by: number, { min, max }: IncrementBounds = {}): number => {
     const intent = open(key);
     assertNumber('by', by, { min: -Number.MAX_SAFE_INTEGER });
     if (intent.write !== undefined && intent.write.kind !== 'add') {
@@ -125,7 +125,7 @@ function numberAt(name: string, key: string, value: unknown): number {
   return value;
 }
 
-function assertBounds(name: string, key: string, sum: number, { min, max }: Bounds): void {
+function assertBounds(name: string, key: string, sum: number, { min, max }: IncrementBounds): void {
   if (min !== undefined && sum < min) {
     throw conditionFailed(name, key, `${sum} is below the bound of ${min}`);
   }

@@ -4,7 +4,7 @@ import { branchAbortedError } from '../../transaction/branch-errors.js';
 import type { BranchOutcome, PreparedBranch, Vote } from '../../transaction/participant.js';
 
 /** Bounds that a sum must keep. */
-export interface Bounds {
+export interface IncrementBounds {
   /** The sum must not be lower. */
   readonly min?: number | undefined;
   /** The sum must not be higher. */
@@ -15,7 +15,7 @@ export interface Bounds {
 export type Write =
   | { readonly kind: 'set'; readonly value: unknown }
   | { readonly kind: 'delete' }
-  | ({ readonly kind: 'add'; readonly by: number } & Bounds);
+  | ({ readonly kind: 'add'; readonly by: number } & IncrementBounds);
 
 /** What a branch did to one key: looked at it, wrote it, or both. */
 export interface Intent {

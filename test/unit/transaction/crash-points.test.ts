@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { systemRandom } from '../../../src/core/random.js';
 import type { Transaction } from '../../../src/transaction/coordinator.js';
 import { type StagedCoordinator, stage, type Verdict } from './stage.js';
 
@@ -63,7 +64,7 @@ async function playOwner(
   expect([await stock.recover(), await orders.recover()], 'no residue').toEqual([[], []]);
   if (told === 'committed') expect(isCommitted, 'no false success').toBe(true);
   if (told === 'aborted') expect(isCommitted, 'no false failure').toBe(false);
-  const viewer = log.open({ nodeId: 'v', namespace: 'default', clock, random: undefined as never });
+  const viewer = log.open({ nodeId: 'v', namespace: 'default', clock, random: systemRandom });
   for (const { unacknowledgedCount } of await viewer.incarnations()) {
     expect(unacknowledgedCount, 'every record acknowledged').toBe(0);
   }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { CoordinationError } from '../../../src/core/errors.js';
+import { systemRandom } from '../../../src/core/random.js';
 import type { Transaction } from '../../../src/transaction/coordinator.js';
 import { type Fault, type StagedCoordinator, stage } from './stage.js';
 
@@ -132,12 +133,12 @@ test('a commit whose reply is lost is repeated through the participant before ru
   expect(outcome).toMatchObject({ state: 'committed', pending: ['stock', 'orders'] });
   await clock.advance(1_000);
   expect(stock.read('sku:42')).toBe(9);
-  const viewer = log.open({ nodeId: 'v', namespace: 'default', clock, random: undefined as never });
+  const viewer = log.open({ nodeId: 'v', namespace: 'default', clock, random: systemRandom });
   expect((await viewer.find(outcome.transactionId))?.unacknowledged).toEqual([]);
 });
 
 test('a participant that fails in phase two is named as pending, and finished by the own sweep', async () => {
-  const { clock, stock, process } = stage();
+  const { clock, stock, log, process } = stage();
   const node = process({ sweepMs: 5_000 });
   node.faults.participant = (operation) => {
     if (/stock commit$/.test(operation)) throw new Error('stock is down');
@@ -147,6 +148,8 @@ test('a participant that fails in phase two is named as pending, and finished by
   expect(outcome).toMatchObject({ state: 'committed', pending: ['stock'] });
   expect(stock.read('sku:42')).toBe(10);
   await clock.advance(20_000);
+  const viewer = log.open({ nodeId: 'v', namespace: 'default', clock, random: systemRandom });
+  expect((await viewer.find(outcome.transactionId))?.unacknowledged).toEqual(['stock']);
   expect(await stock.recover()).toHaveLength(1);
   node.faults.participant = () => undefined;
   await clock.advance(60_000);
@@ -174,7 +177,7 @@ test('a fenced coordinator aborts what is undecided and goes on under a fresh in
   const { clock, stock, log, process } = stage();
   const node = process();
   const incarnations: string[] = [];
-  const viewer = log.open({ nodeId: 'v', namespace: 'default', clock, random: undefined as never });
+  const viewer = log.open({ nodeId: 'v', namespace: 'default', clock, random: systemRandom });
   for (const isFenced of [true, false]) {
     const outcome = await clock.runUntil(
       node.coordinator.run({ resourceId: 'o' }, async (tx) => {

@@ -91,7 +91,8 @@ test('a live coordinator is left alone, however slow it is', async () => {
   expect(report).toMatchObject({ inDoubt: 0, fenced: [] });
   await clock.runUntil(slow.coordinator.recover());
   release();
-  expect(await clock.runUntil(running)).toMatchObject({ state: 'committed' });
+  expect(await clock.runUntil(running)).toMatchObject({ state: 'committed', pending: [] });
+  expect(stock.read('sku:42')).toBe(9);
 });
 
 test('a coordinator that only seemed dead cannot commit what was rolled back', async () => {

@@ -1,0 +1,137 @@
+import type { Mutant } from './mutant.js';
+
+const two = () => ({
+  project: 'unit' as const,
+  file: 'test/unit/transaction/two-phase.test.ts',
+  name: 'is atomic',
+});
+const unit = (file: string, name: string) => ({
+  project: 'unit' as const,
+  file: `test/unit/transaction/${file}.test.ts`,
+  name,
+});
+
+/** Faults in the coordinator, its machines and the memory drivers of transactions. */
+export const mutants: readonly Mutant[] = [
+  {
+    id: 'transaction-lost-decision-treated-as-failure',
+    file: 'src/transaction/two-phase.ts',
+    find: "if (answer === 'lost') return [{ ...state, isUncertain: true }, [{ type: 'decide' }]];",
+    replace: "if (answer === 'lost') return abort(state, cause);",
+    tests: two(),
+    why: 'A recorded commit is rolled back in the branches that this process reaches first.',
+  },
+  {
+    id: 'transaction-fenced-after-lost-reply-treated-as-abort',
+    file: 'src/transaction/two-phase.ts',
+    find: 'if (!state.isUncertain) return abort(state, cause);',
+    replace: "if (!state.isUncertain || answer === 'fenced') return abort(state, cause);",
+    tests: two(),
+    why: 'The caller is told "aborted" of a transaction that a recoverer committed and forgot.',
+  },
+  {
+    id: 'transaction-timeout-aborts-while-deciding',
+    file: 'src/transaction/two-phase.ts',
+    find: "if (state.phase === 'working' || state.phase === 'preparing') return abort(state, cause);",
+    replace:
+      "if (['working', 'preparing', 'deciding'].includes(state.phase)) return abort(state, cause);",
+    tests: two(),
+    why: 'Time runs out while the decision is on its way, and its branches are rolled back.',
+  },
+  {
+    id: 'transaction-decides-before-all-voted',
+    file: 'src/transaction/two-phase.ts',
+    find: "if (state.branches.some((each) => each.state === 'preparing')) return [state, []];",
+    replace: "if (state.branches.every((each) => each.state === 'preparing')) return [state, []];",
+    tests: two(),
+    why: 'A transaction commits although a participant was about to vote no.',
+  },
+  {
+    id: 'transaction-recoverer-without-fence',
+    file: 'src/transaction/recovery-machine.ts',
+    find: ": [{ ...state, step: 'fencing' }, [{ type: 'fence' }]];",
+    replace: ": [{ ...state, step: 'finding' }, [{ type: 'find' }]];",
+    tests: two(),
+    why: 'A slow coordinator commits in one database what a recoverer rolled back in another.',
+  },
+  {
+    id: 'transaction-commit-on-absence',
+    file: 'src/transaction/recovery-machine.ts',
+    find: "({ type: 'abort' as const, branchId }));",
+    replace: "({ type: 'commit' as const, branchId, evidence: '' }));",
+    tests: unit('crash-points', 'a coordinator killed at any call'),
+    why: 'Recovery commits branches whose transaction was never decided.',
+  },
+  {
+    id: 'transaction-refusal-guessed-from-any-error',
+    file: 'src/transaction/protocol-tasks.ts',
+    find: "const answer = isRefused ? 'refused' : 'lost';",
+    replace: "const answer = isRefused || cause instanceof Error ? 'refused' : 'lost';",
+    tests: unit('lost-replies', 'a decision whose reply lost'),
+    why: 'A lost reply of the log counts as a refusal, and a recorded commit is rolled back.',
+  },
+  {
+    id: 'transaction-acknowledged-without-commit',
+    file: 'src/transaction/protocol-tasks.ts',
+    find: "if (ended === 'ended') running.happen(",
+    replace: 'if (ended !== undefined) running.happen(',
+    tests: unit('lost-replies', 'a participant that fails in phase two'),
+    why: 'The record of a commit is forgotten while a participant still waits for it.',
+  },
+  {
+    id: 'transaction-sweep-takes-active-transactions',
+    file: 'src/transaction/recovery-pass.ts',
+    find: 'if (host.active.has(transactionId) || activeBefore.has(transactionId)) return [];',
+    replace: 'if (host.active.size < 0) return [];',
+    tests: unit('recovery', 'a live coordinator is left alone'),
+    why: "A node's own sweep rolls back the transaction that it is just deciding.",
+  },
+  {
+    id: 'transaction-recovers-live-incarnations',
+    file: 'src/transaction/recovery-pass.ts',
+    find: "if (!isOwn && states.get(origin.incarnation) === 'live') return [];",
+    replace: 'if (!isOwn && states.get(origin.incarnation) === undefined) return [];',
+    tests: unit('recovery', 'a live coordinator is left alone'),
+    why: 'Every sweep fences the live coordinators whose branches it happens to see.',
+  },
+  {
+    id: 'transaction-recovers-other-logs',
+    file: 'src/transaction/recovery-pass.ts',
+    find: 'if (namespace === host.namespace && authority === host.authority) {',
+    replace: 'if (namespace === host.namespace) {',
+    tests: unit('recovery', 'branches of other namespaces'),
+    why: 'Branches whose decision lives in another log are rolled back for want of a record here.',
+  },
+  {
+    id: 'transaction-fenced-incarnation-kept',
+    file: 'src/transaction/lives.ts',
+    find: 'if (life?.incarnation !== incarnation) return;',
+    replace: 'if (incarnation !== undefined) return;',
+    tests: unit('lost-replies', 'a fenced coordinator aborts'),
+    why: 'After a fence no transaction of this process can begin any more.',
+  },
+  {
+    id: 'transaction-nested-allowed',
+    file: 'src/transaction/create-coordinator.ts',
+    find: 'if (outer === undefined || outer.isOver) return;',
+    replace: 'if (outer === undefined || !outer.isOver) return;',
+    tests: unit('coordinator', 'a transaction inside another one'),
+    why: 'An inner transaction commits although the outer one, which it seems part of, aborts.',
+  },
+  {
+    id: 'memory-log-decides-when-fenced',
+    file: 'src/drivers/memory/transactions-store.ts',
+    find: "if (life === undefined || life.fenced.signal.aborted) return 'fenced';",
+    replace: "if (life === undefined) return 'fenced';",
+    tests: { project: 'contract', file: 'test/contract/decision-log-memory.test.ts' },
+    why: 'A decision is recorded after a recoverer concluded that there is none.',
+  },
+  {
+    id: 'memory-participant-escrow-forgets-prepared',
+    file: 'src/drivers/memory/participant-store.ts',
+    find: 'const low = others.filter((each) => each < 0).reduce((sum, each) => sum + each, value);',
+    replace: 'const low = value;',
+    tests: unit('memory-participant', 'increments of several prepared branches'),
+    why: 'Two buyers prepare the same last unit, and the stock becomes negative.',
+  },
+];
