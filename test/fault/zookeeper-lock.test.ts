@@ -1,7 +1,12 @@
 // Locks on ZooKeeper when the session is killed, the server frozen or restarted, replies are lost.
 
 import assert from 'node:assert/strict';
+import { lockId } from 'tricord';
+import { zookeeperLock } from 'tricord/zookeeper';
 import { afterAll, beforeAll, describe, test } from 'vitest';
+import { elapsedMs, systemClock } from '../../src/core/clock.js';
+import { systemRandom } from '../../src/core/random.js';
+import { lockNode } from '../../src/lock/node.js';
 import { aborted, openLock, sessionIdOf, until } from '../integration/zookeeper-stage.js';
 import { startZookeeper, type ZookeeperHandle } from '../servers/provider.js';
 import { measured } from '../servers/shared.js';
@@ -121,6 +126,27 @@ describe('a lock on a server of its own [zookeeper]', () => {
       return (await direct.lock.inspect('abort')).waiters.length === 0;
     });
     await holder.release();
+  });
+
+  test('a renewal whose reply is late counts from its sending', async () => {
+    await using proxy = await server.proxy();
+    await using slow = await openLock({ ...options(), servers: proxy.url });
+    const node = lockNode({ nodeId: 'slow', clock: systemClock, random: systemRandom });
+    const backend = zookeeperLock({ session: slow.session }).open(node);
+    const grant = await backend.acquire({
+      ...{ resource: 'slow', owner: lockId('slow', 'slow'), mode: 'exclusive', permits: 1 },
+      ...{ capacity: 1, ttlMs: 30_000, tokens: 1, wait: true },
+      signal: new AbortController().signal,
+    });
+    assert.ok(grant);
+    proxy.delay(300, 'to-client');
+    const [reply] = await backend.renew([grant], [30_000]);
+    assert.ok(reply?.state === 'held');
+    assert.ok(elapsedMs(systemClock, reply.validity.since) >= 300);
+    assert.ok(reply.validity.forMs <= SESSION_TIMEOUT_MS);
+    await proxy.pass();
+    await backend.release(grant);
+    await backend.close();
   });
 
   test('a lease outlives a quick restart of the server', async () => {

@@ -123,7 +123,7 @@ function ensembleOf(options: ZookeeperOptions): {
       '"host:port,host:port" or "host:port/chroot"',
     );
   }
-  const chroot = `${given}${options.chroot ?? ''}`.replace(/\/+$/, '');
+  const chroot = [given, options.chroot ?? ''].map((path) => path.replace(/\/+$/, '')).join('');
   if (chroot !== '' && !/^(\/(?!\.{1,2}(\/|$))[\w.@:-]+)+$/.test(chroot)) {
     throw invalidArgument('chroot', chroot, 'a path such as "/services/orders"');
   }
