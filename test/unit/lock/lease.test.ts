@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { isCoordinationError, type RenewReply } from 'tricord';
+import { isCoordinationError, type Lease, type RenewReply } from 'tricord';
 import { expect, test } from 'vitest';
 import { bench, never } from './support.js';
 
@@ -49,7 +49,7 @@ test('the time that the acquire’s reply took is taken off the lease', async ()
   expect(lease.remainingMs).toBe(DEADLINE_MS - 700);
 });
 
-test('a grant that arrives after its own deadline is given back, and asked for anew', async () => {
+test('a grant that arrives after its own deadline is given back, and asked for anew in the same order', async () => {
   const { lock, clock, faults, calls } = bench();
   faults.acquire = async (real, request) => {
     const grant = await real(request);
@@ -57,9 +57,17 @@ test('a grant that arrives after its own deadline is given back, and asked for a
     await new Promise<void>((resolve) => void clock.schedule(5_000, resolve));
     return grant;
   };
-  const lease = await clock.runUntil(lock().acquire('a', TTL));
-  expect(lease.isHeld).toBe(true);
-  expect(calls).toMatchObject({ acquire: 2, release: 1 });
+  const node = lock();
+  const order: string[] = [];
+  const use = (name: string) => (lease: Lease) => {
+    order.push(name);
+    expect(lease.isHeld).toBe(true);
+  };
+  const first = node.withLock('a', TTL, use('first'));
+  const second = node.withLock('a', TTL, use('second'));
+  await clock.runUntil(Promise.all([first, second]));
+  expect(order).toEqual(['first', 'second']);
+  expect(calls).toMatchObject({ acquire: 2, release: 2 });
 });
 
 test('after a stall of the event loop the first look refuses, before any timer has run', async () => {
@@ -90,16 +98,22 @@ test('a wall clock that is set back does not make a lease longer', async () => {
 
 test('a renewal whose reply comes after the deadline does not revive the lease', async () => {
   const { lock, clock, faults } = bench();
-  const lease = await lock().acquire('a', TTL);
+  let arrive = (): void => {};
   faults.renew = async (real, ...args) => {
     const replies = await real(...args);
-    await new Promise<void>((resolve) => void clock.schedule(1_500, resolve));
+    await new Promise<void>((resolve) => {
+      arrive = resolve;
+    });
     return replies;
   };
-  await clock.advance(500);
-  clock.stall(1_600);
-  await clock.advance(5_000);
+  const lease = await lock().acquire('a', TTL);
+  await clock.advance(700);
+  // The loop stalls beyond the deadline; then the reply is read before any timer runs.
+  clock.stall(DEADLINE_MS - 700);
+  arrive();
+  await clock.settle();
   expect(lease.isHeld).toBe(false);
+  expect(lease.signal.reason).toSatisfy(isLost);
 });
 
 test('a renewal without a reply is tried again before the deadline, and then goes on', async () => {
