@@ -9,7 +9,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/drivers/postgres/branch.ts',
     find: "    if (results.at(-1)?.command !== 'PREPARE') return this.#no(this.#failure(), signal);",
     replace: '    if (results.length === 0) return this.#no(this.#failure(), signal);',
-    tests: { ...traps, name: 'tampering' },
+    tests: { project: 'unit', file: 'test/unit/postgres/vote.test.ts' },
     why: 'PREPARE TRANSACTION answers ROLLBACK, without an error, when there is nothing to prepare.',
   },
   {
