@@ -75,24 +75,14 @@ export function keptForMs(clock: Clock, { validity, cap }: KeptGrant): number {
 /** A keeper with nothing to keep yet. */
 export function leaseKeeper(backend: LockBackend, clock: Clock): LeaseKeeper {
   const all = new Set<KeptGrant>();
-  let cancelTimer: CancelTimer = () => {};
-  let wakeMs = Number.POSITIVE_INFINITY;
+  const alarm = earliestAlarm(clock, () => look());
 
-  const wakeAt = (atMs: number): void => {
-    if (atMs >= wakeMs) return;
-    cancelTimer();
-    wakeMs = atMs;
-    // Leases alone do not keep a process running; who works under one does.
-    const delayMs = atMs - clock.monotonicMs();
-    cancelTimer = clock.schedule(delayMs, look, { keepAlive: false });
-  };
   const watch = (kept: KeptGrant): void => {
     const endMs = clock.monotonicMs() + keptForMs(clock, kept);
     const renews = kept.renewal !== 'never' && kept.renewing === undefined;
-    wakeAt(renews ? Math.min(endMs, kept.dueMs) : endMs);
+    alarm.at(renews ? Math.min(endMs, kept.dueMs) : endMs);
   };
   const look = (): void => {
-    wakeMs = Number.POSITIVE_INFINITY;
     for (const kept of Array.from(all)) {
       if (keptForMs(clock, kept) <= 0) lose(kept, false);
     }
@@ -158,8 +148,28 @@ export function leaseKeeper(backend: LockBackend, clock: Clock): LeaseKeeper {
     },
     close() {
       all.clear();
-      cancelTimer();
+      alarm.cancel();
     },
+  };
+}
+
+/** One timer, at the earliest of the times that were asked for since it last rang. */
+function earliestAlarm(clock: Clock, ring: () => void) {
+  let cancel: CancelTimer = () => {};
+  let nextMs = Number.POSITIVE_INFINITY;
+  return {
+    at(atMs: number): void {
+      if (atMs >= nextMs) return;
+      cancel();
+      nextMs = atMs;
+      const rings = (): void => {
+        nextMs = Number.POSITIVE_INFINITY;
+        ring();
+      };
+      // Leases alone do not keep a process running; who works under one does.
+      cancel = clock.schedule(atMs - clock.monotonicMs(), rings, { keepAlive: false });
+    },
+    cancel: () => cancel(),
   };
 }
 

@@ -133,9 +133,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'memory-block-not-reserved',
-    file: 'src/drivers/memory/lock-space.ts',
-    find: 'fence = first + BigInt(count) - 1n;',
-    replace: 'fence = first;',
+    file: 'src/drivers/memory/lock-tokens.ts',
+    find: 'newest = first + BigInt(count) - 1n;',
+    replace: 'newest = first;',
     tests: {
       project: 'contract',
       file: 'test/contract/lock-memory.test.ts',
@@ -145,7 +145,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'memory-no-tombstone',
-    file: 'src/drivers/memory/lock-space.ts',
+    file: 'src/drivers/memory/lock-resource.ts',
     find: "if (resource.gone.has(grantId)) return { state: 'gone' };",
     replace: '',
     tests: {

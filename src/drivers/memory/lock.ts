@@ -11,7 +11,8 @@ import type {
   LockNode,
   RenewReply,
 } from '../../lock/driver.js';
-import { type LockSpace, lockSpace, type SpaceGrant } from './lock-space.js';
+import type { SpaceGrant } from './lock-resource.js';
+import { type LockSpace, lockSpace } from './lock-space.js';
 
 /** Options of {@link memoryLock}. */
 export interface MemoryLockOptions {

@@ -6,12 +6,8 @@
 import { isCoordinationError, lockId } from 'tricord';
 import { virtualClock } from 'tricord/testing';
 import { describe, expect, test } from 'vitest';
-import {
-  type LockSpace,
-  lockSpace,
-  type SpaceGrant,
-  type SpaceRequest,
-} from '../../../src/drivers/memory/lock-space.js';
+import type { SpaceGrant, SpaceRequest } from '../../../src/drivers/memory/lock-resource.js';
+import { type LockSpace, lockSpace } from '../../../src/drivers/memory/lock-space.js';
 
 const TTL_MS = 1_000;
 
