@@ -11,7 +11,7 @@ import type {
   TransactionCoordinatorOptions,
   TransactionOptions,
 } from './coordinator.js';
-import { transactionChannels } from './diagnostics.js';
+import { type TransactionRunContext, transactionChannels } from './diagnostics.js';
 import { boundedCall, type CoordinatorHost, sharedController } from './host.js';
 import { lives } from './lives.js';
 import {
@@ -78,9 +78,9 @@ export function createTransactionCoordinator(
     throwIfAborted(checked.signal);
     assertNotNested(inside.getStore());
     const { resourceId: resource } = checked;
-    const context = (): object => ({ resource, nodeId, backend: host.backend });
+    const context = (): TransactionRunContext => ({ resource, nodeId, backend: host.backend });
     return gate.run(() =>
-      host.channels.run.trace(context as never, async () => {
+      host.channels.run.trace(context, async () => {
         host.recorder.started();
         const life = await readyLife(host, checked);
         const outcome = await runTransaction(host, { options: checked, life, since, within }, body);

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { abortable, abortScope } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
+import { CoordinationError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
 import type { Random } from '../core/random.js';
 import type { DecisionLogSession } from './decision-log.js';
@@ -59,11 +60,14 @@ export async function boundedCall<T>(
   options: {
     readonly signals: readonly (AbortSignal | undefined)[];
     readonly timeoutMs?: number | undefined;
+    /** Default a `TimeoutError`. */
+    readonly timeoutReason?: (() => unknown) | undefined;
   },
   call: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const { signals: parents, timeoutMs = CALL_TIMEOUT_MS } = options;
-  const scope = abortScope({ clock, parents, timeoutMs });
+  const { signals: parents, timeoutMs = CALL_TIMEOUT_MS, timeoutReason } = options;
+  const limit = timeoutReason === undefined ? { timeoutMs } : { timeoutMs, timeoutReason };
+  const scope = abortScope({ clock, parents, ...limit });
   try {
     scope.signal.throwIfAborted();
     return await abortable(call(scope.signal), scope.signal);
@@ -78,6 +82,22 @@ export function sharedController(): AbortController {
   // Each listener goes with its transaction: their number is load, not a leak worth a warning.
   setMaxListeners(0, controller.signal);
   return controller;
+}
+
+/**
+ * The error for a backend that was silent for too long. Not for a deciding step, of which it would
+ * claim too much.
+ */
+export function silenceError(
+  backend: string,
+  operation: string,
+  waitedMs: number = CALL_TIMEOUT_MS,
+): CoordinationError<'BACKEND_UNAVAILABLE'> {
+  return new CoordinationError(
+    'BACKEND_UNAVAILABLE',
+    `${backend} did not answer ${operation} within ${waitedMs} ms`,
+    { backend, operation },
+  );
 }
 
 /** A sentence for an error of whatever kind. */

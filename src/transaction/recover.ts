@@ -84,7 +84,7 @@ async function recoverOne(pass: RecoveryPass, participant: Participant): Promise
 /** Keeps the log's index small: what left nothing behind is fenced once it is silent for good. */
 async function forgetSilent(pass: RecoveryPass, silentSince: Map<string, Instant>): Promise<void> {
   const { host } = pass;
-  const statuses = await passCall(pass, (signal) => host.session.incarnations({ signal }));
+  const statuses = await passCall(pass, 'log', (signal) => host.session.incarnations({ signal }));
   const silent = statuses.filter(({ state }) => state === 'silent');
   const names = new Set(silent.map(({ incarnation }) => incarnation));
   for (const name of silentSince.keys()) if (!names.has(name)) silentSince.delete(name);
@@ -93,7 +93,7 @@ async function forgetSilent(pass: RecoveryPass, silentSince: Map<string, Instant
     silentSince.set(name, since);
     if (elapsedMs(host.clock, since) >= RETIRE_SILENT_MS) await fence(pass, name);
   }
-  await passCall(pass, (signal) => host.session.prune({ signal }));
+  await passCall(pass, 'log', (signal) => host.session.prune({ signal }));
 }
 
 function noteSetbacks({ findings, host }: RecoveryPass, setbacks: Map<string, Setback>): void {
@@ -152,7 +152,7 @@ async function* listInDoubt(
   for (const participant of host.participants.values()) {
     const orphans = await orphansOf(pass, participant);
     for (const { transactionId, branchId, origin, ageMs } of orphans) {
-      const record = await passCall(pass, (bound) =>
+      const record = await passCall(pass, 'log', (bound) =>
         host.session.find(transactionId, { signal: bound }),
       );
       const { incarnation } = origin;

@@ -1,7 +1,7 @@
 import { isCoordinationError } from '../core/errors.js';
 import { type ParsedTransactionId, parseTransactionId, type TransactionId } from '../core/ids.js';
 import type { IncarnationStatus, StoredCommitRecord } from './decision-log.js';
-import { boundedCall, type CoordinatorHost } from './host.js';
+import { boundedCall, type CoordinatorHost, silenceError } from './host.js';
 import type { Participant, PreparedBranch } from './participant.js';
 import {
   type RecoveryEffect,
@@ -76,9 +76,12 @@ export function recoveryPass(
 /** A call of a pass: bounded, and ended by the caller's signal and the coordinator's end. */
 export function passCall<T>(
   { host, signal }: RecoveryPass,
+  to: Participant | 'log',
   call: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  return boundedCall(host.clock, { signals: [signal, host.stopped] }, call);
+  const backend = to === 'log' ? `${host.backend} log` : `participant "${to.name}"`;
+  const timeoutReason = (): unknown => silenceError(backend, 'recovery');
+  return boundedCall(host.clock, { signals: [signal, host.stopped], timeoutReason }, call);
 }
 
 /**
@@ -91,7 +94,7 @@ export async function orphansOf(
 ): Promise<readonly OrphanBranch[]> {
   const { host, findings } = pass;
   const activeBefore = new Set(host.active.keys());
-  const listed = await passCall(pass, (signal) => participant.recover({ signal }));
+  const listed = await passCall(pass, participant, (signal) => participant.recover({ signal }));
   const candidates = listed.flatMap((branch) => {
     const transactionId = BRANCH_ID.exec(branch.branchId)?.[1] ?? '';
     const origin = parseTransactionId(transactionId);
@@ -116,7 +119,9 @@ export async function orphansOf(
 }
 
 async function statesOf(pass: RecoveryPass): Promise<Map<string, IncarnationStatus['state']>> {
-  const statuses = await passCall(pass, (signal) => pass.host.session.incarnations({ signal }));
+  const statuses = await passCall(pass, 'log', (signal) =>
+    pass.host.session.incarnations({ signal }),
+  );
   return new Map(statuses.map(({ incarnation, state }) => [incarnation, state]));
 }
 
@@ -186,7 +191,7 @@ async function look(
   // Asked only after the fence: an answer from before it would prove nothing.
   const finding =
     pass.records.get(transactionId) ??
-    passCall(pass, (signal) => pass.host.session.find(transactionId, { signal }));
+    passCall(pass, 'log', (signal) => pass.host.session.find(transactionId, { signal }));
   pass.records.set(transactionId, finding);
   return { type: 'found', record: await finding };
 }
@@ -195,7 +200,7 @@ async function look(
 export function fence(pass: RecoveryPass, incarnation: string): Promise<void> {
   const known = pass.fences.get(incarnation);
   if (known !== undefined) return known;
-  const fencing = passCall(pass, async (signal) => {
+  const fencing = passCall(pass, 'log', async (signal) => {
     await pass.host.session.fence(incarnation, { signal });
     pass.findings.fenced.add(incarnation);
   });
@@ -214,7 +219,7 @@ async function endOrphan(
   const outcome = effect.type === 'commit' ? 'committed' : 'aborted';
   if (pass.silent.has(participant.name)) return;
   try {
-    await passCall(pass, async (signal) => {
+    await passCall(pass, participant, async (signal) => {
       if (effect.type === 'abort') {
         return participant.abort({ branchId, evidence: '' }, { signal });
       }
@@ -246,8 +251,7 @@ function noteFailure(
   error: unknown,
 ): void {
   findings.failed.push({ participant, branchId, error });
-  const isTimeout = error instanceof DOMException && error.name === 'TimeoutError';
-  if (isTimeout || isCoordinationError(error, 'BACKEND_UNAVAILABLE')) silent.add(participant);
+  if (isCoordinationError(error, 'BACKEND_UNAVAILABLE')) silent.add(participant);
   if (!isCoordinationError(error, 'OUTCOME_CONTRADICTED')) return;
   host.channels.contradicted.publish(() => ({ transactionId, branchId, participant, error }));
 }
@@ -259,12 +263,12 @@ function noteFailure(
 export async function repeatCommits(pass: RecoveryPass): Promise<void> {
   const { host } = pass;
   const activeBefore = new Set(host.active.keys());
-  const statuses = await passCall(pass, (signal) => host.session.incarnations({ signal }));
+  const statuses = await passCall(pass, 'log', (signal) => host.session.incarnations({ signal }));
   for (const { incarnation, state, unacknowledgedCount } of statuses) {
     const isOwn = incarnation === host.lives.incarnation;
     if (unacknowledgedCount === 0 || (state === 'live' && !isOwn)) continue;
     if (!isOwn) await fence(pass, incarnation);
-    const records = await passCall(pass, (signal) =>
+    const records = await passCall(pass, 'log', (signal) =>
       host.session.unacknowledged(incarnation, RECORDS_MAX, { signal }),
     );
     const left = records.filter(({ transactionId }) => {
@@ -287,7 +291,7 @@ async function repeatCommit(pass: RecoveryPass, record: StoredCommitRecord): Pro
     }
     if (pass.silent.has(name) || !pass.isDue(name, branchId)) return;
     try {
-      await passCall(pass, async (signal) => {
+      await passCall(pass, participant, async (signal) => {
         await participant.commit({ branchId, evidence }, { signal });
         await acknowledge(pass, transactionId, name, signal);
       });

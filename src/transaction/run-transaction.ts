@@ -5,7 +5,13 @@ import type { TransactionId } from '../core/ids.js';
 import { invalidArgument } from '../core/validate.js';
 import type { Transaction } from './coordinator.js';
 import { type Enlistment, enlistment } from './enlistment.js';
-import { boundedCall, type CoordinatorHost, reasonOf, sharedController } from './host.js';
+import {
+  boundedCall,
+  type CoordinatorHost,
+  reasonOf,
+  sharedController,
+  silenceError,
+} from './host.js';
 import type { Life } from './lives.js';
 import type { CheckedTransactionOptions } from './options.js';
 import {
@@ -224,7 +230,9 @@ export async function becomeReady(
 ): Promise<Life> {
   const { clock, closing, readiness, lives } = host;
   const signals = [options.signal, closing];
-  return boundedCall(clock, { signals, timeoutMs: options.timeoutMs }, async (signal) => {
+  const { timeoutMs } = options;
+  const timeoutReason = (): unknown => silenceError(`${host.backend} log`, 'register', timeoutMs);
+  return boundedCall(clock, { signals, timeoutMs, timeoutReason }, async (signal) => {
     await readiness.checkLog(signal);
     return lives.current(signal);
   });

@@ -218,3 +218,19 @@ test('a decision that was recorded, unanswered, recovered and forgotten is not c
   expect(outcome).toMatchObject({ state: 'committed' });
   expect(stock.read('sku:42')).toBe(9);
 });
+
+test('a log that does not answer at the start is an error in time, and the next one begins', async () => {
+  const { clock, process } = stage();
+  const node = process();
+  node.faults.log = () => new Promise(() => {});
+  const running = node.coordinator.run({ resourceId: 'o', timeoutMs: 1_500 }, order(node));
+  await expect(clock.runUntil(running)).rejects.toMatchObject({
+    code: 'BACKEND_UNAVAILABLE',
+    message: 'memory log did not answer register within 1500 ms',
+  });
+  node.faults.log = () => undefined;
+  await clock.advance(20_000);
+  expect(await clock.runUntil(node.coordinator.commit({ resourceId: 'o' }, order(node)))).toBe(
+    'placed',
+  );
+});
