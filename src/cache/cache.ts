@@ -85,8 +85,9 @@ export type Loader<Result> = (context: LoadContext) => Result | Promise<Result>;
  * between its commit and the invalidation, leaves old values until their TTL; `update` closes the
  * second gap.
  *
- * **When the shared tier is down**, reads go on after `tierTimeoutMs` with the loader, and writes
- * reject with CACHE_TIER_UNREACHABLE: then it is unknown whether they took effect.
+ * **When the shared tier is down**, reads go on after `tierTimeoutMs` with the loader, whose value
+ * memory keeps for `localTtlMs`; writes reject with CACHE_TIER_UNREACHABLE: then it is unknown whether
+ * they took effect.
  *
  * Every call rejects with TypeError (INVALID_ARGUMENT) for bad arguments and with CLOSED after
  * `close`, before anything is sent.
@@ -102,7 +103,10 @@ export interface Cache<Value> {
   get(key: string, options?: CacheCallOptions): Promise<Value | undefined>;
   /** The value that this process's own memory has, at once; undefined without a memory tier. */
   peek(key: string): Value | undefined;
-  /** Whether there is an entry. Counts in no statistics. */
+  /**
+   * Whether there is an entry; false also when the shared tier cannot be reached. Counts in no
+   * statistics.
+   */
   has(key: string, options?: CacheCallOptions): Promise<boolean>;
   /** What is there of several keys. Counts as so many requests. */
   getMany(keys: Iterable<string>, options?: CacheCallOptions): Promise<Map<string, Value>>;

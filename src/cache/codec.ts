@@ -32,20 +32,20 @@ export function encodeValue(isolated: Isolated): string {
 }
 
 /**
- * The value of a text, as the cache's own copy.
+ * The value of a text, as the cache's own copy. `where` is asked only for an error.
  *
  * @throws CoordinationError UPGRADE_NEEDED for a newer format, DATA_CORRUPT for anything else that
  * {@link encodeValue} does not write.
  */
-export function decodeValue(where: string, text: string): LocalValue {
-  if (!text.startsWith(BEGINNING)) throw formatError(where, text);
+export function decodeValue(where: () => string, text: string): LocalValue {
+  if (!text.startsWith(BEGINNING)) throw formatError(where(), text);
   try {
     const [, value, marks] = JSON.parse(text) as [number, unknown, object?];
     if (marks === undefined) return { value: freeze(value), isShareable: true };
     const state = { isShareable: true };
     return { value: untag(value, state), isShareable: state.isShareable };
   } catch (cause) {
-    throw formatError(where, text, cause);
+    throw formatError(where(), text, cause);
   }
 }
 

@@ -1,4 +1,4 @@
-import { abortable } from '../core/abort.js';
+import { abortable, sleep } from '../core/abort.js';
 import { CoordinationError, closedError, isCoordinationError } from '../core/errors.js';
 import { assertNumber } from '../core/validate.js';
 import { assertFunction, assertKey, type CallOptions, callOptions, newEntry } from './arguments.js';
@@ -72,9 +72,13 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
 }
 
 async function end({ gate, flights, tiers, settings }: Deck, drainMs: number): Promise<void> {
-  await gate.close(drainMs);
-  for (const flight of Array.from(flights.values())) {
-    flight.fail(closedError(`cache ${settings.name}`));
+  const ending = await gate.close(drainMs);
+  if (ending === 'timed-out') {
+    for (const flight of Array.from(flights.values())) {
+      flight.fail(closedError(`cache ${settings.name}`));
+    }
+    // Their loads end now and give back their leases; these requests still leave.
+    await sleep(settings.clock, 0);
   }
   await tiers.close();
 }

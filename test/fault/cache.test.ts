@@ -52,9 +52,9 @@ describe('a frozen redis under a cache [redis]', () => {
       expect(await cache.getOrLoad('warm', () => 'other')).toBe('value');
     });
     measured(
-      `frozen redis: cold getOrLoad answered after ${coldMs.toFixed(0)} ms (bound 300 + 200)`,
+      `frozen redis: cold getOrLoad answered after ${coldMs.toFixed(0)} ms (bound 300 + 500)`,
     );
-    expect(coldMs).toBeLessThan(500);
+    expect(coldMs).toBeLessThan(800);
     expect(warmMs).toBeLessThan(50);
     await redis.resume();
     expect(await cache.getOrLoad('later', () => 'stored')).toBe('stored');
@@ -69,7 +69,7 @@ describe('a frozen redis under a cache [redis]', () => {
     const error = { code: 'CACHE_TIER_UNREACHABLE', details: { tier: 'redis', keys: ['key'] } };
     for (const write of [() => cache.set('key', 'new'), () => cache.delete('key')]) {
       const ms = await elapsedOf(() => expect(write()).rejects.toMatchObject(error));
-      expect(ms).toBeLessThan(2_300);
+      expect(ms).toBeLessThan(2_500);
     }
     await redis.resume();
     await cache.delete('key');
@@ -107,8 +107,8 @@ describe('a redis that is down under a cache [redis]', () => {
       const reads = Array.from({ length: 20 }, () => cache.getOrLoad('cold', () => 'source'));
       expect(new Set(await Promise.all(reads))).toEqual(new Set(['source']));
     });
-    measured(`dead redis: 20 cold getOrLoad answered after ${ms.toFixed(0)} ms (bound 300 + 200)`);
-    expect(ms).toBeLessThan(500);
+    measured(`dead redis: 20 cold getOrLoad answered after ${ms.toFixed(0)} ms (bound 300 + 500)`);
+    expect(ms).toBeLessThan(800);
     expect(cache.stats().loadCount).toBe(2);
     await expect(cache.delete('before')).rejects.toMatchObject({ code: 'CACHE_TIER_UNREACHABLE' });
     await redis.restart();
@@ -186,7 +186,7 @@ describe('a node that dies while it loads [redis]', () => {
     measured(`dead leader: its followers had a value after ${ms.toFixed(0)} ms (lease 1500)`);
     expect(loads).toBe(1);
     expect(ms).toBeGreaterThan(1_000);
-    expect(ms).toBeLessThan(2_500);
+    expect(ms).toBeLessThan(4_000);
     await cache.close();
   });
 });

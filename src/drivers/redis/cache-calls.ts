@@ -29,12 +29,14 @@ const ABANDONED_MAX = 1_000;
 export function cacheCalls(client: RedisCacheClient, clock: Clock): CacheCalls {
   const calls = redisCalls({ client, clock });
   let abandonedCount = 0;
+  let isDisposed = false;
 
   const send = async <Reply>(
     operation: string,
     call: () => Promise<Reply>,
     { timeoutMs }: CallBounds,
   ): Promise<Reply> => {
+    if (isDisposed) throw unavailable(operation, 'the cache is closed');
     if (abandonedCount >= ABANDONED_MAX) {
       throw unavailable(operation, `${abandonedCount} earlier calls were never answered`);
     }
@@ -59,6 +61,10 @@ export function cacheCalls(client: RedisCacheClient, clock: Clock): CacheCalls {
     get: (key, bounds) => send('GET', () => client.get(key), bounds),
     script: (script, keys, values, bounds) =>
       send(script.name, () => runScript(client, script, keys, values), bounds),
-    dispose: () => calls.dispose(),
+    dispose() {
+      // A renewal or release may still come, and must not listen to the client again.
+      isDisposed = true;
+      calls.dispose();
+    },
   };
 }

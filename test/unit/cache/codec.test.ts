@@ -5,7 +5,11 @@ import { describe, expect, test } from 'vitest';
 import { decodeValue, encodeValue } from '../../../src/cache/codec.js';
 import { handOut, isolate } from '../../../src/cache/isolation.js';
 
-const roundTrip = (value: unknown) => handOut('key', decodeValue('key', textOf(value)));
+const roundTrip = (value: unknown) =>
+  handOut(
+    'key',
+    decodeValue(() => 'key', textOf(value)),
+  );
 const textOf = (value: unknown) => encodeValue(isolate('key', value));
 
 const values = fc.letrec((tie) => ({
@@ -55,13 +59,13 @@ describe('the text of a value', () => {
 
   test('of a newer format is refused with UPGRADE_NEEDED, whatever follows', () => {
     for (const text of ['[2,{"a":1}]', '[12,\u0000binary']) {
-      assert.throws(() => decodeValue('key', text), { code: 'UPGRADE_NEEDED' });
+      assert.throws(() => decodeValue(() => 'key', text), { code: 'UPGRADE_NEEDED' });
     }
   });
 
   test('that no cache wrote is refused with DATA_CORRUPT', () => {
     for (const text of ['', 'null', '{"a":1}', '[1,', '[1,{"$x":1},{"t":1}]', '[0,1]', '[]']) {
-      assert.throws(() => decodeValue('key', text), { code: 'DATA_CORRUPT' }, text);
+      assert.throws(() => decodeValue(() => 'key', text), { code: 'DATA_CORRUPT' }, text);
     }
   });
 });

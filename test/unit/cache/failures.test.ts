@@ -199,7 +199,7 @@ describe('an entry that this release cannot read', () => {
 
 describe('close', () => {
   test('refuses new calls, waits for those in flight, then ends them with CLOSED', async () => {
-    const { clock, node } = cacheBench();
+    const { clock, shared, node } = cacheBench();
     const cache = node();
     const { calls, loader } = heldLoader<string>();
     const read = cache.getOrLoad('key', loader, { timeoutMs: 60_000 });
@@ -217,6 +217,7 @@ describe('close', () => {
     expect(clock.monotonicMs()).toBe(1_000);
     await ended;
     expect(calls[0]?.signal.aborted).toBe(true);
+    expect(shared.count('release'), 'the lease is given back').toBe(1);
     await cache.close();
     await clock.settle();
     expect(clock.keepAliveCount, 'nothing keeps the process').toBe(0);
