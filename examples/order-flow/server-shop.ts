@@ -76,6 +76,7 @@ async function open(
     surroundings: [
       `${options.nodes} nodes, each a process of its own`,
       ...surroundings,
+      `everything of this sale is in the namespace ${namespace}`,
       cacheNote(options),
     ],
     guarantees: nodes[0]?.guarantees ?? [],

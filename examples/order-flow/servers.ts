@@ -90,6 +90,6 @@ async function openDatabases(url: string, cleanup: Cleanup): Promise<Databases> 
 }
 
 function describe({ kind, version, source, address }: SharedServer): string {
-  const origin = source === 'environment' ? 'yours' : `started for this sale (${source})`;
+  const origin = source === 'environment' ? 'as given' : `started for this sale (${source})`;
   return `${kind} ${version} at ${address}, ${origin}`;
 }
