@@ -41,7 +41,7 @@ export const mutants: readonly Mutant[] = [
     why: 'a library that fails every order would pass the audit',
   },
   {
-    id: 'order-flow-writes-the-order-outside-the-lock',
+    id: 'order-flow-ignores-the-fencing-token',
     file: 'examples/order-flow/take-order.ts',
     find: 'reserveUnit(order, lease.fencingToken)',
     replace: 'reserveUnit(order, BigInt(buyer.orderId.length))',
