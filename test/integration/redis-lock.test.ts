@@ -108,14 +108,27 @@ onServer('redis', 'the scripts of locks on Redis', (redis) => {
 
   test('tokens are whole numbers above the clock in µs, and above a fence that runs ahead', async () => {
     const nowUs = BigInt(Date.now()) * 1_000n;
-    const first = BigInt(String(await send('acquire', 'tokens', 'one.1')).split('|')[1] ?? '');
-    expect(first).toBeGreaterThan(nowUs - 60_000_000n);
-    await send('release', 'tokens', 'one.1');
-    const record = String(await client.hget(keys.key('tokens'), 'r'));
-    const ahead = '9007199254740000';
-    await client.hset(keys.key('tokens'), 'r', record.replace(/^1\|\d+/, `1|${ahead}`));
-    const next = String(await send('acquire', 'tokens', 'one.2')).split('|')[1];
-    expect(next).toBe('9007199254740001');
+    const token = async (id: string): Promise<string> =>
+      String(await send('acquire', 'tokens', id)).split('|')[1] ?? '';
+    const fenceRunsAheadTo = async (fence: string): Promise<void> => {
+      const record = String(await client.hget(keys.key('tokens'), 'r'));
+      await client.hset(keys.key('tokens'), 'r', record.replace(/^1\|\d+/, `1|${fence}`));
+    };
+    const releaseAnswered = (id: string) =>
+      client.eval(RELEASE.lua, 2, keys.key('tokens'), keys.key('tokens', ':q'), id, 0, 1_000);
+    expect(BigInt(await token('one.1'))).toBeGreaterThan(nowUs - 60_000_000n);
+    // Nothing is remembered but the fence: the fast path.
+    await releaseAnswered('one.1');
+    const fast = BigInt(await token('one.2'));
+    expect(fast).toBeGreaterThan(nowUs - 60_000_000n);
+    await releaseAnswered('one.2');
+    expect(BigInt(await token('one.3'))).toBeGreaterThan(fast);
+    await releaseAnswered('one.3');
+    await fenceRunsAheadTo('9007199254740000');
+    expect(await token('one.4')).toBe('9007199254740001');
+    // With a tombstone about, the slow path.
+    await send('release', 'tokens', 'one.4');
+    expect(await token('one.5')).toBe('9007199254740002');
   });
 
   test('every key has a time to live', async () => {

@@ -16,7 +16,7 @@ import {
   wholeTtlMs,
 } from './context.js';
 import { repliedValidity } from './deadline.js';
-import { grantOf, type HeldGrants } from './held.js';
+import type { HeldGrants } from './held.js';
 import type { Line } from './line.js';
 import { type ContendReply, type HeldReply, parseContend } from './reply.js';
 
@@ -139,7 +139,7 @@ class Contender {
       return;
     }
     const validity = repliedValidity(sent, reply.remainingMs);
-    const grant = grantOf(this.#grantId, this.#request, reply, validity);
+    const grant = grants.make(this.#grantId, this.#request, reply, validity);
     const isAmbiguous = this.#unanswered > 0;
     this.#isInLine = false;
     this.#unanswered = 0;

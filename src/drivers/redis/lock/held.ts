@@ -14,6 +14,8 @@ export interface HeldGrant {
 
 /** The grants of one process. */
 export interface HeldGrants {
+  /** What the engine gets to see of a grant. */
+  make(grantId: string, request: GrantRequest, reply: HeldReply, validity: Validity): Grant;
   add(held: HeldGrant): Grant;
   get(grantId: string): HeldGrant | undefined;
   delete(grantId: string): void;
@@ -25,7 +27,23 @@ const SWEEP_FROM = 128;
 export function heldGrants({ clock }: LockNode): HeldGrants {
   const held = new Map<string, HeldGrant>();
   let sweepAt = SWEEP_FROM;
+  // This driver hears of a loss by a renewal only, so one signal does for all of its grants; to make
+  // one costs as much as all the rest of a grant.
+  const { signal: lost } = new AbortController();
   return {
+    make(grantId, { resource, mode, tokens }, { fence, waiters }, validity) {
+      return {
+        grantId,
+        resource,
+        mode,
+        fencingToken: mode === 'counting' ? undefined : fence,
+        tokens: mode === 'exclusive' ? tokens : 1,
+        validity,
+        waiters,
+        lost,
+        onWaiters: undefined,
+      };
+    },
     add(one) {
       if (held.size >= sweepAt) {
         for (const [id, { validity, ttlMs }] of held) {
@@ -38,25 +56,5 @@ export function heldGrants({ clock }: LockNode): HeldGrants {
     },
     get: (grantId) => held.get(grantId),
     delete: (grantId) => held.delete(grantId),
-  };
-}
-
-/** What the engine gets to see of a grant. */
-export function grantOf(
-  grantId: string,
-  { resource, mode, tokens }: GrantRequest,
-  { fence, waiters }: HeldReply,
-  validity: Validity,
-): Grant {
-  return {
-    grantId,
-    resource,
-    mode,
-    fencingToken: mode === 'counting' ? undefined : fence,
-    tokens: mode === 'exclusive' ? tokens : 1,
-    validity,
-    waiters,
-    lost: new AbortController().signal,
-    onWaiters: undefined,
   };
 }
