@@ -99,7 +99,7 @@ export const retentionCases: readonly DecisionLogCase[] = [
     },
   },
   {
-    name: 'a fenced incarnation without records is forgotten by prune, and stays fenced for late steps',
+    name: 'prune forgets a fenced incarnation without records, which stays fenced for late steps',
     async play(stage) {
       const [owner, other] = [await stage.node(), await stage.node()];
       const { name, record } = await owner.incarnation();

@@ -22,7 +22,9 @@ export interface OpenedDecisionLog {
 export interface DecisionLogSubject {
   /** Opens the log the way one more process would: with its own client, on the same store. */
   open(): OpenedDecisionLog | Promise<OpenedDecisionLog>;
-  /** An incarnation whose session was closed is silent within this, in milliseconds. Default 15,000. */
+  /**
+   * An incarnation whose session was closed is silent within this, in milliseconds. Default 15,000.
+   */
   readonly silentWithinMs?: number | undefined;
   /** Acknowledgements, prunes and fences are seen by others within this, in ms. Default 5,000. */
   readonly lazyWithinMs?: number | undefined;

@@ -17,7 +17,9 @@ export interface ParticipantSubject<Handle> {
   open(): OpenedParticipant<Handle> | Promise<OpenedParticipant<Handle>>;
   /** Writes a text under a key inside a branch. */
   write(handle: Handle, key: string, value: string): Promise<unknown>;
-  /** The committed text under a key, read outside any transaction; undefined where there is none. */
+  /**
+   * The committed text under a key, read outside any transaction; undefined where there is none.
+   */
   read(key: string): Promise<string | undefined>;
   /** Reads inside a branch and writes nothing. Leave it out where the resource cannot. */
   look?(handle: Handle, key: string): Promise<unknown>;

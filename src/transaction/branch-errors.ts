@@ -8,7 +8,9 @@ export function branchEndedError(participant: string): CoordinationError<'BRANCH
   return new CoordinationError('BRANCH_ENDED', message, { participant });
 }
 
-/** What `Participant.commit` rejects with when the evidence says that the branch was rolled back. */
+/**
+ * What `Participant.commit` rejects with when the evidence says that the branch was rolled back.
+ */
 export function branchAbortedError(
   participant: string,
   branchId: string,

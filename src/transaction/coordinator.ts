@@ -17,7 +17,9 @@ export interface TransactionCoordinatorOptions {
    * list them all. Names are unique and stable for ever. The coordinator does not close them.
    */
   readonly participants: readonly Participant[];
-  /** Names this process in records, 1 to 256 UTF-8 bytes. Default: host, process and a random part. */
+  /**
+   * Names this process in records, 1 to 256 UTF-8 bytes. Default: host, process and a random part.
+   */
   readonly nodeId?: string | undefined;
   /**
    * Keeps several deployments on the same databases and log apart: 1 to 10 of `[A-Za-z0-9_-]`.
@@ -28,7 +30,8 @@ export interface TransactionCoordinatorOptions {
   readonly timeoutMs?: number | undefined;
   /**
    * How often this node looks for what others, or itself, left unfinished, in milliseconds, give or
-   * take a quarter. 10 or more, or Infinity for never; default 5,000. The first look is at the start.
+   * take a quarter. 10 or more, or Infinity for never; default 5,000. The first look is at the
+   * start.
    */
   readonly sweepMs?: number | undefined;
   /**
@@ -54,8 +57,8 @@ export interface TransactionOptions {
   readonly protocol?: 'two-phase' | undefined;
   /**
    * When a committed transaction is answered: `applied` (default) when every participant has
-   * committed, or failed to at first, or time ran out; `decided` as soon as the decision is durable,
-   * while participants commit in the background and a read may still find what was before.
+   * committed, or failed to at first, or time ran out; `decided` as soon as the decision is
+   * durable, while participants commit in the background and a read may still find what was before.
    */
   readonly waitFor?: 'applied' | 'decided' | undefined;
   /** Aborts the transaction until its decision was sent; afterwards it is ignored. */
@@ -66,11 +69,15 @@ export interface TransactionOptions {
 export interface Transaction {
   /** The global id, `transactionId(resourceId, nodeId, …)`. */
   readonly transactionId: TransactionId;
-  /** Aborted when the transaction cannot commit any more: time-out, the caller's signal, a fence, close. */
+  /**
+   * Aborted when the transaction cannot commit any more: time-out, the caller's signal, a fence,
+   * close.
+   */
   readonly signal: AbortSignal;
   /**
    * Begins a branch in a participant and answers its handle; the same handle when asked again.
-   * Rejects with PARTICIPANT_UNKNOWN, GUARANTEE_REFUSED, BRANCH_ENDED, or what the participant says.
+   * Rejects with PARTICIPANT_UNKNOWN, GUARANTEE_REFUSED, BRANCH_ENDED, or what the participant
+   * says.
    */
   enlist<Handle>(participant: Participant<Handle>): Promise<Handle>;
   /**
@@ -98,9 +105,10 @@ export interface CoordinatorCallOptions {
 /**
  * Commits work in several resources together or not at all.
  *
- * Atomic: as far as `guarantees()` say, either every branch commits or every branch aborts, whatever
- * process dies or message is lost; any coordinator of the same log and namespace finishes what a dead
- * one left. A lost reply is never guessed: it is found out by evidence, or answered 'in-doubt'.
+ * Atomic: as far as `guarantees()` say, either every branch commits or every branch aborts,
+ * whatever process dies or message is lost; any coordinator of the same log and namespace finishes
+ * what a dead one left. A lost reply is never guessed: it is found out by evidence, or answered
+ * 'in-doubt'.
  */
 export interface TransactionCoordinator {
   /** Names this process in records. */
@@ -108,9 +116,9 @@ export interface TransactionCoordinator {
   /** Whose branches it recovers. */
   readonly namespace: string;
   /**
-   * Runs `body` as a transaction and commits it. Resolves with an {@link Outcome}; rejects only when
-   * it could not begin: INVALID_ARGUMENT, CLOSED, TRANSACTION_NESTED, GUARANTEE_REFUSED, LOG_FULL,
-   * BACKEND_UNAVAILABLE, or the reason of a signal that was aborted before.
+   * Runs `body` as a transaction and commits it. Resolves with an {@link Outcome}; rejects only
+   * when it could not begin: INVALID_ARGUMENT, CLOSED, TRANSACTION_NESTED, GUARANTEE_REFUSED,
+   * LOG_FULL, BACKEND_UNAVAILABLE, or the reason of a signal that was aborted before.
    */
   run<Value>(
     options: TransactionOptions,
@@ -125,8 +133,9 @@ export interface TransactionCoordinator {
     body: (tx: Transaction) => Promise<Value> | Value,
   ): Promise<Value>;
   /**
-   * Finishes now what dead coordinators left, and this one, in every participant that can be reached.
-   * One that cannot is in the report and stops nothing. Rejects when the log cannot be reached.
+   * Finishes now what dead coordinators left, and this one, in every participant that can be
+   * reached. One that cannot is in the report and stops nothing. Rejects when the log cannot be
+   * reached.
    */
   recover(options?: CoordinatorCallOptions): Promise<RecoveryReport>;
   /** The branches that wait for a coordinator that is not there, or for an unknown decision. */

@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { throwIfAborted } from '../core/abort.js';
+import { abortFanOut, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, instantOf } from '../core/clock.js';
 import { CoordinationError, closedError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
@@ -23,7 +23,7 @@ import {
 import type { Outcome } from './outcome.js';
 import { readiness } from './readiness.js';
 import { recoveryOf } from './recover.js';
-import { becomeReady, runTransaction } from './run-transaction.js';
+import { becomeReady, runTransaction, type TransactionStart } from './run-transaction.js';
 import { transactionRecorder } from './statistics.js';
 import { startSweep } from './sweep.js';
 
@@ -61,14 +61,6 @@ export function createTransactionCoordinator(
   const sweep = startSweep(host, recovery, settings.sweepMs);
   let closed: Promise<void> | undefined;
 
-  const within = async <T>(transactionId: TransactionId, body: () => Promise<T>): Promise<T> => {
-    const here: Inside = { transactionId, isOver: false };
-    try {
-      return await inside.run(here, body);
-    } finally {
-      here.isOver = true;
-    }
-  };
   const run = async <Value>(
     runOptions: TransactionOptions,
     body: (tx: Transaction) => Promise<Value> | Value,
@@ -83,7 +75,8 @@ export function createTransactionCoordinator(
       host.channels.run.trace(context, async () => {
         host.recorder.started();
         const life = await readyLife(host, checked);
-        const outcome = await runTransaction(host, { options: checked, life, since, within }, body);
+        const start = { options: checked, life, since, within: nesting(inside) };
+        const outcome = await runTransaction(host, start, body);
         record(host, resource, outcome, elapsedMs(clock, since));
         return outcome;
       }),
@@ -96,9 +89,7 @@ export function createTransactionCoordinator(
     closing.abort(closedError(WHAT));
     await drained(host, Math.max(drainMs - elapsedMs(clock, since), 0));
     stopped.abort(closedError(WHAT));
-    await host.session.close().catch((error: unknown) => {
-      host.channels.failed.publish(() => ({ operation: 'close', error }));
-    });
+    await closeSession(host);
   };
   return {
     nodeId,
@@ -124,6 +115,26 @@ export function createTransactionCoordinator(
       return closed;
     },
   };
+}
+
+/** Runs a body where a `run` inside of it finds out that it is nested. */
+function nesting(inside: AsyncLocalStorage<Inside>): TransactionStart['within'] {
+  return async (transactionId, body) => {
+    const here: Inside = { transactionId, isOver: false };
+    try {
+      return await inside.run(here, body);
+    } finally {
+      here.isOver = true;
+    }
+  };
+}
+
+async function closeSession({ session, channels }: CoordinatorHost): Promise<void> {
+  try {
+    await session.close();
+  } catch (error) {
+    channels.failed.publish(() => ({ operation: 'close', error }));
+  }
 }
 
 function hostOf(
@@ -154,6 +165,7 @@ function hostOf(
     recorder,
     channels,
     active: new Map(),
+    onAbort: abortFanOut(),
     closing,
     stopped,
   };

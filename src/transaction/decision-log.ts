@@ -52,7 +52,9 @@ export interface CommitRecord {
 
 /** A commit record as the log keeps it. */
 export interface StoredCommitRecord extends CommitRecord {
-  /** Names of participants that have not acknowledged yet. Empty: kept only for `recordRetainMs`. */
+  /**
+   * Names of participants that have not acknowledged yet. Empty: kept only for `recordRetainMs`.
+   */
   readonly unacknowledged: readonly string[];
   /** Since the decision, by the log's clock, in milliseconds. */
   readonly ageMs: number;
@@ -62,7 +64,10 @@ export interface StoredCommitRecord extends CommitRecord {
 export interface IncarnationStatus {
   readonly incarnation: string;
   readonly nodeId: string;
-  /** 'live': heard from lately. 'silent': not heard from within its liveness time-out. 'fenced': can decide no more. */
+  /**
+   * 'live': heard from lately. 'silent': not heard from within its liveness time-out. 'fenced': can
+   * decide no more.
+   */
   readonly state: 'live' | 'silent' | 'fenced';
   /** How many commit records it still has with unacknowledged branches. */
   readonly unacknowledgedCount: number;
@@ -88,9 +93,9 @@ export interface DecisionLogSession {
    * that there is no record and that there will be none.
    *
    * Rejects with LOG_FULL or BACKEND_UNAVAILABLE only when it is certain that nothing was recorded
-   * nor will be: the coordinator aborts. Rejects with RESULT_UNKNOWN, or anything else, after the log
-   * tried to find out until the signal: the record may exist or appear, and the coordinator asks
-   * again. Decisions that are made in one tick travel together.
+   * nor will be: the coordinator aborts. Rejects with RESULT_UNKNOWN, or anything else, after the
+   * log tried to find out until the signal: the record may exist or appear, and the coordinator
+   * asks again. Decisions that are made in one tick travel together.
    */
   decide(
     incarnation: string,
@@ -126,7 +131,10 @@ export interface DecisionLogSession {
     limit: number,
     options?: LogCallOptions,
   ): Promise<readonly StoredCommitRecord[]>;
-  /** Forgets acknowledged records past their retention and fenced incarnations without records. Bounded work a call. */
+  /**
+   * Forgets acknowledged records past their retention and fenced incarnations without records.
+   * Bounded work a call.
+   */
   prune(options?: LogCallOptions): Promise<void>;
   /**
    * Aborted when the log learns that its own registered incarnation was fenced, with an

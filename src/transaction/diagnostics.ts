@@ -36,7 +36,9 @@ export interface TransactionEndedEvent {
   readonly durationMs: number;
 }
 
-/** Published on `tricord:transaction.resolved`: one that was answered 'in-doubt' was found out here. */
+/**
+ * Published on `tricord:transaction.resolved`: one that was answered 'in-doubt' was found out here.
+ */
 export interface TransactionResolvedEvent {
   readonly transactionId: TransactionId;
   readonly outcome: 'committed' | 'aborted';
@@ -57,7 +59,10 @@ export interface TransactionContradictedEvent {
   readonly error: unknown;
 }
 
-/** Published on `tricord:transaction.failed`: something in the background failed, and is tried again. */
+/**
+ * Published on `tricord:transaction.failed`: something in the background failed, and is tried
+ * again.
+ */
 export interface TransactionFailedEvent {
   /** What was tried: `commit`, `abort`, `decide`, `acknowledge`, `sweep`, `after-commit`, … */
   readonly operation: string;

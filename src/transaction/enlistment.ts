@@ -83,7 +83,7 @@ function assertRegistered({ participants }: CoordinatorHost, participant: Partic
   throw new CoordinationError(
     'PARTICIPANT_UNKNOWN',
     `${fact}, so recovery could not finish its branches; pass the same object in ` +
-      `createTransactionCoordinator({ participants }), which has ${registered.join(', ') || 'none'}`,
+      `createTransactionCoordinator({ participants }); it has ${registered.join(', ') || 'none'}`,
     { participant: String(name), registered },
   );
 }

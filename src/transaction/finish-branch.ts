@@ -20,7 +20,8 @@ const BACKOFF = { baseMs: 50, maxMs: 2_000 };
 
 /**
  * Phase two of one branch: first through the branch, which still has its connection, then through
- * the participant. Resolves 'ended', or 'left' for the sweep; `onTried` is called after each try that failed.
+ * the participant. Resolves 'ended', or 'left' for the sweep; `onTried` is called after each try
+ * that failed.
  */
 export async function finishBranch(
   host: CoordinatorHost,

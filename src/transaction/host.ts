@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { abortable, abortScope } from '../core/abort.js';
+import { abortable, abortScope, type onAbort } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { CoordinationError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
@@ -28,6 +28,8 @@ export interface CoordinatorHost {
   readonly channels: TransactionChannels;
   /** Transactions that this process has not brought to their end; the sweep leaves them alone. */
   readonly active: Map<TransactionId, ActiveTransaction>;
+  /** Listens to callers' signals, of which one may serve many transactions. */
+  readonly onAbort: typeof onAbort;
   /** Aborted when `close` stops waiting: what is undecided aborts. */
   readonly closing: AbortSignal;
   /** Aborted when background work must end, too; what is in doubt is left to others. */

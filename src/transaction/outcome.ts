@@ -14,7 +14,9 @@ export interface CommittedOutcome<Value> {
   readonly transactionId: TransactionId;
   /** What the body returned. */
   readonly value: Value;
-  /** Participants that have not applied it yet, by name: they will, and until then hold their locks. */
+  /**
+   * Participants that have not applied it yet, by name: they will, and until then hold their locks.
+   */
   readonly pending: readonly string[];
   /** Answers the value. */
   unwrap(): Value;

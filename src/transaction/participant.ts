@@ -24,16 +24,25 @@ export interface Participant<Handle = unknown> {
    */
   commit(branch: BranchRecord, options?: ParticipantCallOptions): Promise<void>;
   /**
-   * Rolls back a prepared branch that some process left. Idempotent; one that never was is a success,
-   * and where the resource can note it, a prepare that comes later is refused. Changes nothing of a
-   * branch that was committed, whether it resolves or rejects.
+   * Rolls back a prepared branch that some process left. Idempotent; one that never was is a
+   * success, and where the resource can note it, a prepare that comes later is refused. Changes
+   * nothing of a branch that was committed, whether it resolves or rejects.
    */
   abort(branch: BranchRecord, options?: ParticipantCallOptions): Promise<void>;
-  /** Lists the prepared branches of every namespace that this resource holds now. Bounded; reads only. */
+  /**
+   * Lists the prepared branches of every namespace that this resource holds now. Bounded; reads
+   * only.
+   */
   recover(options?: ParticipantCallOptions): Promise<readonly PreparedBranch[]>;
-  /** What became of a branch, by the resource's own evidence. Never guesses: 'unknown' where it cannot tell. */
+  /**
+   * What became of a branch, by the resource's own evidence. Never guesses: 'unknown' where it
+   * cannot tell.
+   */
   outcome(branch: BranchRecord, options?: ParticipantCallOptions): Promise<BranchOutcome>;
-  /** Reads the resource's live configuration. Rejects with BACKEND_UNSUPPORTED when it cannot prepare. */
+  /**
+   * Reads the resource's live configuration. Rejects with BACKEND_UNSUPPORTED when it cannot
+   * prepare.
+   */
   guarantees(options?: ParticipantCallOptions): Promise<Guarantees>;
   /** Ends what the participant itself opened. The client or pool that was passed in stays open. */
   close(): Promise<void>;
@@ -47,7 +56,10 @@ export interface ParticipantCallOptions {
 /** What a participant is told about the branch that it starts. */
 export interface BranchContext {
   readonly transactionId: TransactionId;
-  /** `‹transactionId›.‹n›`: at most 64 bytes of `[A-Za-z0-9_.-]`. Unique per participant and transaction. */
+  /**
+   * `‹transactionId›.‹n›`: at most 64 bytes of `[A-Za-z0-9_.-]`. Unique per participant and
+   * transaction.
+   */
   readonly branchId: string;
   /** Milliseconds that the transaction may still take, counted from this call. */
   readonly timeoutMs: number;
@@ -57,9 +69,9 @@ export interface BranchContext {
 }
 
 /**
- * A vote. 'yes' promises that commit and abort will both work later, also after a crash. 'read-only'
- * says that the branch wrote nothing and is already over. Evidence is a short text, stored with the
- * decision and given back to `commit` and `outcome`.
+ * A vote. 'yes' promises that commit and abort will both work later, also after a crash.
+ * 'read-only' says that the branch wrote nothing and is already over. Evidence is a short text,
+ * stored with the decision and given back to `commit` and `outcome`.
  */
 export type Vote =
   | { readonly vote: 'yes'; readonly evidence: string }
@@ -84,7 +96,10 @@ export interface Branch<Handle = unknown> {
   prepare(options?: ParticipantCallOptions): Promise<Vote>;
   /** Phase two, yes. Rejects when no reply came; then the participant's `commit` goes on. */
   commit(options?: ParticipantCallOptions): Promise<void>;
-  /** Phase two, no; or the end of a branch that was not prepared. Never loses a resource: rejects only on no reply. */
+  /**
+   * Phase two, no; or the end of a branch that was not prepared. Never loses a resource: rejects
+   * only on no reply.
+   */
   abort(options?: ParticipantCallOptions): Promise<void>;
   /**
    * Commits without prepare, for the only branch of a transaction. 'unknown' when no reply came and
@@ -117,6 +132,9 @@ export interface BranchRecord {
 /** A prepared branch that was found in a resource. */
 export interface PreparedBranch {
   readonly branchId: string;
-  /** For how long it has been prepared, by the resource's clock, in milliseconds; undefined where it cannot tell. */
+  /**
+   * For how long it has been prepared, by the resource's clock, in milliseconds; undefined where it
+   * cannot tell.
+   */
   readonly ageMs?: number | undefined;
 }

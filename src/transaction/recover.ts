@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+import { abortScope, type Scope } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { elapsedMs, type Instant, instantOf } from '../core/clock.js';
 import type { CoordinatorHost } from './host.js';
@@ -30,7 +32,9 @@ interface Setback {
 const LISTED_MAX = 1_000;
 /** A branch that fails again and again is tried every five minutes in the end. */
 const SETBACK = { baseMs: 2_000, maxMs: 300_000 };
-/** An incarnation that left nothing is fenced, and so forgotten, after it was silent for so long. */
+/**
+ * An incarnation that left nothing is fenced, and so forgotten, after it was silent for so long.
+ */
 const RETIRE_SILENT_MS = 60_000;
 
 /** The recovery of a coordinator; passes do not overlap. */
@@ -48,7 +52,8 @@ export function recoveryOf(host: CoordinatorHost): Recovery {
     isPatient: boolean,
   ): Promise<RecoveryReport> => {
     const since = instantOf(host.clock);
-    const made = recoveryPass(host, signal, isPatient ? isDue : () => true);
+    using scope = passScope(host, signal);
+    const made = recoveryPass(host, scope.signal, isPatient ? isDue : () => true);
     await Promise.all(Array.from(host.participants.values(), (each) => recoverOne(made, each)));
     await repeatCommits(made);
     await forgetSilent(made, silentSince);
@@ -68,6 +73,13 @@ export function recoveryOf(host: CoordinatorHost): Recovery {
     },
     inDoubt: (signal) => listInDoubt(host, signal),
   };
+}
+
+/** The many calls of a pass listen to a signal of its own; the caller's gets one listener. */
+function passScope({ clock, stopped }: CoordinatorHost, signal: AbortSignal | undefined): Scope {
+  const scope = abortScope({ clock, parents: [signal, stopped] });
+  setMaxListeners(0, scope.signal);
+  return scope;
 }
 
 /** A participant that cannot be reached is noted, and holds up nobody. */
@@ -148,7 +160,8 @@ async function* listInDoubt(
       yield { transactionId, branchId, participant: name, incarnation, decision: 'unknown' };
     }
   }
-  const pass = recoveryPass(host, signal, () => true);
+  using scope = passScope(host, signal);
+  const pass = recoveryPass(host, scope.signal, () => true);
   for (const participant of host.participants.values()) {
     const orphans = await orphansOf(pass, participant);
     for (const { transactionId, branchId, origin, ageMs } of orphans) {

@@ -25,7 +25,8 @@ export interface PassFindings {
 /** One look at everything, while it lasts. */
 export interface RecoveryPass {
   readonly host: CoordinatorHost;
-  readonly signal: AbortSignal | undefined;
+  /** Ends the pass: the caller's wish, or the coordinator's end. */
+  readonly signal: AbortSignal;
   /** Whether a branch that failed lately should be left alone for now. */
   readonly isDue: (participant: string, branchId: string) => boolean;
   readonly findings: PassFindings;
@@ -52,7 +53,7 @@ const RECORDS_MAX = 1_000;
 /** A pass that has found nothing yet. */
 export function recoveryPass(
   host: CoordinatorHost,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
   isDue: RecoveryPass['isDue'],
 ): RecoveryPass {
   return {
@@ -73,7 +74,7 @@ export function recoveryPass(
   };
 }
 
-/** A call of a pass: bounded, and ended by the caller's signal and the coordinator's end. */
+/** A call of a pass: bounded, and ended with the pass. */
 export function passCall<T>(
   { host, signal }: RecoveryPass,
   to: Participant | 'log',
@@ -81,7 +82,7 @@ export function passCall<T>(
 ): Promise<T> {
   const backend = to === 'log' ? `${host.backend} log` : `participant "${to.name}"`;
   const timeoutReason = (): unknown => silenceError(backend, 'recovery');
-  return boundedCall(host.clock, { signals: [signal, host.stopped], timeoutReason }, call);
+  return boundedCall(host.clock, { signals: [signal], timeoutReason }, call);
 }
 
 /**
@@ -303,16 +304,16 @@ async function repeatCommit(pass: RecoveryPass, record: StoredCommitRecord): Pro
   await Promise.all(repeats);
 }
 
-/** A few at a time, in order; ends early when the coordinator does. */
+/** A few at a time, in order; ends early with the pass. */
 async function inParallel<Item>(
   items: readonly Item[],
-  { host }: RecoveryPass,
+  { signal }: RecoveryPass,
   work: (item: Item) => Promise<void>,
 ): Promise<void> {
   const queue = items.values();
   const worker = async (): Promise<void> => {
     for (const item of queue) {
-      if (host.stopped.aborted) return;
+      if (signal.aborted) return;
       await work(item);
     }
   };

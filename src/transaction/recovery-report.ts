@@ -8,7 +8,9 @@ export interface RecoveryReport {
   readonly committed: number;
   /** Of these, how many were rolled back. */
   readonly aborted: number;
-  /** For how long the oldest of them had been prepared, in milliseconds, where the resources know. */
+  /**
+   * For how long the oldest of them had been prepared, in milliseconds, where the resources know.
+   */
   readonly inDoubtMsMax: number;
   /** Commits sent again because they had not been acknowledged; most had already happened. */
   readonly recommitted: number;

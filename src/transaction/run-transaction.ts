@@ -97,7 +97,7 @@ function watchForEnds(
   const timeUp = deferred<void>();
   const by = (cause: AbortCause): void => giveUp(run, cause);
   const stops = [
-    onAbort(options.signal, () => {
+    host.onAbort(options.signal, () => {
       by({ by: 'signal', reason: 'its signal was aborted', cause: options.signal?.reason });
     }),
     onAbort(life.fenced, () => {
@@ -223,17 +223,25 @@ async function callBack({ callbacks, host, transactionId }: Run): Promise<void> 
   }
 }
 
-/** Waits until the log and this coordinator's life are ready, no longer than the transaction may. */
+/**
+ * Waits until the log and this coordinator's life are ready, no longer than the transaction may.
+ */
 export async function becomeReady(
   host: CoordinatorHost,
   options: CheckedTransactionOptions,
 ): Promise<Life> {
   const { clock, closing, readiness, lives } = host;
-  const signals = [options.signal, closing];
   const { timeoutMs } = options;
+  const caller = new AbortController();
+  const signals = [caller.signal, closing];
+  const stop = host.onAbort(options.signal, () => caller.abort(options.signal?.reason));
   const timeoutReason = (): unknown => silenceError(`${host.backend} log`, 'register', timeoutMs);
-  return boundedCall(clock, { signals, timeoutMs, timeoutReason }, async (signal) => {
-    await readiness.checkLog(signal);
-    return lives.current(signal);
-  });
+  try {
+    return await boundedCall(clock, { signals, timeoutMs, timeoutReason }, async (signal) => {
+      await readiness.checkLog(signal);
+      return lives.current(signal);
+    });
+  } finally {
+    stop();
+  }
 }

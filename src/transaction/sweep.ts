@@ -11,7 +11,9 @@ export interface Sweep {
 /** The spread of the interval: nodes that were started together do not sweep together for long. */
 const JITTER = 0.25;
 
-/** Recovers at once and then every `sweepMs`, give or take a quarter. Never keeps a process running. */
+/**
+ * Recovers at once and then every `sweepMs`, give or take a quarter. Never keeps a process running.
+ */
 export function startSweep(host: CoordinatorHost, recovery: Recovery, sweepMs: number): Sweep {
   const { clock, random, channels } = host;
   let cancel: CancelTimer = () => {};

@@ -6,9 +6,9 @@ import type { BranchOutcome, Vote } from './participant.js';
  * effects, and the exhaustive explorer in the tests drives the same code.
  *
  * The words are those of Gray and Lamport's TLA+ module TwoPhase (Consensus on Transaction Commit,
- * 2006): resource managers are `working`, `prepared`, `committed` or `aborted`; the comments name its
- * actions. What is added is how a decision is made durable: one step of the log that a recoverer's
- * fence can refuse, and whose lost reply is neither yes nor no.
+ * 2006): resource managers are `working`, `prepared`, `committed` or `aborted`; the comments name
+ * its actions. What is added is how a decision is made durable: one step of the log that a
+ * recoverer's fence can refuse, and whose lost reply is neither yes nor no.
  */
 export interface TwoPhaseState {
   readonly phase: TwoPhasePhase;
@@ -20,7 +20,9 @@ export interface TwoPhaseState {
   readonly cause?: AbortCause | undefined;
 }
 
-/** `deciding` and `one-phase` are the phases in which the outcome is out of the coordinator's hands. */
+/**
+ * `deciding` and `one-phase` are the phases in which the outcome is out of the coordinator's hands.
+ */
 export type TwoPhasePhase =
   | 'working'
   | 'preparing'
@@ -228,8 +230,8 @@ function onePhaseEnded(
 
 /**
  * Evidence after a lost reply. When it is asked for in `deciding`, the incarnation is fenced and
- * there is no record: either there never was one, or every branch committed before it was forgotten.
- * So a single branch that is not committed proves the abort.
+ * there is no record: either there never was one, or every branch committed before it was
+ * forgotten. So a single branch that is not committed proves the abort.
  */
 function inspected(state: TwoPhaseState, outcomes: readonly BranchOutcome[]): TwoPhaseStep {
   if (state.phase !== 'deciding' && state.phase !== 'one-phase') return [state, []];

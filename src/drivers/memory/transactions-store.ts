@@ -46,56 +46,33 @@ interface Kept {
 
 const PRUNED_PER_CALL = 1_000;
 
+interface StoreState {
+  readonly unacknowledgedMax: number;
+  readonly recordRetainMs: number;
+  readonly clock: Clock;
+  readonly lives: Map<string, Life>;
+  readonly records: Map<TransactionId, Kept>;
+  /** Fully acknowledged records, in the order of their last acknowledgement. */
+  readonly acknowledged: Map<TransactionId, Kept>;
+}
+
 /** The state of an in-process decision log. */
 export function decisionStore(limits: {
   readonly unacknowledgedMax: number;
   readonly recordRetainMs: number;
   readonly clock: Clock;
 }): DecisionStore {
-  const { unacknowledgedMax, recordRetainMs, clock } = limits;
   const lives = new Map<string, Life>();
   const records = new Map<TransactionId, Kept>();
-  /** Fully acknowledged records, in the order of their last acknowledgement. */
-  const acknowledged = new Map<TransactionId, Kept>();
-
-  const stored = ({ record, unacknowledged, decidedAt }: Kept): StoredCommitRecord => ({
-    ...record,
-    unacknowledged: Array.from(unacknowledged),
-    ageMs: elapsedMs(clock, decidedAt),
-  });
-  const record = (life: Life, decided: CommitRecord): void => {
-    const kept: Kept = {
-      record: { ...decided, branches: decided.branches.map((branch) => ({ ...branch })) },
-      unacknowledged: new Set(decided.branches.map(({ participant }) => participant)),
-      decidedAt: instantOf(clock),
-      life,
-    };
-    records.set(decided.transactionId, kept);
-    life.pending.set(decided.transactionId, kept);
-  };
+  const state: StoreState = { ...limits, lives, records, acknowledged: new Map() };
   return {
     register(incarnation, node, liveness) {
       const known = lives.get(incarnation);
       if (known?.fenced.signal.aborted) throw known.fenced.signal.reason;
       if (known === undefined) lives.set(incarnation, newLife(node, liveness));
     },
-    decide(incarnation, decided) {
-      if (records.has(decided.transactionId)) return 'committed';
-      const life = lives.get(incarnation);
-      // Unknown counts as fenced: prune forgets an incarnation only after its fence.
-      if (life === undefined || life.fenced.signal.aborted) return 'fenced';
-      if (life.pending.size >= unacknowledgedMax) throw logFull(unacknowledgedMax, life);
-      record(life, decided);
-      return 'committed';
-    },
-    acknowledge({ transactionId, participant }) {
-      const kept = records.get(transactionId);
-      kept?.unacknowledged.delete(participant);
-      if (kept === undefined || kept.unacknowledged.size > 0) return;
-      kept.acknowledgedAt ??= instantOf(clock);
-      kept.life.pending.delete(transactionId);
-      acknowledged.set(transactionId, kept);
-    },
+    decide: (incarnation, decided) => decide(state, incarnation, decided),
+    acknowledge: (acknowledgement) => acknowledge(state, acknowledgement),
     fence(incarnation, namespace) {
       const life = lives.get(incarnation) ?? newLife({ nodeId: '', namespace }, { isOpen: false });
       lives.set(incarnation, life);
@@ -103,7 +80,7 @@ export function decisionStore(limits: {
     },
     find(transactionId) {
       const kept = records.get(transactionId);
-      return kept === undefined ? undefined : stored(kept);
+      return kept === undefined ? undefined : stored(state, kept);
     },
     incarnations: (namespace) =>
       Array.from(lives)
@@ -111,27 +88,70 @@ export function decisionStore(limits: {
         .map(([incarnation, life]) => statusOf(incarnation, life)),
     unacknowledged(incarnation, limit) {
       const pending = lives.get(incarnation)?.pending.values() ?? [];
-      return Array.from(pending).slice(0, limit).map(stored);
+      const oldest = Array.from(pending).slice(0, limit);
+      return oldest.map((kept) => stored(state, kept));
     },
-    prune(namespace) {
-      for (const [transactionId, { acknowledgedAt }] of Array.from(acknowledged).slice(
-        0,
-        PRUNED_PER_CALL,
-      )) {
-        if (acknowledgedAt === undefined || elapsedMs(clock, acknowledgedAt) < recordRetainMs)
-          break;
-        acknowledged.delete(transactionId);
-        records.delete(transactionId);
-      }
-      for (const [incarnation, life] of Array.from(lives)) {
-        const isOver = life.fenced.signal.aborted && life.pending.size === 0;
-        if (isOver && life.namespace === namespace) lives.delete(incarnation);
-      }
-    },
-    fencedSignal(incarnation) {
-      return (lives.get(incarnation)?.fenced ?? new AbortController()).signal;
-    },
+    prune: (namespace) => prune(state, namespace),
+    fencedSignal: (incarnation) => (lives.get(incarnation)?.fenced ?? new AbortController()).signal,
   };
+}
+
+function decide(
+  { unacknowledgedMax, clock, lives, records }: StoreState,
+  incarnation: string,
+  decided: CommitRecord,
+): 'committed' | 'fenced' {
+  const { transactionId } = decided;
+  if (records.has(transactionId)) return 'committed';
+  const life = lives.get(incarnation);
+  // Unknown counts as fenced: prune forgets an incarnation only after its fence.
+  if (life === undefined || life.fenced.signal.aborted) return 'fenced';
+  if (life.pending.size >= unacknowledgedMax) throw logFull(unacknowledgedMax, life);
+  const kept: Kept = {
+    record: { ...decided, branches: decided.branches.map((branch) => ({ ...branch })) },
+    unacknowledged: new Set(decided.branches.map(({ participant }) => participant)),
+    decidedAt: instantOf(clock),
+    life,
+  };
+  records.set(transactionId, kept);
+  life.pending.set(transactionId, kept);
+  return 'committed';
+}
+
+function acknowledge(
+  { records, acknowledged, clock }: StoreState,
+  { transactionId, participant }: Acknowledgement,
+): void {
+  const kept = records.get(transactionId);
+  kept?.unacknowledged.delete(participant);
+  if (kept === undefined || kept.unacknowledged.size > 0) return;
+  kept.acknowledgedAt ??= instantOf(clock);
+  kept.life.pending.delete(transactionId);
+  acknowledged.set(transactionId, kept);
+}
+
+function prune(state: StoreState, namespace: string): void {
+  const { lives, records, acknowledged, clock, recordRetainMs } = state;
+  let left = PRUNED_PER_CALL;
+  for (const [transactionId, { acknowledgedAt }] of acknowledged) {
+    left -= 1;
+    if (left < 0 || acknowledgedAt === undefined) break;
+    if (elapsedMs(clock, acknowledgedAt) < recordRetainMs) break;
+    acknowledged.delete(transactionId);
+    records.delete(transactionId);
+  }
+  for (const [incarnation, life] of lives) {
+    const isOver = life.fenced.signal.aborted && life.pending.size === 0;
+    if (isOver && life.namespace === namespace) lives.delete(incarnation);
+  }
+}
+
+function stored(
+  { clock }: StoreState,
+  { record, unacknowledged, decidedAt }: Kept,
+): StoredCommitRecord {
+  const ageMs = elapsedMs(clock, decidedAt);
+  return { ...record, unacknowledged: Array.from(unacknowledged), ageMs };
 }
 
 function newLife(

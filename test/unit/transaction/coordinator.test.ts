@@ -281,3 +281,30 @@ test('a coordinator that is never used keeps no process running', async () => {
   await clock.advance(20_000);
   expect(clock.keepAliveCount).toBe(0);
 });
+
+test('one signal for very many transactions costs no warning, and each one ends by it', async () => {
+  const { clock, process: start } = stage();
+  const node = start();
+  const warnings: string[] = [];
+  const listen = ({ name }: Error): void => {
+    warnings.push(name);
+  };
+  process.on('warning', listen);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const all = Array.from({ length: 50 }, (_, index) =>
+    node.coordinator.run({ resourceId: `o:${index}`, signal }, async (tx) => {
+      await (await tx.enlist(node.stock)).increment('sold', 1);
+      await (await tx.enlist(node.orders)).increment('sold', 1);
+      if (index % 2 === 1) await new Promise(() => {});
+    }),
+  );
+  await clock.settle();
+  controller.abort(new Error('enough'));
+  const states = (await clock.runUntil(Promise.all(all))).map(({ state }) => state);
+  expect(states.filter((state) => state === 'committed')).toHaveLength(25);
+  expect(states.filter((state) => state === 'aborted')).toHaveLength(25);
+  await clock.settle();
+  process.off('warning', listen);
+  expect(warnings).toEqual([]);
+});

@@ -95,9 +95,8 @@ test('a recoverer killed at any call, too, leaves what a third one finishes', as
     const owner = { call, when: 'after' } as const;
     const { recovererCalls } = await playOwner(owner);
     for (let second = 1; second <= recovererCalls; second += 1) {
-      for (const when of ['before', 'after'] as const) {
-        await playOwner(owner, { call: second, when });
-      }
+      // Killed before the next call is the same to everybody else, and need not be tried again.
+      await playOwner(owner, { call: second, when: 'after' });
     }
   }
 }, 60_000);
