@@ -40,13 +40,13 @@ export async function useTricord(signal: AbortSignal): Promise<string> {
     name: 'catalog', tiers: [memoryCache({ entriesMax: 10_000 }), redisCache({ client })], ttlMs: 60_000,
   });
   const product = await catalog.getOrLoad('sku:42', async () => ({ name: 'lamp', stock: 3 }));
-  const rate: number = catalog.stats().hitRate;
+  const rate: number | undefined = catalog.stats().hitRate;
   try {
     await lock.close();
   } catch (error) {
     if (!isCoordinationError(error)) throw error;
     return error.code;
   }
-  return [id, held, told, product?.name, rate.toFixed(2)].join(' ');
+  return [id, held, told, product?.name, rate?.toFixed(2)].join(' ');
 }
 `;

@@ -1,6 +1,6 @@
 import { onAbort, throwIfAborted } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
-import type { RedisArgument, RedisClient } from './client.js';
+import { emitterOf, type RedisArgument, type RedisClient } from './client.js';
 import { redisError, unavailable, unknown } from './errors.js';
 import { type RedisScript, runScript } from './script.js';
 
@@ -186,7 +186,8 @@ function connectionOf(client: RedisClient): Connection {
     dispose() {
       if (!isOpen) return;
       isOpen = false;
-      for (const [event, listener] of Object.entries(listeners)) client.off(event, listener);
+      for (const [event, listener] of Object.entries(listeners))
+        emitterOf(client).off(event, listener);
       changeMaxListeners(client, -1);
       settle(new Error('tricord no longer uses this client'));
     },
@@ -194,7 +195,8 @@ function connectionOf(client: RedisClient): Connection {
 }
 
 function changeMaxListeners(client: RedisClient, by: 1 | -1): void {
-  const max = client.getMaxListeners();
+  const emitter = emitterOf(client);
+  const max = emitter.getMaxListeners();
   // Zero means no limit and stays.
-  if (max > 0) client.setMaxListeners(Math.max(max + by, 1));
+  if (max > 0) emitter.setMaxListeners(Math.max(max + by, 1));
 }

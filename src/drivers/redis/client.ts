@@ -1,10 +1,14 @@
 /** What may stand as a key or argument of a command. */
-export type RedisArgument = string | number | Buffer;
+export type RedisArgument = string | number | Uint8Array;
 
-/** The part of an event emitter that is used on a client. */
+/** What a client tells of itself: the part that ioredis declares without Node's own types. */
 export interface RedisEvents {
   on(event: string, listener: (...values: string[]) => void): unknown;
   once(event: string, listener: (...values: string[]) => void): unknown;
+}
+
+/** Every client is an event emitter of Node, which a program without Node's types cannot see. */
+export interface RedisEmitter extends RedisEvents {
   off(event: string, listener: (...values: string[]) => void): unknown;
   getMaxListeners(): number;
   setMaxListeners(count: number): unknown;
@@ -32,10 +36,10 @@ export interface RedisClient extends RedisEvents {
 
 /** The options of a client that matter here. */
 export interface RedisClientOptions {
-  readonly keyPrefix?: string | Buffer | undefined;
+  readonly keyPrefix?: string | Uint8Array | undefined;
   /** False: what was not answered when the connection closed is neither sent again nor rejected. */
   readonly autoResendUnfulfilledCommands?: boolean | undefined;
-  readonly redisOptions?: { readonly keyPrefix?: string | Buffer | undefined } | undefined;
+  readonly redisOptions?: { readonly keyPrefix?: string | Uint8Array | undefined } | undefined;
 }
 
 /** A connection that listens, made by `RedisClient.duplicate()`. */
@@ -52,5 +56,11 @@ export interface RedisSubscriber extends RedisEvents {
  */
 export function keyPrefixOf(client: RedisClient): string {
   const { keyPrefix, redisOptions } = client.options;
-  return String(keyPrefix ?? redisOptions?.keyPrefix ?? '');
+  const prefix = keyPrefix ?? redisOptions?.keyPrefix ?? '';
+  return typeof prefix === 'string' ? prefix : Buffer.from(prefix).toString();
+}
+
+/** The client as the event emitter that it is. */
+export function emitterOf(client: RedisClient): RedisEmitter {
+  return client as RedisClient & RedisEmitter;
 }
