@@ -13,6 +13,7 @@ import type {
 
 /** One process's log, as the subject of a contract opens it. */
 export interface OpenedDecisionLog {
+  /** What the cases open sessions of. */
   readonly log: DecisionLog;
   /** Lets go of what was opened for it; called after `DecisionLogSession.close`. */
   close?(): Promise<void>;

@@ -4,7 +4,7 @@ import { retentionCases } from './decision-log-retention.js';
 import { type DecisionLogSubject, onDecisionLogStage } from './decision-log-stage.js';
 
 /**
- * The contract of a {@link DecisionLog} as cases for any test runner: run them against a real
+ * The contract of a `DecisionLog` as cases for any test runner: run them against a real
  * store.
  *
  * ```ts

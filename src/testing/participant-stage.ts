@@ -6,6 +6,7 @@ import type { Branch, BranchRecord, Participant } from '../transaction/participa
 
 /** One process's participant, as the subject of a contract opens it. */
 export interface OpenedParticipant<Handle> {
+  /** What the cases begin branches in. */
   readonly participant: Participant<Handle>;
   /** Lets go of what was opened for it; called after `Participant.close`. */
   close?(): Promise<void>;

@@ -4,7 +4,7 @@ import { recoveryCases } from './participant-recovery.js';
 import { onParticipantStage, type ParticipantSubject } from './participant-stage.js';
 
 /**
- * The contract of a {@link Participant} as cases for any test runner: run them against a real
+ * The contract of a `Participant` as cases for any test runner: run them against a real
  * resource.
  *
  * ```ts

@@ -25,28 +25,37 @@ export interface DecisionLog {
 
 /** Which coordinator a log serves. */
 export interface DecisionLogNode {
+  /** Names the process, for people who look into the log. */
   readonly nodeId: string;
+  /** Whose incarnations and records these are. */
   readonly namespace: string;
+  /** The source of time. */
   readonly clock: Clock;
+  /** The source of chance. */
   readonly random: Random;
 }
 
 /** Options of every call to a log. */
 export interface LogCallOptions {
+  /** Gives up the call; what was sent may still take effect. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** A branch of a commit record, with the participant that holds it. */
 export interface DecidedBranch extends BranchRecord {
+  /** The name of the participant that holds it. */
   readonly participant: string;
 }
 
 /** The durable record of a decision to commit. */
 export interface CommitRecord {
+  /** Tells the namespace, the log and the incarnation. */
   readonly transactionId: TransactionId;
   /** The pair, whole. */
   readonly resourceId: string;
+  /** The node that decided. */
   readonly nodeId: string;
+  /** Every branch that voted yes. */
   readonly branches: readonly DecidedBranch[];
 }
 
@@ -62,7 +71,9 @@ export interface StoredCommitRecord extends CommitRecord {
 
 /** One life of one coordinator, as the log knows it. */
 export interface IncarnationStatus {
+  /** The name under which it was registered. */
   readonly incarnation: string;
+  /** The node that registered it. */
   readonly nodeId: string;
   /**
    * 'live': heard from lately. 'silent': not heard from within its liveness time-out. 'fenced': can
@@ -75,7 +86,9 @@ export interface IncarnationStatus {
 
 /** Acknowledgement of one branch of one record. */
 export interface Acknowledgement {
+  /** Whose record it is about. */
   readonly transactionId: TransactionId;
+  /** The participant that has committed. */
   readonly participant: string;
 }
 

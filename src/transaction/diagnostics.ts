@@ -26,9 +26,11 @@ export interface TransactionRunContext {
 
 /** Published on `tricord:transaction.ended`: a transaction was answered. */
 export interface TransactionEndedEvent {
+  /** Which transaction. */
   readonly transactionId: TransactionId;
   /** The resource id. */
   readonly resource: string;
+  /** What was answered. */
   readonly state: OutcomeState;
   /** Who aborted it. */
   readonly by?: AbortedBy | undefined;
@@ -40,22 +42,31 @@ export interface TransactionEndedEvent {
  * Published on `tricord:transaction.resolved`: one that was answered 'in-doubt' was found out here.
  */
 export interface TransactionResolvedEvent {
+  /** Which transaction. */
   readonly transactionId: TransactionId;
+  /** What had become of it. */
   readonly outcome: 'committed' | 'aborted';
 }
 
 /** Published on `tricord:transaction.fenced`: a recoverer took this coordinator for dead. */
 export interface TransactionFencedEvent {
+  /** The coordinator's node. */
   readonly nodeId: string;
+  /** The life that ended; the next transaction takes a fresh one. */
   readonly incarnation: string;
+  /** What the log said. */
   readonly reason: unknown;
 }
 
 /** Published on `tricord:transaction.contradicted`: a branch was ended against its decision. */
 export interface TransactionContradictedEvent {
+  /** Which transaction. */
   readonly transactionId: TransactionId;
+  /** Which of its branches. */
   readonly branchId: string;
+  /** Where that branch is. */
   readonly participant: string;
+  /** What the participant found. */
   readonly error: unknown;
 }
 
@@ -66,8 +77,11 @@ export interface TransactionContradictedEvent {
 export interface TransactionFailedEvent {
   /** What was tried: `commit`, `abort`, `decide`, `acknowledge`, `sweep`, `after-commit`, … */
   readonly operation: string;
+  /** Which transaction, where it was about one. */
   readonly transactionId?: TransactionId | undefined;
+  /** Which participant, where it was about one. */
   readonly participant?: string | undefined;
+  /** What it failed with. */
   readonly error: unknown;
 }
 

@@ -37,11 +37,17 @@ export type {
   BranchContext,
   BranchOutcome,
   BranchRecord,
+  NoVote,
+  OnePhaseAborted,
+  OnePhaseCommitted,
   OnePhaseOutcome,
+  OnePhaseUnknown,
   Participant,
   ParticipantCallOptions,
   PreparedBranch,
+  ReadOnlyVote,
   Vote,
+  YesVote,
 } from './participant.js';
 export type {
   InDoubtBranch,

@@ -10,7 +10,9 @@ export type Outcome<Value> = CommittedOutcome<Value> | AbortedOutcome | InDoubtO
 
 /** Everything that the transaction wrote is there to stay. */
 export interface CommittedOutcome<Value> {
+  /** Tells the outcomes apart. */
   readonly state: 'committed';
+  /** Which transaction. */
   readonly transactionId: TransactionId;
   /** What the body returned. */
   readonly value: Value;
@@ -24,7 +26,9 @@ export interface CommittedOutcome<Value> {
 
 /** Nothing of the transaction took effect. */
 export interface AbortedOutcome {
+  /** Tells the outcomes apart. */
   readonly state: 'aborted';
+  /** Which transaction. */
   readonly transactionId: TransactionId;
   /** Who aborted it. */
   readonly by: AbortedBy;
@@ -44,7 +48,9 @@ export interface AbortedOutcome {
  * `inDoubt()`, before doing it again.
  */
 export interface InDoubtOutcome {
+  /** Tells the outcomes apart. */
   readonly state: 'in-doubt';
+  /** Which transaction: recovery and `inDoubt()` know it by this id. */
   readonly transactionId: TransactionId;
   /** Participants whose branches wait for the decision, by name. */
   readonly pending: readonly string[];

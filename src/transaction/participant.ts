@@ -50,11 +50,13 @@ export interface Participant<Handle = unknown> {
 
 /** Options of every call to a participant. */
 export interface ParticipantCallOptions {
+  /** Gives up the call; what was sent may still take effect. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /** What a participant is told about the branch that it starts. */
 export interface BranchContext {
+  /** Of which transaction the branch is. */
   readonly transactionId: TransactionId;
   /**
    * `‹transactionId›.‹n›`: at most 64 bytes of `[A-Za-z0-9_.-]`. Unique per participant and
@@ -65,6 +67,7 @@ export interface BranchContext {
   readonly timeoutMs: number;
   /** Aborted when the transaction must not go on: time-out, the caller's signal, close. */
   readonly signal: AbortSignal;
+  /** The source of time. */
   readonly clock: Clock;
 }
 
@@ -73,10 +76,31 @@ export interface BranchContext {
  * 'read-only' says that the branch wrote nothing and is already over. Evidence is a short text,
  * stored with the decision and given back to `commit` and `outcome`.
  */
-export type Vote =
-  | { readonly vote: 'yes'; readonly evidence: string }
-  | { readonly vote: 'no'; readonly reason: string; readonly cause?: unknown }
-  | { readonly vote: 'read-only' };
+export type Vote = YesVote | NoVote | ReadOnlyVote;
+
+/** The branch is prepared: commit and abort will both work. */
+export interface YesVote {
+  /** Tells the votes apart. */
+  readonly vote: 'yes';
+  /** Lets the resource tell later what became of the branch. A short text, or empty. */
+  readonly evidence: string;
+}
+
+/** The branch cannot be prepared, and is rolled back. */
+export interface NoVote {
+  /** Tells the votes apart. */
+  readonly vote: 'no';
+  /** Why, in a sentence. */
+  readonly reason: string;
+  /** The resource's own error, where there was one. */
+  readonly cause?: unknown;
+}
+
+/** The branch wrote nothing and is over. */
+export interface ReadOnlyVote {
+  /** Tells the votes apart. */
+  readonly vote: 'read-only';
+}
 
 /** What a resource's evidence says of a branch. */
 export type BranchOutcome = 'prepared' | 'committed' | 'aborted' | 'unknown';
@@ -109,21 +133,37 @@ export interface Branch<Handle = unknown> {
 }
 
 /** How a one-phase commit ended. */
-export type OnePhaseOutcome =
-  | { readonly state: 'committed' }
-  | {
-      readonly state: 'aborted';
-      readonly reason: string;
-      readonly cause?: unknown;
-    }
-  | {
-      readonly state: 'unknown';
-      readonly evidence: string;
-      readonly cause: unknown;
-    };
+export type OnePhaseOutcome = OnePhaseCommitted | OnePhaseAborted | OnePhaseUnknown;
+
+/** Everything that the branch wrote is there to stay. */
+export interface OnePhaseCommitted {
+  /** Tells the outcomes apart. */
+  readonly state: 'committed';
+}
+
+/** Nothing of the branch took effect. */
+export interface OnePhaseAborted {
+  /** Tells the outcomes apart. */
+  readonly state: 'aborted';
+  /** Why, in a sentence. */
+  readonly reason: string;
+  /** The resource's own error, where there was one. */
+  readonly cause?: unknown;
+}
+
+/** No reply came, and evidence could not be read yet. */
+export interface OnePhaseUnknown {
+  /** Tells the outcomes apart. */
+  readonly state: 'unknown';
+  /** What `Participant.outcome` needs to find out. */
+  readonly evidence: string;
+  /** What came instead of the reply. */
+  readonly cause: unknown;
+}
 
 /** A branch as it stands in a commit record. */
 export interface BranchRecord {
+  /** As {@link BranchContext.branchId} gave it, to the byte. */
   readonly branchId: string;
   /** What the vote carried; empty when the process died before it could tell. */
   readonly evidence: string;
@@ -131,6 +171,7 @@ export interface BranchRecord {
 
 /** A prepared branch that was found in a resource. */
 export interface PreparedBranch {
+  /** As {@link BranchContext.branchId} gave it, to the byte. */
   readonly branchId: string;
   /**
    * For how long it has been prepared, by the resource's clock, in milliseconds; undefined where it

@@ -30,9 +30,13 @@ export interface RecoveryReport {
 
 /** A branch that recovery finished. */
 export interface RecoveredBranch {
+  /** Of which transaction it was. */
   readonly transactionId: TransactionId;
+  /** The branch. */
   readonly branchId: string;
+  /** Where it was. */
   readonly participant: string;
+  /** What became of it. */
   readonly outcome: 'committed' | 'aborted';
   /** How long it had been prepared, in milliseconds, where the resource knows. */
   readonly inDoubtMs?: number | undefined;
@@ -40,24 +44,33 @@ export interface RecoveredBranch {
 
 /** Something that recovery could not do. */
 export interface RecoveryFailure {
+  /** Where it failed. */
   readonly participant: string;
   /** The branch; undefined when the participant could not be listed. */
   readonly branchId?: string | undefined;
+  /** What it failed with. */
   readonly error: unknown;
 }
 
 /** A prepared branch that belongs to somebody else. */
 export interface UnknownBranch {
+  /** Where it was found. */
   readonly participant: string;
+  /** The branch. */
   readonly branchId: string;
+  /** Whose it is. */
   readonly namespace: string;
+  /** The name of the log where its decision lives. */
   readonly authority: string;
 }
 
 /** A branch that waits. */
 export interface InDoubtBranch {
+  /** Of which transaction it is. */
   readonly transactionId: TransactionId;
+  /** The branch. */
   readonly branchId: string;
+  /** Where it waits. */
   readonly participant: string;
   /** The life of the coordinator that began it. */
   readonly incarnation: string;
