@@ -4,7 +4,7 @@ import { isCoordinationError } from '../../core/errors.js';
 import type { DecisionLogNode } from '../../transaction/decision-log.js';
 import type { RedisCalls } from './calls.js';
 import { LOG_FORMAT } from './decision-log-scripts.js';
-import { formatError } from './errors.js';
+import { formatError, unknown } from './errors.js';
 import { redisKeys } from './keys.js';
 import type { RedisScript } from './script.js';
 
@@ -81,12 +81,13 @@ export function logStore(options: {
     using scope = abortScope({ clock, parents: [signal], timeoutMs });
     for (let attempt = 0; ; attempt += 1) {
       try {
-        return await run(script, scriptKeys, values, signal);
+        return await run(script, scriptKeys, values, scope.signal);
       } catch (error) {
+        if (signal?.aborted) throw signal.reason;
+        if (scope.signal.aborted) throw unknown(script.name, 'its time was up', error);
         if (!isCoordinationError(error, 'RESULT_UNKNOWN')) throw error;
-        await pause(attempt, scope.signal).catch(() => {
-          throw signal?.aborted ? signal.reason : error;
-        });
+        // When the time ends here, the next attempt says so.
+        await pause(attempt, scope.signal).catch(() => {});
       }
     }
   };

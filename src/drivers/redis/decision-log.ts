@@ -69,7 +69,7 @@ const CLOSE_FLUSH_MS = 1_000;
 const PRUNE_INCARNATIONS_MAX = 100;
 const PRUNE_RECORDS_MAX = 1_000;
 /** Below the ten listeners at which Node takes a signal for leaking. */
-const CONCURRENCY = 8;
+const CONCURRENCY = 6;
 const SUBJECT = 'redis transactions';
 
 /**
