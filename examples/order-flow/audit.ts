@@ -1,6 +1,7 @@
 import type { Books, OrderRow, Reservation, Told } from './books.js';
 import { groupBy } from './group-by.js';
 import type { Buyer, Offer, Product } from './offer.js';
+import type { Hold } from './take-order.js';
 
 /** A broken promise: the rule, and the rows that break it. */
 export interface Violation {
@@ -16,10 +17,16 @@ export interface AuditReport {
 }
 
 /**
- * Compares the books with the offer and with what buyers were told. Pure: the same books give the
+ * Compares the books with the offer, with what buyers were told, and with when nodes held the
+ * products. Pure: the same books give the
  * same report, so a test can falsify one row and see which rule notices.
  */
-export function audit(offer: Offer, books: Books, told: readonly Told[]): AuditReport {
+export function audit(
+  offer: Offer,
+  books: Books,
+  told: readonly Told[],
+  holds: readonly Hold[] = [],
+): AuditReport {
   const oversold = offer.products.map((product) => {
     return Math.max(0, soldOf(product, books.orders) - product.units);
   });
@@ -33,6 +40,7 @@ export function audit(offer: Offer, books: Books, told: readonly Told[]): AuditR
       ...auditParts(books),
       ...auditWallets(offer.buyers, books),
       ...offer.products.flatMap(({ sku }) => auditTokens(sku, books.reservations)),
+      ...auditHolds(holds),
       ...auditAnswers(offer, books, told),
       ...auditRemains(books),
     ],
@@ -119,6 +127,19 @@ function auditTokens(sku: string, reservations: readonly Reservation[]): Violati
     const before = rows[i]?.fencingToken ?? 0n;
     return unless(row.fencingToken > before, 'fencing tokens rise', () => {
       return `${sku}: ${row.orderId} has ${row.fencingToken} after ${before}`;
+    });
+  });
+}
+
+/** No two nodes, or tasks of one, had the same product to themselves at the same time. */
+function auditHolds(holds: readonly Hold[]): Violation[] {
+  return [...groupBy(holds, ({ sku }) => sku)].flatMap(([sku, rows]) => {
+    const inOrder = rows.toSorted((a, b) => (a.fromNs < b.fromNs ? -1 : 1));
+    return inOrder.slice(1).flatMap(({ fromNs }, i) => {
+      const before = inOrder[i]?.untilNs ?? 0n;
+      return unless(fromNs >= before, 'one holder at a time', () => {
+        return `${sku} was given to somebody ${before - fromNs} ns before it was given back`;
+      });
     });
   });
 }

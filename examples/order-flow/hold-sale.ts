@@ -36,7 +36,7 @@ export async function holdSale(options: Options, signal: AbortSignal): Promise<b
     say(`Tampered with the ${tamper} behind the library's back; the audit must notice.`);
   }
   const books = await shop.readBooks();
-  const found = audit(offer, books, tally.told);
+  const found = audit(offer, books, tally.told, tally.holds);
   const report = { offer, tally, audit: found, tookMs, killing, orders: books.orders };
   say(table(report));
   for (const line of violationLines(found.violations)) say(line);

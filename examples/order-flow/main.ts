@@ -1,5 +1,6 @@
 import { isCoordinationError } from 'tricord';
 import { holdSale, Interrupted } from './hold-sale.js';
+import { NodeFault } from './node.js';
 import { BadFlag, HELP, readOptions } from './options.js';
 
 const EXIT = { clean: 0, failed: 1, badFlags: 2, interrupted: 130 } as const;
@@ -30,7 +31,7 @@ async function main(args: readonly string[]): Promise<number> {
 /** One readable sentence for what a person can mend; everything that is known for the rest. */
 function explain(error: unknown): string {
   if (error instanceof BadFlag) return `${error.message}\nnpm run demo -- --help tells the flags.`;
-  if (error instanceof Interrupted) return error.message;
+  if (error instanceof Interrupted || error instanceof NodeFault) return error.message;
   if (isCoordinationError(error)) return `${error.code}: ${error.message}`;
   if (!(error instanceof Error)) return String(error);
   const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';

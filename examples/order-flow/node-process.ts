@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { isCoordinationError } from 'tricord';
 import type { FromNode, ToNode } from './remote-node.js';
 import { serveBuyer } from './serve-buyer.js';
 import { openTill } from './server-till.js';
@@ -13,7 +14,9 @@ process.on('SIGINT', () => {});
 process.on('disconnect', () => process.exit(0));
 process.on('message', (message) => {
   handle(message as ToNode).catch((error: unknown) => {
-    tell({ kind: 'fault', text: inspect(error) });
+    // What a person can mend is a sentence; of everything else all that is known.
+    const text = isCoordinationError(error) ? `${error.code}: ${error.message}` : inspect(error);
+    tell({ kind: 'fault', text });
   });
 });
 

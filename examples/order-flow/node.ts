@@ -22,6 +22,11 @@ export class NodeDied extends Error {
   override readonly name = 'NodeDied';
 }
 
+/** A node met something that ends the sale; the message is all that its process told. */
+export class NodeFault extends Error {
+  override readonly name = 'NodeFault';
+}
+
 /** A node in this process. */
 export function localNode(name: string, tills: number, till: Till): ShopNode {
   return {

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Guarantees } from 'tricord';
-import { NodeDied, type PageCount, type ShopNode } from './node.js';
+import { NodeDied, NodeFault, type PageCount, type ShopNode } from './node.js';
 import type { Buyer } from './offer.js';
 import type { Service } from './serve-buyer.js';
 import type { TillSetup } from './server-till.js';
@@ -119,7 +119,7 @@ class NodeProcess implements RemoteNode {
         this.#waiting.get(message.service.orderId)?.(message.service);
         return;
       case 'fault':
-        this.#fail(new Error(`${this.name}: ${message.text}`));
+        this.#fail(new NodeFault(`${this.name}: ${message.text}`));
     }
   }
 

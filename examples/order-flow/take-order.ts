@@ -28,8 +28,15 @@ export interface Limits {
   readonly transactionTimeoutMs: number;
 }
 
+/** When a node had a product to itself, in nanoseconds of the machine's monotonic clock. */
+export interface Hold {
+  readonly sku: string;
+  readonly fromNs: bigint;
+  readonly untilNs: bigint;
+}
+
 /** How one attempt to order ended; `lockWaitMs` where it came as far as the lock. */
-export type Attempt = { readonly lockWaitMs?: number } & (
+export type Attempt = { readonly lockWaitMs?: number; readonly hold?: Hold | undefined } & (
   | { readonly state: 'sold' }
   | { readonly state: 'refused'; readonly reason: RefusalReason }
   /** Nothing was ordered, for no reason of trade: the buyer may try again. */
@@ -48,6 +55,7 @@ export async function takeOrder(till: Till, buyer: Buyer): Promise<Attempt> {
   const askedAt = performance.now();
   await using lease = await till.lock.acquire(sku, { ttlMs, waitMs });
   const lockWaitMs = performance.now() - askedAt;
+  const fromNs = process.hrtime.bigint();
 
   const order = { orderId, buyer: buyer.name, sku, cents: page.priceCents };
   // `update` takes the page away before the transaction and again after it, so that no node keeps
@@ -60,7 +68,9 @@ export async function takeOrder(till: Till, buyer: Buyer): Promise<Attempt> {
       await branches.takePayment(order);
     }),
   );
-  return { ...attemptOf(outcome), lockWaitMs };
+  // A lease that was lost on the way proves nothing; its fencing token is what protects the stock.
+  const hold = lease.isHeld ? { sku, fromNs, untilNs: process.hrtime.bigint() } : undefined;
+  return { ...attemptOf(outcome), lockWaitMs, hold };
 }
 
 function attemptOf(outcome: Outcome<void>): Attempt {

@@ -1,7 +1,7 @@
 import type { Told } from './books.js';
 import type { PageCount } from './node.js';
 import type { Service } from './serve-buyer.js';
-import type { Attempt } from './take-order.js';
+import type { Attempt, Hold } from './take-order.js';
 
 /** What the flow itself saw, for the table. The audit does not believe it. */
 export class Tally {
@@ -15,6 +15,11 @@ export class Tally {
     this.#answers.set(answer, this.answerCount(answer) + 1);
     this.#attempts.push(...attempts);
     this.#pageCounts.set(node, pages);
+  }
+
+  /** When which product was held, as the nodes saw it. */
+  get holds(): readonly Hold[] {
+    return this.#attempts.flatMap(({ hold }) => hold ?? []);
   }
 
   answerCount(answer: Told['answer']): number {

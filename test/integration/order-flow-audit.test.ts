@@ -121,4 +121,17 @@ describe('the audit of the order flow', () => {
   ])('notices a false answer by "%s" (%#)', (rule, answers) => {
     expect(rulesBroken({}, answers)).toContain(rule);
   });
+
+  test('notices two holders of one product at a time, and takes turns for no violation', () => {
+    const turn = (sku: string, fromNs: bigint, untilNs: bigint) => ({ sku, fromNs, untilNs });
+    const turns = [turn('pen', 0n, 5n), turn('pan', 2n, 9n), turn('pen', 5n, 8n)];
+    expect(audit(offer, books, told, turns).violations).toEqual([]);
+    const overlap = [...turns, turn('pen', 7n, 9n)];
+    expect(audit(offer, books, told, overlap).violations).toEqual([
+      {
+        rule: 'one holder at a time',
+        found: 'pen was given to somebody 1 ns before it was given back',
+      },
+    ]);
+  });
 });
