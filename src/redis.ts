@@ -6,7 +6,13 @@
 export type { RedisCacheOptions } from './drivers/redis/cache.js';
 export { redisCache } from './drivers/redis/cache.js';
 export type { RedisCacheClient } from './drivers/redis/cache-client.js';
-export type { RedisClient } from './drivers/redis/client.js';
+export type {
+  RedisArgument,
+  RedisClient,
+  RedisClientOptions,
+  RedisEvents,
+  RedisSubscriber,
+} from './drivers/redis/client.js';
 export type { RedisTransactionsOptions } from './drivers/redis/decision-log.js';
 export { redisTransactions } from './drivers/redis/decision-log.js';
 export type { RedisLockOptions } from './drivers/redis/lock.js';

@@ -56,6 +56,7 @@ export interface CacheWriteOptions extends CacheCallOptions {
 
 /** What a loader is given. */
 export interface LoadContext {
+  /** The key whose value is wanted. */
   readonly key: string;
   /** Aborted when every caller that waits for this load has gone, and when the cache closes. */
   readonly signal: AbortSignal;
@@ -93,6 +94,7 @@ export type Loader<Result> = (context: LoadContext) => Result | Promise<Result>;
  * `close`, before anything is sent.
  */
 export interface Cache<Value> {
+  /** The name that the cache was created with. */
   readonly name: string;
   /**
    * The value of a key, or undefined. Answers undefined also when the shared tier cannot be reached;
@@ -181,5 +183,6 @@ export interface Cache<Value> {
    * Never rejects; a second call waits for the first.
    */
   close(options?: { readonly drainMs?: number | undefined }): Promise<void>;
+  /** Closes with the default `drainMs`. */
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -7,12 +7,15 @@ import {
 
 /** What `tricord:cache.load` tells about a call of a loader. */
 export interface CacheLoadContext {
+  /** The cache's name. */
   readonly cache: string;
+  /** The key that is loaded. */
   readonly key: string;
 }
 
 /** What `tricord:cache.tier-failed` tells about a call that a tier did not answer as it should. */
 export interface CacheTierFailedEvent {
+  /** The cache's name. */
   readonly cache: string;
   /** The tier's backend. */
   readonly tier: string;
@@ -26,15 +29,19 @@ export interface CacheTierFailedEvent {
 
 /** What `tricord:cache.fill-refused` tells about a load that a write overtook. */
 export interface CacheFillRefusedEvent {
+  /** The cache's name. */
   readonly cache: string;
+  /** The key whose load was overtaken. */
   readonly key: string;
 }
 
 /** What `tricord:cache.invalidated` tells about a write or removal that was acknowledged. */
 export interface CacheInvalidatedEvent {
+  /** The cache's name. */
   readonly cache: string;
   /** Undefined when everything was removed. */
   readonly key: string | undefined;
+  /** Which call it was. */
   readonly by: 'set' | 'delete' | 'update' | 'clear';
 }
 

@@ -21,6 +21,7 @@ export type CacheDriver = ProcessCacheDriver | SharedCacheDriver;
 export interface ProcessCacheDriver {
   /** Which backend, for messages and metrics: `memory`. */
   readonly backend: string;
+  /** The tier lives in this process. */
   readonly scope: 'process';
   /** Starts serving one cache. Two caches of one name share the entries. */
   open(node: CacheNode): ProcessTier;
@@ -30,6 +31,7 @@ export interface ProcessCacheDriver {
 export interface SharedCacheDriver {
   /** Which backend, for messages and metrics: `redis`. */
   readonly backend: string;
+  /** Several processes share the tier. */
   readonly scope: 'shared';
   /** Starts serving one cache. Sends nothing yet, and never throws for a server that is down. */
   open(node: CacheNode): SharedTier;
@@ -39,12 +41,15 @@ export interface SharedCacheDriver {
 export interface CacheNode {
   /** The cache's name: caches of different names never see each other's entries. */
   readonly name: string;
+  /** The cache's source of time. */
   readonly clock: Clock;
+  /** The cache's source of chance. */
   readonly random: Random;
 }
 
 /** An entry that was found. */
 export interface TierEntry<Stored> {
+  /** The value as the tier keeps it. */
   readonly stored: Stored;
   /** What is left of its time to live, in milliseconds; undefined when it was not asked for. */
   readonly remainingMs: number | undefined;
@@ -52,6 +57,7 @@ export interface TierEntry<Stored> {
 
 /** An entry to be kept. */
 export interface NewEntry<Stored> {
+  /** The value as the tier keeps it. */
   readonly stored: Stored;
   /** For how long, in milliseconds; counted by the backend's clock. */
   readonly ttlMs: number;
@@ -68,6 +74,7 @@ export interface CallBounds {
 
 /** The claim that a node has or wants, named by a token that is unique for each attempt. */
 export interface Claim {
+  /** Whether it is the right to fill or a writer's hold. */
   readonly kind: 'lease' | 'hold';
   /** 22 characters of `[A-Za-z0-9_-]`. */
   readonly token: string;
@@ -149,17 +156,21 @@ export interface LeaseTier<Stored> {
 
 /** A tier outside this process. */
 export interface SharedTier extends LeaseTier<string> {
+  /** Several processes share the tier. */
   readonly scope: 'shared';
 }
 
 /** A tier inside this process: the same promises, and a synchronous view of the same entries. */
 export interface ProcessTier extends LeaseTier<LocalValue> {
+  /** The tier lives in this process. */
   readonly scope: 'process';
+  /** The same entries, read and written without waiting. */
   readonly local: LocalStore;
 }
 
 /** A value as a process keeps it: the cache's own copy, never the writer's object. */
 export interface LocalValue {
+  /** The cache's own copy. */
   readonly value: unknown;
   /** True: deeply frozen or primitive, and handed out as it is. False: copied for each reader. */
   readonly isShareable: boolean;
@@ -167,6 +178,7 @@ export interface LocalValue {
 
 /** The right to put one value that was read elsewhere; see {@link LocalStore.begin}. */
 export interface FillTicket {
+  /** The key that it was given for. */
   readonly key: string;
   /** Set by the store: the key was written or removed since the ticket was given. */
   isVoid: boolean;
@@ -174,6 +186,7 @@ export interface FillTicket {
 
 /** Entries of this process, bounded in number, each with an end. Nothing here throws or waits. */
 export interface LocalStore {
+  /** How many entries are in it now. */
   readonly entryCount: number;
   /** How many live entries were given up for others, since the store was made. */
   readonly evictionCount: number;

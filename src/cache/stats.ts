@@ -5,9 +5,11 @@
  * `has` is none. `requestCount` is always `hitCount + missCount`.
  */
 export interface CacheStats {
+  /** Keys that were asked for. */
   readonly requestCount: number;
   /** Requests that were answered from a tier, without waiting for a load. */
   readonly hitCount: number;
+  /** Requests for which no tier had a value. */
   readonly missCount: number;
   /** Hits whose value was past its time; always 0 as long as nothing stale is ever answered. */
   readonly staleCount: number;
@@ -37,6 +39,7 @@ export interface CacheTierStats {
    * How often it was asked for a key. Callers of one key that wait together ask the shared tier once.
    */
   readonly requestCount: number;
+  /** Requests for which it had a value. */
   readonly hitCount: number;
   /** Includes requests that it did not answer. */
   readonly missCount: number;

@@ -4,7 +4,7 @@ export type CancelTimer = () => void;
 /**
  * The only source of time in tricord. Production uses {@link systemClock}; tests pass a virtual one.
  *
- * Durations are measured with {@link Instant} and {@link elapsedMs}, never by subtracting wall times.
+ * Durations are measured with {@link Instant} and `elapsedMs`, never by subtracting wall times.
  */
 export interface Clock {
   /** Milliseconds, with fractions, on an axis that never goes back; its origin means nothing. */

@@ -2,6 +2,7 @@ import { channel, tracingChannel } from 'node:diagnostics_channel';
 
 /** A named stream of facts that anybody in the process may subscribe to with `node:diagnostics_channel`. */
 export interface EventChannel<Payload> {
+  /** The channel's name in `node:diagnostics_channel`. */
   readonly name: string;
   /** Publishes what `payload` makes; it is not called when nobody listens. Never throws. */
   publish(payload: () => Payload): void;
@@ -23,6 +24,7 @@ export function eventChannel<Payload extends object>(
 
 /** An operation with a start and an end, which tracers turn into a span. */
 export interface OperationChannel<Context extends object> {
+  /** The name to give to `diagnostics_channel.tracingChannel`. */
   readonly name: string;
   /** Runs `operation`, and publishes its start, end and error with the context when somebody listens. */
   trace<T>(context: () => Context, operation: () => Promise<T>): Promise<T>;

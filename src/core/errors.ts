@@ -4,121 +4,217 @@ import type { GuaranteeLevel } from './guarantees.js';
 export interface ErrorDetails {
   /** The lock could not be had within `waitMs`. Retryable. */
   LOCK_TIMEOUT: {
+    /** The resource id. */
     readonly resource: string;
+    /** How long it waited, in milliseconds. */
     readonly waitedMs: number;
     /** The owner that was seen holding it last, where the backend told. */
     readonly holder?: string | undefined;
   };
   /** A lease ended before its work did; the work may have raced with the next holder. */
   LOCK_LOST: {
+    /** The resource id. */
     readonly resource: string;
+    /** The token of the lease that ended. */
     readonly fencingToken?: bigint | undefined;
   };
   /** A task asked for a lock that it already holds, and would have waited for itself. */
-  LOCK_REENTRY: { readonly resource: string };
+  LOCK_REENTRY: {
+    /** The resource id. */
+    readonly resource: string;
+  };
   /** A live resource was asked for with another capacity than its holders use. */
   LOCK_CAPACITY_MISMATCH: {
+    /** The resource id. */
     readonly resource: string;
+    /** The capacity that was asked for. */
     readonly requested: number;
+    /** The capacity that its holders use. */
     readonly current: number;
   };
   /** A write carried an older fencing token than one that the resource has already seen. */
   FENCE_STALE: {
+    /** The resource that refused. */
     readonly resource: string;
+    /** The token that the write carried. */
     readonly token: bigint;
+    /** The highest token that the resource has seen. */
     readonly newest: bigint;
   };
   /** The object was closed, or is closing, and takes no new work. */
-  CLOSED: { readonly what: string };
+  CLOSED: {
+    /** Which object. */
+    readonly what: string;
+  };
   /** The backend cannot be reached, or the client that was passed in is not connected. Retryable. */
-  BACKEND_UNAVAILABLE: { readonly backend: string; readonly operation: string };
+  BACKEND_UNAVAILABLE: {
+    /** The backend's name. */
+    readonly backend: string;
+    /** What was tried. */
+    readonly operation: string;
+  };
   /** The request was sent and its reply was lost: it may or may not have taken effect. */
-  RESULT_UNKNOWN: { readonly backend: string; readonly operation: string };
+  RESULT_UNKNOWN: {
+    /** The backend's name. */
+    readonly backend: string;
+    /** What was sent. */
+    readonly operation: string;
+  };
   /** The backend, or a setting of it, cannot do what was asked, with the setting to change. */
   BACKEND_UNSUPPORTED: {
+    /** The backend's name. */
     readonly backend: string;
+    /** The setting, or what stands for it. */
     readonly setting: string;
+    /** What the backend has. */
     readonly found: string;
+    /** What it has to have. */
     readonly needed: string;
   };
   /** The backend's configuration cannot keep the promise that was asked for. */
   GUARANTEE_REFUSED: {
+    /** The backend's name. */
     readonly backend: string;
+    /** The level that was asked for. */
     readonly required: GuaranteeLevel;
+    /** The level that the backend keeps. */
     readonly given: GuaranteeLevel;
+    /** Why it keeps no more, one sentence each. */
     readonly reasons: readonly string[];
   };
   /** Stored data was written by a newer release in a format that this one must not guess at. */
   UPGRADE_NEEDED: {
+    /** Where the data is stored. */
     readonly where: string;
+    /** The format that was found. */
     readonly found: string;
+    /** The newest format that this release reads. */
     readonly supported: string;
   };
   /** Stored data is not what tricord writes there. */
-  DATA_CORRUPT: { readonly where: string; readonly found: string };
+  DATA_CORRUPT: {
+    /** Where the data is stored. */
+    readonly where: string;
+    /** The beginning of what was found. */
+    readonly found: string;
+  };
   /** The optional package `zookeeper` is not installed. */
-  ZOOKEEPER_MISSING: { readonly install: string };
+  ZOOKEEPER_MISSING: {
+    /** The command that installs it. */
+    readonly install: string;
+  };
   /** The package `zookeeper` is installed, but its native part was not built. */
-  ZOOKEEPER_NOT_BUILT: { readonly rebuild: string };
+  ZOOKEEPER_NOT_BUILT: {
+    /** The command that builds it. */
+    readonly rebuild: string;
+  };
   /** The ZooKeeper session ended; everything ephemeral that it owned is gone. Retryable. */
-  SESSION_EXPIRED: { readonly sessionId: string };
+  SESSION_EXPIRED: {
+    /** The session that ended. */
+    readonly sessionId: string;
+  };
   /** `commit` or `unwrap` met an aborted transaction. */
   TRANSACTION_ABORTED: {
+    /** The global id. */
     readonly transactionId: string;
+    /** Who aborted it. */
     readonly by: string;
+    /** Why, in a sentence. */
     readonly reason: string;
   };
   /** The transaction's outcome is not known here yet; recovery will finish it. */
   TRANSACTION_IN_DOUBT: {
+    /** The global id. */
     readonly transactionId: string;
+    /** The participants that wait for the decision. */
     readonly pending: readonly string[];
   };
   /** A transaction was started inside the body of another one of the same coordinator. */
-  TRANSACTION_NESTED: { readonly transactionId: string };
+  TRANSACTION_NESTED: {
+    /** The outer transaction. */
+    readonly transactionId: string;
+  };
   /** A participant was enlisted that was not registered with the coordinator. */
   PARTICIPANT_UNKNOWN: {
+    /** The name of the one that was enlisted. */
     readonly participant: string;
+    /** The names that the coordinator knows. */
     readonly registered: readonly string[];
   };
   /** The user's own COMMIT, ROLLBACK or release ended a branch from inside. */
-  BRANCH_TAMPERED: { readonly participant: string; readonly statement: string };
+  BRANCH_TAMPERED: {
+    /** The participant's name. */
+    readonly participant: string;
+    /** The kind of statement, without its values. */
+    readonly statement: string;
+  };
   /** A branch was used after its transaction ended. */
-  BRANCH_ENDED: { readonly participant: string };
+  BRANCH_ENDED: {
+    /** The participant's name. */
+    readonly participant: string;
+  };
   /** A branch ended against the decision: finished by hand, or lost by a restore or a fail-over. */
   OUTCOME_CONTRADICTED: {
+    /** The participant's name. */
     readonly participant: string;
+    /** The branch. */
     readonly branchId: string;
+    /** What was decided. */
     readonly wanted: 'committed' | 'aborted';
+    /** What the resource's evidence says. */
     readonly found: string;
   };
   /** A resource has no place for another prepared branch. Retryable. */
-  PARTICIPANT_FULL: { readonly participant: string; readonly slotsMax: number };
+  PARTICIPANT_FULL: {
+    /** The participant's name. */
+    readonly participant: string;
+    /** How many prepared branches it has place for. */
+    readonly slotsMax: number;
+  };
   /** A resource could not do what its operation asked: not enough stock, a condition not met. */
   CONDITION_FAILED: {
+    /** The participant's name. */
     readonly participant: string;
+    /** What the operation was about. */
     readonly key: string;
+    /** Which condition was not met. */
     readonly reason: string;
   };
   /** Too many unacknowledged decisions: a participant that cannot be reached blocks the log. */
   LOG_FULL: {
+    /** How many unacknowledged decisions there may be. */
     readonly limit: number;
+    /** The participants that have not acknowledged. */
     readonly participants: readonly string[];
   };
   /** This coordinator's incarnation was fenced by a recoverer; the transaction was not committed. */
-  INCARNATION_FENCED: { readonly incarnation: string };
+  INCARNATION_FENCED: {
+    /** The life of the coordinator that was fenced. */
+    readonly incarnation: string;
+  };
   /** A shared tier could not be told of a write or an invalidation, which may not have happened. */
   CACHE_TIER_UNREACHABLE: {
+    /** The tier's backend. */
     readonly tier: string;
+    /** The keys for which nothing was acknowledged; empty for `clear`. */
     readonly keys: readonly string[];
     /** Of `update`: whether the write to the source had been committed; else undefined. */
     readonly isCommitted?: boolean | undefined;
   };
   /** A call's budget ended and there was no value to answer with. Retryable. */
-  CACHE_TIMEOUT: { readonly key: string; readonly waitedMs: number };
+  CACHE_TIMEOUT: {
+    /** The key that was asked for. */
+    readonly key: string;
+    /** How long the call waited, in milliseconds. */
+    readonly waitedMs: number;
+  };
   /** A value cannot be stored without losing something; the path says where. */
   CACHE_VALUE_UNSUPPORTED: {
+    /** The key that it was to be stored under. */
     readonly key: string;
+    /** The way from the value's root to the part. */
     readonly path: string;
+    /** What stands there. */
     readonly type: string;
   };
 }
@@ -146,6 +242,7 @@ const BRAND = Symbol.for('tricord.CoordinationError');
  * wrong type, an empty id) are `TypeError`s with `code: 'INVALID_ARGUMENT'` instead.
  */
 export class CoordinationError<Code extends ErrorCode = ErrorCode> extends Error {
+  /** Always `CoordinationError`, as in stack traces. */
   override readonly name: string = 'CoordinationError';
   /** Which condition; the key of {@link ErrorDetails}. */
   readonly code: Code;

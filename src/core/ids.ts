@@ -19,7 +19,9 @@ export type TransactionId = string & { readonly __brand: 'TransactionId' };
 
 /** The pair that an id was made from. */
 export interface Identity {
+  /** The resource. */
   readonly resourceId: string;
+  /** The node that owns it. */
   readonly nodeId: string;
 }
 

@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 
 /** A `TypeError` for a mistake in the calling program, with what was passed and what to pass. */
 export interface InvalidArgumentError extends TypeError {
+  /** Always `INVALID_ARGUMENT`. */
   readonly code: 'INVALID_ARGUMENT';
   /** The name of the argument or option. */
   readonly argument: string;

@@ -21,10 +21,13 @@ export interface LockDriver {
 
 /** Who contends: one open lock of one process. */
 export interface LockNode {
+  /** The lock's `nodeId`. */
   readonly nodeId: string;
   /** Tells apart two live processes with one nodeId. 11 characters of `[A-Za-z0-9_-]`. */
   readonly incarnation: string;
+  /** The lock's source of time. */
   readonly clock: Clock;
+  /** The lock's source of chance. */
   readonly random: Random;
   /** A new grant id: the incarnation and a counter. A grant id is one attempt; after it ended, take another. */
   nextGrantId(): string;
@@ -35,9 +38,11 @@ export type LockMode = 'exclusive' | 'shared' | 'counting';
 
 /** What a node asks for. */
 export interface GrantRequest {
+  /** The resource id. */
   readonly resource: string;
   /** Stands in the backend as the holder: `lockId(resource, nodeId)`. */
   readonly owner: LockId;
+  /** How it would share the resource. */
   readonly mode: LockMode;
   /** How many of `capacity`: 1 unless counting. */
   readonly permits: number;
@@ -55,8 +60,11 @@ export interface GrantRequest {
 
 /** A grant as the backend gave it. */
 export interface Grant {
+  /** The attempt that won it. */
   readonly grantId: string;
+  /** The resource id. */
   readonly resource: string;
+  /** How it shares the resource. */
   readonly mode: LockMode;
   /**
    * The first of `tokens` consecutive fencing tokens, above every token of every earlier exclusive
@@ -97,8 +105,11 @@ export type RenewReply =
 export interface LockParty {
   /** The owner, as `lockId` made it. */
   readonly owner: string;
+  /** The attempt that holds or waits. */
   readonly grantId: string;
+  /** How it shares the resource. */
   readonly mode: LockMode;
+  /** How many of the capacity it takes. */
   readonly permits: number;
   /** Only of holders, and not when counting. */
   readonly fencingToken?: bigint | undefined;
@@ -110,7 +121,9 @@ export interface LockParty {
 
 /** A resource as the backend sees it at one moment. */
 export interface LockInspection {
+  /** The resource id. */
   readonly resource: string;
+  /** Who holds it; one when exclusive. */
   readonly holders: readonly LockParty[];
   /** In the order in which they will be served. */
   readonly waiters: readonly LockParty[];
@@ -118,6 +131,7 @@ export interface LockInspection {
 
 /** Options of SPI calls that talk to the backend. */
 export interface CallOptions {
+  /** Gives up the call; it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -8,6 +8,7 @@ import { systemRandom } from '../core/random.js';
 
 /** One process's driver, as the subject of a contract opens it. */
 export interface CacheContender {
+  /** The driver under test. */
   readonly driver: CacheDriver;
   /** Lets go of what was opened for it; called after the tier was closed. */
   close?(): Promise<void>;

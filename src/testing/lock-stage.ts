@@ -8,6 +8,7 @@ import { lockNode } from '../lock/node.js';
 
 /** One process's driver, as the subject of a contract opens it. */
 export interface LockContender {
+  /** The driver under test. */
   readonly driver: LockDriver;
   /**
    * Ends this process as a crash would: nothing is released or renewed any more, and what it holds

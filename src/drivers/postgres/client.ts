@@ -3,6 +3,7 @@
  * imports `pg` nor opens, configures or ends what it was given.
  */
 export interface PostgresPool {
+  /** A client of the pool. */
   connect(): Promise<PostgresPoolClient>;
   /** Gives the enlisted client its type; tricord itself never calls it. */
   readonly query: unknown;
@@ -10,10 +11,13 @@ export interface PostgresPool {
 
 /** The part of a `pg` 8 pool's client that tricord calls. */
 export interface PostgresPoolClient {
+  /** Sends a text without parameters. */
   query(text: string): Promise<unknown>;
   /** With `true` the connection is closed instead of going back to the pool. */
   release(destroy?: boolean): void;
+  /** Tells of a connection that broke. */
   on(event: 'error', listener: (error: Error) => void): unknown;
+  /** Undoes `on`. */
   removeListener(event: 'error', listener: (error: Error) => void): unknown;
   /** Idle, in a transaction, or in a failed one, as of the last reply. Newer releases of `pg` have it. */
   getTransactionStatus?(): 'I' | 'T' | 'E' | null;
@@ -32,6 +36,7 @@ export interface PostgresPoolClient {
  * @typeParam Pool - the type of the pool, usually `pg.Pool`.
  */
 export interface PostgresBranchClient<Pool extends PostgresPool = PostgresPool> {
+  /** The pool's own `query`, on the branch's connection. */
   readonly query: Pool['query'];
 }
 

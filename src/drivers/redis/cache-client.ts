@@ -2,7 +2,9 @@ import type { RedisClient } from './client.js';
 
 /** A Redis client as a cache uses it: `Redis` and `Cluster` of ioredis 5 and 6 both fit. */
 export interface RedisCacheClient extends RedisClient {
+  /** GET. */
   get(key: string): Promise<string | null>;
+  /** UNLINK, of keys of one slot. */
   unlink(...keys: string[]): Promise<number>;
 }
 

@@ -3,7 +3,9 @@ export type RedisArgument = string | number | Uint8Array;
 
 /** What a client tells of itself: the part that ioredis declares without Node's own types. */
 export interface RedisEvents {
+  /** As of Node's EventEmitter. */
   on(event: string, listener: (...values: string[]) => void): unknown;
+  /** As of Node's EventEmitter. */
   once(event: string, listener: (...values: string[]) => void): unknown;
 }
 
@@ -23,12 +25,19 @@ export interface RedisEmitter extends RedisEvents {
 export interface RedisClient extends RedisEvents {
   /** `ready` when commands are written at once. */
   readonly status: string;
+  /** Whether it is a `Cluster`. */
   readonly isCluster: boolean;
+  /** The options that it was created with. */
   readonly options: RedisClientOptions;
+  /** Connects a client that was created with `lazyConnect`. */
   connect(): Promise<unknown>;
+  /** EVAL, where the server does not know the script yet. */
   eval(lua: string, keyCount: number, ...keysAndArguments: RedisArgument[]): Promise<unknown>;
+  /** EVALSHA. */
   evalsha(sha1: string, keyCount: number, ...keysAndArguments: RedisArgument[]): Promise<unknown>;
+  /** INFO. */
   info(): Promise<string>;
+  /** CONFIG GET. */
   config(subcommand: 'GET', parameter: string): Promise<unknown>;
   /** A second client with the same options; tricord owns and closes it. */
   duplicate(): RedisSubscriber;
@@ -36,17 +45,23 @@ export interface RedisClient extends RedisEvents {
 
 /** The options of a client that matter here. */
 export interface RedisClientOptions {
+  /** What the client puts before every key. */
   readonly keyPrefix?: string | Uint8Array | undefined;
   /** False: what was not answered when the connection closed is neither sent again nor rejected. */
   readonly autoResendUnfulfilledCommands?: boolean | undefined;
+  /** The same in a cluster. */
   readonly redisOptions?: { readonly keyPrefix?: string | Uint8Array | undefined } | undefined;
 }
 
 /** A connection that listens, made by `RedisClient.duplicate()`. */
 export interface RedisSubscriber extends RedisEvents {
+  /** `ready` when commands are written at once. */
   readonly status: string;
+  /** Connects, where `duplicate` did not. */
   connect(): Promise<unknown>;
+  /** SUBSCRIBE. */
   subscribe(...channels: string[]): Promise<unknown>;
+  /** Closes at once. */
   disconnect(): void;
 }
 
