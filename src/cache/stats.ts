@@ -22,7 +22,12 @@ export interface CacheStats {
   /** Calls of loaders that failed, or were aborted because nobody waited any more. */
   readonly loadFailureCount: number;
   /** How long loads took that succeeded, in milliseconds, over the last 1,024 of them. */
-  readonly loadMs: { readonly p50: number | undefined; readonly p99: number | undefined };
+  readonly loadMs: {
+    /** The median; undefined before the first. */
+    readonly p50: number | undefined;
+    /** What 99 of 100 did not exceed; undefined before the first. */
+    readonly p99: number | undefined;
+  };
   /** Loads that were not stored because a write had overtaken them. */
   readonly refusedFillCount: number;
   /** Live entries that this process's memory gave up for others. */

@@ -157,6 +157,7 @@ export interface Lock {
    * @throws what `acquire` throws, and LOCK_LOST with `onLost: 'reject'`.
    */
   withLock<T>(resource: string, body: (lease: Lease) => T | Promise<T>): Promise<T>;
+  /** The same, with options. */
   withLock<T>(
     resource: string,
     options: WithLockOptions,
