@@ -72,4 +72,12 @@ export const mutants: readonly Mutant[] = [
     tests: { ...kill, name: 'recognises the node' },
     why: 'the wrong node would be killed and called the owner of the branches',
   },
+  {
+    id: 'order-flow-audit-accepts-two-holders',
+    file: 'examples/order-flow/audit.ts',
+    find: 'fromNs >= before',
+    replace: 'fromNs + 1_000_000_000n >= before',
+    tests: { ...audit, name: 'two holders of one product' },
+    why: 'a lock that lets everybody in would pass, because the stores refuse what collides',
+  },
 ];
