@@ -45,7 +45,7 @@ describe('npm run demo', () => {
     expect(demo.output).toContain('--tamper <what>');
   });
 
-  test('says which server does not answer', async () => {
+  test('says which server does not answer', { timeout: 60_000 }, async () => {
     const demo = await runDemo(['--drivers', 'redis', '--redis-url', 'redis://127.0.0.1:1']);
     expectExit(demo, 1);
     expect(demo.output).toContain('no redis server answers at the address in --redis-url');
