@@ -9,7 +9,7 @@ import { systemClock } from '../../src/core/clock.js';
 import { newIncarnation, newTransactionIds } from '../../src/core/ids.js';
 import { systemRandom } from '../../src/core/random.js';
 import type { CommitRecord } from '../../src/transaction/decision-log.js';
-import { openLock, sessionIdOf, until } from '../integration/zookeeper-stage.js';
+import { killSession, openLock, sessionIdOf, until } from '../integration/zookeeper-stage.js';
 import { startZookeeper, type ZookeeperHandle } from '../servers/provider.js';
 import { measured } from '../servers/shared.js';
 
@@ -106,7 +106,7 @@ describe('a decision log on a server of its own [zookeeper]', () => {
     await using other = await openLog();
     const incarnation = newIncarnation();
     await owner.log.register(incarnation);
-    await server.expireSession(await sessionIdOf(owner.session));
+    await killSession(server, await sessionIdOf(owner.session));
     await until('live again', async () => {
       const all = await other.log.incarnations();
       return all.find((each) => each.incarnation === incarnation)?.state === 'live';

@@ -8,6 +8,7 @@ import {
   zookeeperLock,
 } from 'tricord/zookeeper';
 import { CONNECTION } from '../../src/drivers/zookeeper/session.js';
+import type { ZookeeperHandle } from '../servers/provider.js';
 
 /** A lock with a session of its own, as a process has it. */
 export interface StagedLock extends AsyncDisposable {
@@ -34,6 +35,17 @@ export async function openLock(options: ZookeeperOptions): Promise<StagedLock> {
 export async function sessionIdOf(session: ZookeeperSession): Promise<bigint> {
   const live = await session[CONNECTION].current('tell the session id');
   return BigInt.asUintN(64, BigInt(`0x${live.id}`));
+}
+
+/**
+ * Kills a session by its id, and looks more than once whether it is gone: a session that is touched
+ * while the server lists its sessions may be missing from one list.
+ */
+export async function killSession(server: ZookeeperHandle, id: bigint): Promise<void> {
+  for (let gone = 0; gone < 3; gone += 1) {
+    await server.expireSession(id);
+    if ((await server.sessions()).includes(id)) gone = -1;
+  }
 }
 
 /** Polls until the condition holds, and fails with `what` after a bound. */

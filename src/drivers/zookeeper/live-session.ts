@@ -6,6 +6,13 @@ import type { Client } from './client.js';
 import { ANSWER_LOST, failureOf, isServerAnswer, NOT_SENT, type Reply, unsentOf } from './codes.js';
 import { type Call, type Requests, requestsOver } from './requests.js';
 
+/**
+ * The binding tells of a lost connection after it closed the socket and before libuv knows. Whoever
+ * opened a socket right then would get the same descriptor, and libuv would confuse the two; so bad
+ * news travels this much later, when the client has been replaced.
+ */
+const LOST_AFTER_MS = 5;
+
 /** What the server says of a watched node. */
 export type NodeEvent = 'created' | 'deleted' | 'changed' | 'child';
 
@@ -137,7 +144,10 @@ export class LiveSession {
       const rc = send(this.#client, (code, value) => {
         this.#unanswered.delete(lose);
         if (through === 'leader' && isServerAnswer(code)) this.#proven(sentAt);
-        resolve(code === 0 ? { ok: true, value: value as T } : failureOf(code));
+        if (code === 0) return resolve({ ok: true, value: value as T });
+        const failure = failureOf(code);
+        if (failure.kind !== 'unknown') return resolve(failure);
+        this.#clock.schedule(LOST_AFTER_MS, () => resolve(failure));
       });
       if (rc === 0) return;
       this.#unanswered.delete(lose);

@@ -1,4 +1,4 @@
-import { abortable, abortScope, throwIfAborted } from '../../core/abort.js';
+import { abortable, abortScope, sleep, throwIfAborted } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import {
   type CancelTimer,
@@ -33,7 +33,7 @@ const EVENTS: readonly NodeEvent[] = ['created', 'deleted', 'changed', 'child'];
 /** State of a client that has no socket: it waits for its next try, or got stuck. */
 const IDLE_STATE = 0;
 /** How often a client that is not connected is looked at, in milliseconds. */
-const LOOK_MS = 50;
+const LOOK_MS = 20;
 /** Empty reads in a row that the binding bears before it calls a healthy session expired. */
 const RESPONSE_COUNTER_LIMIT = 1_000_000;
 
@@ -107,9 +107,10 @@ export class Supervisor {
     const error = closedError('the ZooKeeper session');
     for (const waiting of this.#waiting) waiting.reject(error);
     for (const cancel of this.#cancels.values()) cancel();
-    const { closed } = this.#drop();
     this.#live?.end(error);
-    await closed;
+    // Inside a callback of the client the library would skip the farewell to the server.
+    await sleep(this.#clock, 0);
+    this.#drop();
   }
 
   #start(): void {
@@ -161,7 +162,8 @@ export class Supervisor {
       if (isIdle || elapsedMs(this.#clock, since) > patienceMs) this.#replace(client);
       else this.#arm('watchdog', LOOK_MS, look);
     };
-    this.#arm('watchdog', LOOK_MS, look);
+    // The first look is at once: an idle client still holds the number of its closed descriptor.
+    this.#arm('watchdog', 0, look);
   }
 
   #listen(client: Client): void {
@@ -194,7 +196,7 @@ export class Supervisor {
     if (this.#live?.ended.aborted) {
       // The server still knows the session that we gave up: closing it frees what it owned.
       this.#resumed = {};
-      this.#replace(client);
+      this.#arm('watchdog', 0, () => this.#replace(client));
       return;
     }
     this.#resumed = { client_id: client.client_id, client_password: client.client_password };
@@ -245,7 +247,7 @@ export class Supervisor {
     this.#retry();
   }
 
-  /** Puts another client in the place of one that is of no use any more. */
+  /** Puts another client in the place of one that is of no use any more; from a timer only. */
   #replace(client: Client): void {
     if (this.#client !== client || this.#state === 'closed') return;
     this.#lastFailure = new Error('no server took the connection');
@@ -253,18 +255,13 @@ export class Supervisor {
     this.#retry();
   }
 
-  /** Closes the client outside its own callbacks: inside, the library would skip the farewell. */
-  #drop(): { readonly closed: Promise<void> } {
+  /** Closes the client; from a timer only. */
+  #drop(): void {
     const client = this.#client;
-    this.#client = undefined;
     this.#cancel('watchdog');
-    if (client === undefined) return { closed: Promise.resolve() };
-    const done = deferred<void>();
-    this.#clock.schedule(0, () => {
-      client.close();
-      done.resolve();
-    });
-    return { closed: done.promise };
+    // First, so that its last event is not taken for the end of the session.
+    this.#client = undefined;
+    client?.close();
   }
 
   #retry(): void {
