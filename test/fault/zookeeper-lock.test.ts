@@ -6,6 +6,7 @@ import { zookeeperLock } from 'tricord/zookeeper';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { elapsedMs, systemClock } from '../../src/core/clock.js';
 import { systemRandom } from '../../src/core/random.js';
+import { CONNECTION } from '../../src/drivers/zookeeper/session.js';
 import { lockNode } from '../../src/lock/node.js';
 import {
   aborted,
@@ -33,8 +34,12 @@ describe('a lock on a server of its own [zookeeper]', () => {
     const lease = await one.lock.acquire('killed', { ttlMs: 30_000 });
     const id = await sessionIdOf(one.session);
     const startedMs = performance.now();
+    const { ended } = await one.session[CONNECTION].current('watch');
     const lost = aborted(lease.signal);
+    const over = aborted(ended);
     await killSession(server, id);
+    await over;
+    assert.equal(lease.signal.aborted, true, 'it is lost no later than its session is known over');
     await lost;
     measured(`killed session: lease.signal aborted ${since(startedMs).toFixed(0)} ms after`);
     assert.ok(since(startedMs) < SESSION_TIMEOUT_MS);
