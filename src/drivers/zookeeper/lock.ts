@@ -1,5 +1,5 @@
 import { throwIfAborted } from '../../core/abort.js';
-import type { Validity } from '../../core/clock.js';
+import type { Clock, Validity } from '../../core/clock.js';
 import { closedError } from '../../core/errors.js';
 import { invalidArgument } from '../../core/validate.js';
 import type {
@@ -84,16 +84,12 @@ function openBackend(connection: Connection, node: LockNode): LockBackend {
       );
       return won === undefined ? undefined : hold(request, won);
     },
-    async renew(asked, ttlMs) {
-      const held = asked.map(({ grantId }) => grants.get(grantId));
-      const replies = await renewGrants(clock, held);
-      return replies.map((reply, index): RenewReply => {
-        if (reply.state !== 'held') return reply;
-        const validity = cappedAt(ttlMs[index] ?? 0, reply.validity);
-        held[index]?.renew(validity);
-        return { ...reply, validity };
-      });
-    },
+    renew: (asked, ttlMs) =>
+      renewAll(
+        clock,
+        asked.map(({ grantId }) => grants.get(grantId)),
+        ttlMs,
+      ),
     async release(grant, { signal }: CallOptions = {}) {
       const before = endings.get(grant);
       if (before !== undefined) return before;
@@ -116,11 +112,32 @@ function openBackend(connection: Connection, node: LockNode): LockBackend {
     guarantees: (callOptions) => ensembleGuarantees(connection, 'lock', callOptions?.signal),
     async close() {
       closed.abort(closedError('the lock'));
-      for (const { live, path } of grants.values()) void live.ask.remove(path);
-      for (const held of [...grants.values()]) held.end();
+      leaveAll(grants);
       reaper.close();
     },
   };
+}
+
+async function renewAll(
+  clock: Clock,
+  held: readonly (HeldGrant | undefined)[],
+  ttlMs: readonly number[],
+): Promise<readonly RenewReply[]> {
+  const replies = await renewGrants(clock, held);
+  return replies.map((reply, index): RenewReply => {
+    if (reply.state !== 'held') return reply;
+    const validity = cappedAt(ttlMs[index] ?? 0, reply.validity);
+    held[index]?.renew(validity);
+    return { ...reply, validity };
+  });
+}
+
+/** Lets go of what is held, without waiting for the answers. */
+function leaveAll(grants: ReadonlyMap<string, HeldGrant>): void {
+  for (const held of [...grants.values()]) {
+    void held.live.ask.remove(held.path);
+    held.end();
+  }
 }
 
 /** No longer than was asked for: a dead loop must not keep a lock for a whole session time-out. */

@@ -131,9 +131,7 @@ function logSession(
     },
     async prune({ signal } = {}) {
       enter(signal);
-      const isOwn = (name: string): boolean => owners.get(name)?.fenced.aborted === false;
-      await Promise.all([...owners.values()].map((owner) => owner.flush()));
-      await pruneIncarnations(store, limits.recordRetainMs, isOwn, signal);
+      await pruneAll(store, owners, limits, signal);
     },
     fencedSignal: (incarnation) => owners.get(incarnation)?.fenced ?? new AbortController().signal,
     async guarantees({ signal } = {}) {
@@ -146,6 +144,18 @@ function logSession(
       await closeOwners(store, owners);
     },
   };
+}
+
+/** Owners forget what is theirs with a write; the others' is forgotten for them. */
+async function pruneAll(
+  store: LogStore,
+  owners: ReadonlyMap<string, LogOwner>,
+  { recordRetainMs }: LogLimits,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const isOwn = (name: string): boolean => owners.get(name)?.fenced.aborted === false;
+  await Promise.all(Array.from(owners.values(), (owner) => owner.flush()));
+  await pruneIncarnations(store, recordRetainMs, isOwn, signal);
 }
 
 async function registered(
