@@ -119,10 +119,15 @@ function perform(self: Self, effect: QueueEffect): void {
 async function ask(self: Self, effect: Extract<QueueEffect, { type: 'ask' }>): Promise<void> {
   const { request, task, tokens } = effect;
   const claim = self.room.claimOf(task.id);
+  if (claim === undefined) {
+    // It left while the machine decided.
+    happen(self, { type: 'missed', request });
+    return;
+  }
   const giveUp = new AbortController();
   self.requests.set(request, giveUp);
   const { resource, owner, context } = self;
-  const ttlMs = claim?.ttlMs ?? 0;
+  const { ttlMs } = claim;
   let answer: QueueEvent;
   try {
     const grant = await context.backend.acquire({

@@ -68,7 +68,7 @@ export function createLock(options: LockOptions): Lock {
       if (typeof body !== 'function') {
         throw invalidArgument('body', body, 'a function that works while the lease is held');
       }
-      return withLock(self, resource, options, body);
+      return office.run(() => withLock(self, resource, options, body));
     },
     async inspect(resource, options: LockCallOptions = {}) {
       assertResourceId(resource, 'resource');
@@ -144,6 +144,10 @@ async function withLock<T>(
   options: WithLockOptions,
   body: Body<T>,
 ): Promise<T> {
+  const { onLost = 'resolve' } = options ?? {};
+  if (onLost !== 'resolve' && onLost !== 'reject') {
+    throw invalidArgument('onLost', onLost, "'resolve' or 'reject'");
+  }
   const lease = await acquire(self, resource, options);
   const around = self.around.getStore() ?? [];
   let value: T;
@@ -154,7 +158,7 @@ async function withLock<T>(
   }
   // The work is done either way; whoever must know that it may have raced asks for the rejection.
   const isLost = (await lease.release()) === 'lost';
-  if (!isLost || options.onLost !== 'reject') return value;
+  if (!isLost || onLost === 'resolve') return value;
   throw lockLostError(resource, lease.fencingToken, 'it ended before its body did', lossOf(lease));
 }
 

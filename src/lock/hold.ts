@@ -3,8 +3,8 @@ import type { LockId } from '../core/ids.js';
 import type { LockContext } from './context.js';
 import type { Grant } from './driver.js';
 import { lockLostError } from './errors.js';
+import { dependableValidity, type KeptGrant, keptForMs, renewalDueMs } from './kept-grant.js';
 import { type OpenLease, openLease } from './lease.js';
-import { dependableValidity, type KeptGrant, keptForMs, renewalDueMs } from './lease-keeper.js';
 import type { Lease } from './lock.js';
 import type { Claim } from './waiting-room.js';
 
@@ -60,6 +60,7 @@ export function holdGrant(
     grant,
     validity: dependableValidity(grant.validity),
     ttlMs,
+    sentTtlMs: ttlMs,
     renewal: 'always',
     dueMs: renewalDueMs(grant.validity),
     cap: undefined,

@@ -1,33 +1,7 @@
-import {
-  type CancelTimer,
-  type Clock,
-  type Instant,
-  instantOf,
-  remainingMs,
-  type Validity,
-} from '../core/clock.js';
-import type { Grant, LockBackend, RenewReply } from './driver.js';
-
-/** A grant that is renewed in time, or noticed to have ended. */
-export interface KeptGrant {
-  readonly grant: Grant;
-  /** Until when it may be relied on: the backend's validity less the drift margin. */
-  validity: Validity;
-  /** What the next renewal asks for. */
-  ttlMs: number;
-  /** `once`: one renewal, to bring a grant that another task had to this one's TTL. */
-  renewal: 'always' | 'once' | 'never';
-  /** When the next renewal is due, in monotonic milliseconds. */
-  dueMs: number;
-  /** Ends it earlier than its validity does: `maxHoldMs`. */
-  cap: Validity | undefined;
-  /** The renewal under way. */
-  renewing: Promise<RenewReply> | undefined;
-  /** A renewal told how many wait elsewhere. */
-  onRenewed(waiters: number): void;
-  /** It ended; it is no longer kept. Called once. `isGone` when the backend itself said so. */
-  onLost(isGone: boolean): void;
-}
+import { type Clock, instantOf, remainingMs } from '../core/clock.js';
+import type { LockBackend, RenewReply } from './driver.js';
+import { dependableValidity, type KeptGrant, keptForMs, renewalDueMs } from './kept-grant.js';
+import { leaseSchedule } from './lease-schedule.js';
 
 /** Renews all grants of one lock: one timer, and renewals that are due together in one batch. */
 export interface LeaseKeeper {
@@ -43,133 +17,62 @@ export interface LeaseKeeper {
   close(): void;
 }
 
-/** Renewals begin at this part of the validity, so that two may fail before it ends. */
-const RENEW_PART = 1 / 3;
-/** What is due within this part of its validity goes along with a batch. */
-const BATCH_PART = 1 / 12;
 /** After a reply that did not come: again after this part of what is left, but no sooner than … */
 const RETRY_PART = 1 / 4;
 const RETRY_MS_MIN = 5;
-/** Clocks of two machines drift apart by less than this, and timers are coarse: Redlock's margin. */
-const DRIFT_PART = 0.01;
-const DRIFT_MS = 2;
-
-/** The part of a validity that may be relied on: less 1 % and 2 ms for drift. */
-export function dependableValidity({ since, forMs }: Validity): Validity {
-  // A TTL of a few milliseconds keeps at least something of itself.
-  const margin = forMs * DRIFT_PART + Math.min(DRIFT_MS, forMs / 4);
-  return { since, forMs: forMs - margin };
-}
-
-/** When the first renewal of a validity is due, in monotonic milliseconds. */
-export function renewalDueMs({ since, forMs }: Validity): number {
-  return since.monotonicMs + forMs * RENEW_PART;
-}
-
-/** How long a kept grant may still be relied on; zero or less when it has ended. */
-export function keptForMs(clock: Clock, { validity, cap }: KeptGrant): number {
-  const left = remainingMs(clock, validity);
-  return cap === undefined ? left : Math.min(left, remainingMs(clock, cap));
-}
 
 /** A keeper with nothing to keep yet. */
 export function leaseKeeper(backend: LockBackend, clock: Clock): LeaseKeeper {
-  const all = new Set<KeptGrant>();
-  const alarm = earliestAlarm(clock, () => look());
-
-  const watch = (kept: KeptGrant): void => {
-    const endMs = clock.monotonicMs() + keptForMs(clock, kept);
-    const renews = kept.renewal !== 'never' && kept.renewing === undefined;
-    alarm.at(renews ? Math.min(endMs, kept.dueMs) : endMs);
-  };
-  const look = (): void => {
-    for (const kept of Array.from(all)) {
-      if (keptForMs(clock, kept) <= 0) lose(kept, false);
-    }
-    const nowMs = clock.monotonicMs();
-    const due = Array.from(all).filter((kept) => isDue(kept, nowMs));
-    if (due.length > 0) renew(due);
-    for (const kept of all) watch(kept);
-  };
+  const schedule = leaseSchedule(clock, {
+    onDue: (batch) => renew(batch),
+    onEnded: (kept) => kept.onLost(false),
+  });
   const lose = (kept: KeptGrant, isGone: boolean): void => {
-    if (all.delete(kept)) kept.onLost(isGone);
+    if (schedule.remove(kept)) kept.onLost(isGone);
   };
   const renew = (batch: readonly KeptGrant[]): void => {
+    for (const kept of batch) shorten(kept, clock);
     const replies = askToRenew(backend, batch);
     batch.forEach((kept, index) => {
-      kept.renewing = replies.then((all) => settle(kept, all[index]));
+      const { ttlMs } = kept;
+      kept.renewing = replies.then((all) => settle(kept, all[index], ttlMs));
+      schedule.put(kept);
     });
   };
-  const settle = (kept: KeptGrant, reply: RenewReply = NO_REPLY): RenewReply => {
+  const settle = (
+    kept: KeptGrant,
+    reply: RenewReply = NO_REPLY,
+    askedTtlMs: number,
+  ): RenewReply => {
     kept.renewing = undefined;
-    if (!all.has(kept)) return { state: 'lost' };
+    if (!schedule.has(kept)) return { state: 'lost' };
     // A reply after the deadline changes nothing: somebody else may hold it since.
-    if (keptForMs(clock, kept) <= 0) {
-      lose(kept, false);
+    if (reply.state === 'lost' || keptForMs(clock, kept) <= 0) {
+      lose(kept, reply.state === 'lost');
       return { state: 'lost' };
     }
-    accept(kept, reply);
-    return reply;
-  };
-  const accept = (kept: KeptGrant, reply: RenewReply): void => {
-    switch (reply.state) {
-      case 'lost':
-        lose(kept, true);
-        return;
-      case 'held':
-        kept.validity = dependableValidity(reply.validity);
-        kept.dueMs = renewalDueMs(reply.validity);
-        if (kept.renewal === 'once') kept.renewal = 'never';
-        break;
-      case 'unknown':
-        kept.dueMs = retryAtMs(instantOf(clock), keptForMs(clock, kept));
-    }
-    watch(kept);
+    accept(kept, reply, askedTtlMs, clock);
+    schedule.put(kept);
     if (reply.state === 'held') kept.onRenewed(reply.waiters);
+    return reply;
   };
 
   return {
-    keep(kept) {
-      all.add(kept);
-      watch(kept);
-    },
-    drop: (kept) => void all.delete(kept),
+    keep: (kept) => schedule.put(kept),
+    drop: (kept) => void schedule.remove(kept),
     check(kept) {
-      if (!all.has(kept)) return false;
+      if (!schedule.has(kept)) return false;
       if (keptForMs(clock, kept) > 0) return true;
       lose(kept, false);
       return false;
     },
     async renewNow(kept) {
       while (kept.renewing !== undefined) await kept.renewing;
-      if (!all.has(kept)) return { state: 'lost' };
+      if (!schedule.has(kept)) return { state: 'lost' };
       renew([kept]);
       return kept.renewing ?? NO_REPLY;
     },
-    close() {
-      all.clear();
-      alarm.cancel();
-    },
-  };
-}
-
-/** One timer, at the earliest of the times that were asked for since it last rang. */
-function earliestAlarm(clock: Clock, ring: () => void) {
-  let cancel: CancelTimer = () => {};
-  let nextMs = Number.POSITIVE_INFINITY;
-  return {
-    at(atMs: number): void {
-      if (atMs >= nextMs) return;
-      cancel();
-      nextMs = atMs;
-      const rings = (): void => {
-        nextMs = Number.POSITIVE_INFINITY;
-        ring();
-      };
-      // Leases alone do not keep a process running; who works under one does.
-      cancel = clock.schedule(atMs - clock.monotonicMs(), rings, { keepAlive: false });
-    },
-    cancel: () => cancel(),
+    close: () => schedule.close(),
   };
 }
 
@@ -189,11 +92,32 @@ async function askToRenew(
   }
 }
 
-function isDue({ renewal, renewing, dueMs, validity }: KeptGrant, nowMs: number): boolean {
-  if (renewal === 'never' || renewing !== undefined) return false;
-  return dueMs - validity.forMs * BATCH_PART <= nowMs;
+/**
+ * Before a renewal that asks for less than the one before: from its sending on the shorter time may
+ * be in force there, whether or when the reply arrives.
+ */
+function shorten(kept: KeptGrant, clock: Clock): void {
+  const asked = dependableValidity({ since: instantOf(clock), forMs: kept.ttlMs });
+  const isLess = kept.ttlMs < kept.sentTtlMs && asked.forMs < remainingMs(clock, kept.validity);
+  if (isLess) kept.validity = asked;
+  kept.sentTtlMs = kept.ttlMs;
 }
 
-function retryAtMs(now: Instant, leftMs: number): number {
-  return now.monotonicMs + Math.max(leftMs * RETRY_PART, RETRY_MS_MIN);
+/** Takes in a reply to a renewal that asked for `askedTtlMs`, which may be outdated by now. */
+function accept(
+  kept: KeptGrant,
+  reply: Exclude<RenewReply, { state: 'lost' }>,
+  askedTtlMs: number,
+  clock: Clock,
+): void {
+  if (reply.state === 'unknown') {
+    const delayMs = Math.max(keptForMs(clock, kept) * RETRY_PART, RETRY_MS_MIN);
+    kept.dueMs = clock.monotonicMs() + delayMs;
+    return;
+  }
+  kept.validity = dependableValidity(reply.validity);
+  // The next task may have got it meanwhile, with a TTL of its own that is yet to be asked for.
+  const isAsWanted = askedTtlMs === kept.ttlMs;
+  kept.dueMs = isAsWanted ? renewalDueMs(reply.validity) : clock.monotonicMs();
+  if (isAsWanted && kept.renewal === 'once') kept.renewal = 'never';
 }

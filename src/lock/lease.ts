@@ -4,7 +4,7 @@ import type { LockId } from '../core/ids.js';
 import { assertTtlMs } from '../core/validate.js';
 import type { LockContext } from './context.js';
 import { lockLostError } from './errors.js';
-import { type KeptGrant, keptForMs } from './lease-keeper.js';
+import { type KeptGrant, keptForMs } from './kept-grant.js';
 import type { Lease } from './lock.js';
 
 /** What a lease is made of. */
@@ -103,7 +103,7 @@ async function extend(
   if (reply.state === 'held') return;
   throw new CoordinationError(
     'RESULT_UNKNOWN',
-    `no reply came to the renewal of "${lease.resource}"; its lease lasts at least as long as before`,
+    `no reply came to the renewal of "${lease.resource}"; its lease lasts for ${Math.round(lease.remainingMs)} ms, whatever came of it`,
     { backend: backendName, operation: 'renew' },
     reply.state === 'unknown' ? { cause: reply.cause } : undefined,
   );

@@ -50,7 +50,8 @@ export interface LeaseOptions {
 export interface AcquireOptions extends LeaseOptions {
   /**
    * How long to wait at most, in milliseconds; default the lock's `waitMs`. `Infinity` is allowed only
-   * with a `signal`, because every wait has an end.
+   * with a `signal`, because every wait has an end. With 0 it takes the resource only if it is free;
+   * the backend's answer is then waited for as long as the lock's `waitMs`.
    */
   readonly waitMs?: number | undefined;
   /** A lease that the asking task already holds: asking for its resource again is LOCK_REENTRY. */
@@ -117,8 +118,8 @@ export interface Lease extends AsyncDisposable {
   /**
    * Renews it now, for `ttlMs` from now on (default: the TTL it has).
    *
-   * @throws LOCK_LOST when it is not held any more; RESULT_UNKNOWN when no reply came, and then it
-   * lasts at least as long as before.
+   * @throws LOCK_LOST when it is not held any more; RESULT_UNKNOWN when no reply came: then it lasts
+   * as long as before, or for `ttlMs` from the call on where that is shorter.
    */
   extend(ttlMs?: number): Promise<void>;
   /**
@@ -146,7 +147,7 @@ export interface Lock {
   /**
    * Takes the resource if it is free and nobody waits for it; undefined otherwise.
    *
-   * @throws the reason of `signal`; CLOSED; BACKEND_UNAVAILABLE; TypeError for bad arguments.
+   * @throws LOCK_TIMEOUT when the backend has not answered within the lock's `waitMs`; the reason of `signal`; CLOSED; BACKEND_UNAVAILABLE; TypeError for bad arguments.
    */
   tryAcquire(resource: string, options?: LeaseOptions): Promise<Lease | undefined>;
   /**
@@ -170,9 +171,9 @@ export interface Lock {
   /** What the backend, as it is configured right now, promises. */
   guarantees(options?: LockCallOptions): Promise<Guarantees>;
   /**
-   * Takes no new work, waits up to `drainMs` for leases and waiters to end, then rejects the waiters
-   * and aborts the leases (with CLOSED), releases what is held, and ends all background work, so that
-   * the process can exit. Clients that were passed in stay open. Never rejects for a backend that is
+   * Takes no new work, waits up to `drainMs` for leases, waiters and bodies of `withLock` to end, then
+   * rejects the waiters and aborts the leases (with CLOSED), releases what is held, and ends all
+   * background work, so that the process can exit. Clients that were passed in stay open. Never rejects for a backend that is
    * down; closing twice is harmless.
    */
   close(options?: CloseLockOptions): Promise<void>;

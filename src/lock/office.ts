@@ -3,6 +3,7 @@ import { type Clock, systemClock } from '../core/clock.js';
 import { type Deferred, deferred } from '../core/deferred.js';
 import { closedError } from '../core/errors.js';
 import { systemRandom } from '../core/random.js';
+import { workGate } from '../core/work-gate.js';
 import { type Contender, contender } from './contender.js';
 import type { LockContext } from './context.js';
 import { lockChannels } from './diagnostics.js';
@@ -17,6 +18,8 @@ export interface LockOffice {
   readonly context: LockContext;
   /** Throws CLOSED once closed. */
   assertOpen(): void;
+  /** Runs work that `close` waits for, also when its lease is lost before it ends. */
+  run<T>(work: () => Promise<T>): Promise<T>;
   claim(resource: string, claim: Claim): Promise<Lease | undefined>;
   close(drainMs: number): Promise<void>;
 }
@@ -31,6 +34,7 @@ export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
   const { localHandoffs = LOCAL_HANDOFFS } = options;
   const node = lockNode({ nodeId, clock, random });
   const backend = driver.open(node);
+  const gate = workGate(named(nodeId), clock);
   const unfinished = new Set<Promise<unknown>>();
   const contenders = new Map<string, Contender>();
   let quiet: Deferred<void> | undefined;
@@ -62,19 +66,22 @@ export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
     return created;
   };
   const close = async (drainMs: number): Promise<void> => {
+    const drained = gate.close(drainMs);
     quiet = deferred();
     if (contenders.size > 0) await atMost(clock, drainMs, quiet.promise);
+    await drained;
     const reason = closedError(named(nodeId));
     for (const each of Array.from(contenders.values())) each.shut(reason);
-    await atMost(clock, GIVE_BACK_MS_MAX, Promise.allSettled(Array.from(unfinished)));
+    await atMost(clock, GIVE_BACK_MS_MAX, allDone(unfinished));
     context.keeper.close();
     await backend.close();
   };
   return {
     context,
     assertOpen() {
-      if (closing !== undefined) throw closedError(named(nodeId));
+      if (gate.isClosed) throw closedError(named(nodeId));
     },
+    run: (work) => gate.run(work),
     claim: (resource, claim) => contenderOf(resource).claim(claim),
     close(drainMs) {
       closing ??= close(drainMs);
@@ -84,6 +91,11 @@ export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
 }
 
 const named = (nodeId: string): string => `the lock of node "${nodeId}"`;
+
+/** Waits until nothing is left: a request that ends may bring a grant, which is then given back. */
+async function allDone(work: ReadonlySet<Promise<unknown>>): Promise<void> {
+  while (work.size > 0) await Promise.allSettled(work);
+}
 
 /** Waits for work that does not reject, or until the time is over. */
 async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {

@@ -4,7 +4,7 @@ import type { Mutant } from './mutant.js';
 export const mutants: readonly Mutant[] = [
   {
     id: 'lock-no-drift-margin',
-    file: 'src/lock/lease-keeper.ts',
+    file: 'src/lock/kept-grant.ts',
     find: 'return { since, forMs: forMs - margin };',
     replace: 'return { since, forMs };',
     tests: {
@@ -41,8 +41,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-late-renewal-revives',
     file: 'src/lock/lease-keeper.ts',
-    find: 'if (keptForMs(clock, kept) <= 0) {',
-    replace: 'if (keptForMs(clock, kept) <= -1e9) {',
+    find: "if (reply.state === 'lost' || keptForMs(clock, kept) <= 0) {",
+    replace: "if (reply.state === 'lost') {",
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lease.test.ts',
@@ -52,7 +52,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'lock-renewal-after-the-end',
-    file: 'src/lock/lease-keeper.ts',
+    file: 'src/lock/kept-grant.ts',
     find: 'const RENEW_PART = 1 / 3;',
     replace: 'const RENEW_PART = 2;',
     tests: { project: 'unit', file: 'test/unit/lock/lease.test.ts', name: 'is renewed at a third' },
@@ -226,14 +226,86 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-unknown-renewal-is-loss',
     file: 'src/lock/lease-keeper.ts',
-    find: 'kept.dueMs = retryAtMs(instantOf(clock), keptForMs(clock, kept));',
-    replace: 'lose(kept, true);',
+    find: "if (reply.state === 'lost' || keptForMs(clock, kept) <= 0) {",
+    replace: "if (reply.state !== 'held' || keptForMs(clock, kept) <= 0) {",
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lease.test.ts',
       name: 'a renewal without a reply is tried again',
     },
     why: 'One lost reply would end a lease that still stands.',
+  },
+  {
+    id: 'lock-short-renewal-not-counted',
+    file: 'src/lock/lease-keeper.ts',
+    find: 'if (isLess) kept.validity = asked;',
+    replace: '',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/keeping.test.ts',
+      name: 'whose reply is lost counts',
+    },
+    why: 'A lease would be believed in after it had ended at the server.',
+  },
+  {
+    id: 'lock-outdated-renewal-counts',
+    file: 'src/lock/lease-keeper.ts',
+    find: 'const isAsWanted = askedTtlMs === kept.ttlMs;',
+    replace: 'const isAsWanted = askedTtlMs > 0;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/keeping.test.ts',
+      name: 'that the task before had begun',
+    },
+    why: 'The next task would get the TTL of the one before.',
+  },
+  {
+    id: 'lock-renewals-not-batched',
+    file: 'src/lock/lease-schedule.ts',
+    find: 'const untilMs = nowMs + (first?.validity.forMs ?? 0) * BATCH_PART;',
+    replace: 'const untilMs = nowMs + (first?.validity.forMs ?? 0) * BATCH_PART * 0;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/lease.test.ts',
+      name: 'are renewed in one call',
+    },
+    why: 'Every lease would cost a request of its own.',
+  },
+  {
+    id: 'lock-close-forgets-bodies',
+    file: 'src/lock/create-lock.ts',
+    find: 'return office.run(() => withLock(self, resource, options, body));',
+    replace: 'return withLock(self, resource, options, body);',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/keeping.test.ts',
+      name: 'closing waits for the body',
+    },
+    why: 'A process would exit under a body that still works.',
+  },
+  {
+    id: 'lock-close-leaves-late-grants',
+    file: 'src/lock/office.ts',
+    find: 'while (work.size > 0) await Promise.allSettled(work);',
+    replace: 'await Promise.allSettled(work);',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/keeping.test.ts',
+      name: 'arrives while the lock closes',
+    },
+    why: 'What arrives during the close would stay locked for a whole TTL.',
+  },
+  {
+    id: 'core-agenda-later-child-first',
+    file: 'src/core/agenda.ts',
+    find: 'right.atMs < left.atMs ? right : left',
+    replace: 'right.atMs < left.atMs ? left : right',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/core/agenda.test.ts',
+      name: 'in the order of times',
+    },
+    why: 'Leases would be renewed after they have ended.',
   },
   {
     id: 'lock-history-blind-to-nesting',

@@ -82,6 +82,13 @@ describe('refused before anything is sent, with the value and what to pass', () 
     expect(calls).toEqual({});
   });
 
+  test('an onLost that is neither', async () => {
+    const { lock, calls } = bench();
+    const onLost = 'throw' as 'reject';
+    await expect(lock().withLock('a', { onLost }, () => {})).rejects.toMatchObject(invalid);
+    expect(calls).toEqual({});
+  });
+
   test('a drain that is no time', async () => {
     const { lock } = bench();
     await expect(lock().close({ drainMs: -1 })).rejects.toMatchObject(invalid);
