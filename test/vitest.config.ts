@@ -8,6 +8,8 @@ const alias = [
   { find: /^tricord\/(\w+)$/, replacement: source('$1') },
 ];
 const TIMEOUTS = { testTimeout: 20_000, hookTimeout: 60_000 };
+// Processes that a test starts with tsx find `tricord` in the sources too, not in an earlier build.
+const env = { TSX_TSCONFIG_PATH: fileURLToPath(new URL('tsconfig.json', import.meta.url)) };
 const SERVERS = { globalSetup: ['test/servers/global-setup.ts'] };
 
 // Groups run one after another: fault suites measure times, so nothing else runs beside them.
@@ -18,6 +20,7 @@ const project = (name: string, groupOrder: number, options: object = {}) => ({
     include: [`test/${name}/**/*.test.ts`],
     sequence: { groupOrder },
     maxWorkers: 2,
+    env,
     ...TIMEOUTS,
     ...options,
   },
