@@ -140,7 +140,8 @@ async function openSession(zookeeper: Endpoint): Promise<{ id: bigint; expired: 
   const { default: ZooKeeper } = await import('zookeeper');
   const client = new ZooKeeper({
     connect: `${zookeeper.host}:${zookeeper.port}`,
-    timeout: 5_000,
+    // The client notices after two thirds of its time-out, at most once on each of two connections.
+    timeout: 2_000,
   });
   const expired = new Promise<void>((resolve) => {
     client.on('close', () => resolve());
