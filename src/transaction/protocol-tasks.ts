@@ -2,8 +2,14 @@ import { backoffMs } from '../core/backoff.js';
 import { isCoordinationError } from '../core/errors.js';
 import type { DecidedBranch } from './decision-log.js';
 import { finishBranch, pause } from './finish-branch.js';
-import { boundedCall, CALL_TIMEOUT_MS, reasonOf } from './host.js';
-import type { BranchOutcome, OnePhaseOutcome, Vote } from './participant.js';
+import { boundedCall, CALL_TIMEOUT_MS, type EnlistedBranch, reasonOf } from './host.js';
+import type {
+  BranchOutcome,
+  BranchRecord,
+  OnePhaseOutcome,
+  Participant,
+  Vote,
+} from './participant.js';
 import type { Running } from './protocol.js';
 import type { AbortCause, LostVote, TwoPhaseEffect, TwoPhaseEvent } from './two-phase.js';
 
@@ -67,15 +73,34 @@ async function commitOnePhase(running: Running, branch: number): Promise<void> {
   };
   let outcome: OnePhaseOutcome | undefined;
   try {
-    outcome = await decisiveCall(running, async (signal) =>
-      enlisted.branch.commitOnePhase?.({ signal }),
-    );
+    outcome = await onePhaseAnswer(running, enlisted);
   } catch (cause) {
     return ended('lost', '', { cause });
   }
   if (outcome?.state === 'committed') return ended('committed');
   if (outcome?.state === 'aborted') return ended('aborted', '', outcome);
   return ended('lost', outcome?.evidence, { cause: outcome?.cause });
+}
+
+/**
+ * When time is up the branch's own word is waited for a little longer: it alone has the evidence by
+ * which the outcome can be found out. The caller is not kept waiting by it.
+ */
+async function onePhaseAnswer(
+  running: Running,
+  { branch }: EnlistedBranch,
+): Promise<OnePhaseOutcome | undefined> {
+  const { clock, stopped } = running.host;
+  let answering: Promise<OnePhaseOutcome | undefined> | undefined;
+  try {
+    return await decisiveCall(running, (signal) => {
+      answering = (async () => branch.commitOnePhase?.({ signal }))();
+      return answering;
+    });
+  } catch (error) {
+    const late = answering ?? Promise.reject(error);
+    return boundedCall(clock, { signals: [stopped] }, () => late);
+  }
 }
 
 /** The deciding step; sent again, after a pause, when an earlier reply was lost. */
@@ -109,8 +134,12 @@ async function inspect(running: Running): Promise<void> {
   const { branches, state } = running;
   const outcomes = branches.map(async ({ participant, branchId }, index) => {
     const { state: rm, evidence } = state.branches[index] ?? { state: 'aborted', evidence: '' };
-    if (rm !== 'prepared' && state.phase !== 'one-phase') return 'unknown';
+    const isOnePhase = state.phase === 'one-phase';
+    if (rm !== 'prepared' && !isOnePhase) return 'unknown';
     try {
+      // A COMMIT that never arrived leaves no trace: where the resource can note it, an abort keeps
+      // it from arriving still, and changes nothing of what was committed.
+      if (isOnePhase) await abortUnlessCommitted(running, participant, { branchId, evidence });
       return await decisiveCall(running, (signal) =>
         participant.outcome({ branchId, evidence }, { signal }),
       );
@@ -121,6 +150,18 @@ async function inspect(running: Running): Promise<void> {
   });
   const known: readonly BranchOutcome[] = await Promise.all(outcomes);
   running.happen({ type: 'inspected', outcomes: known });
+}
+
+async function abortUnlessCommitted(
+  running: Running,
+  participant: Participant,
+  branch: BranchRecord,
+): Promise<void> {
+  try {
+    await decisiveCall(running, (signal) => participant.abort(branch, { signal }));
+  } catch (error) {
+    if (!isCoordinationError(error, 'OUTCOME_CONTRADICTED')) throw error;
+  }
 }
 
 /** Pauses before every try but the first. False: background work must end. */

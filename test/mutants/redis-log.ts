@@ -89,10 +89,34 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'redis-log-evicting-redis-is-accepted',
-    file: 'src/drivers/redis/decision-log.ts',
-    find: '  if (evicts(settings)) {',
-    replace: "  if (evicts(settings) && version === '') {",
+    file: 'src/drivers/redis/guarantees.ts',
+    find: "  if (policy !== 'noeviction') {",
+    replace: "  if (policy !== 'noeviction' && version === '') {",
     tests: { ...faults, name: 'a maxmemory-policy that evicts' },
     why: 'Redis would throw decisions away under memory pressure.',
+  },
+  {
+    id: 'redis-log-fenced-after-a-lost-request-is-believed',
+    file: 'src/drivers/redis/decision-log-decider.ts',
+    find: '          if (lost === undefined) return answer;',
+    replace: '          if (answer === lost || answer === "fenced") return answer;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/redis/decision-log.test.ts',
+      name: 'fenced after a lost request is unknown',
+    },
+    why: 'A commit that was recorded, finished by a recoverer and forgotten would be told as aborted.',
+  },
+  {
+    id: 'redis-refused-second-send-counts-as-nothing-sent',
+    file: 'src/drivers/redis/errors.ts',
+    find: '  if (NEVER_WRITTEN.test(message) && !maybeResent) {',
+    replace: '  if (NEVER_WRITTEN.test(message)) {',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/redis/calls.test.ts',
+      name: 'proves nothing of a first one',
+    },
+    why: 'A decision that ran before a restart would be aborted when its copy cannot be sent.',
   },
 ];

@@ -134,4 +134,29 @@ export const mutants: readonly Mutant[] = [
     tests: unit('memory-participant', 'increments of several prepared branches'),
     why: 'Two buyers prepare the same last unit, and the stock becomes negative.',
   },
+  {
+    id: 'transaction-one-phase-evidence-after-the-time-out-is-dropped',
+    file: 'src/transaction/protocol-tasks.ts',
+    find: '    const late = answering ?? Promise.reject(error);',
+    replace: '    const late = answering && Promise.reject(error);',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/transaction/lost-replies.test.ts',
+      name: 'evidence of a one-phase commit that comes after the time-out',
+    },
+    why: 'A one-phase commit whose reply is lost would stay in doubt for the life of the process.',
+  },
+  {
+    id: 'transaction-lost-one-phase-commit-is-not-kept-from-arriving',
+    file: 'src/transaction/protocol-tasks.ts',
+    find: '      if (isOnePhase) await abortUnlessCommitted(running, participant, { branchId, evidence });',
+    replace:
+      '      if (isOnePhase) await abortUnlessCommitted(running, participant, { branchId: "-", evidence });',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/transaction/lost-replies.test.ts',
+      name: 'a one-phase commit whose not sent',
+    },
+    why: 'A one-phase commit that never arrived leaves no evidence, and would be in doubt for ever.',
+  },
 ];

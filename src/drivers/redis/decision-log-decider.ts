@@ -51,9 +51,10 @@ export function decider(options: DeciderOptions): Decider {
       const isCertain = calls.closeCount() === closesBefore;
       batch.forEach(({ answer }, index) => {
         const each = reply.values[index] as Answer;
-        // After a re-send an earlier copy of the request may still arrive, and find room.
-        if (each === 'full' && !isCertain) answer.reject(unknown(DECIDE.name, 'it was sent twice'));
-        else answer.resolve(each);
+        // A refusal of a re-send proves nothing of the earlier copy: it may still arrive, and find
+        // room; or it was recorded, finished by whoever fenced us, and forgotten since.
+        if (each === 'committed' || isCertain) answer.resolve(each);
+        else answer.reject(unknown(DECIDE.name, 'it was sent twice'));
       });
     } catch (error) {
       for (const { answer } of batch) answer.reject(error);
@@ -95,10 +96,12 @@ export function decider(options: DeciderOptions): Decider {
       const values = encodeDecision(record);
       let lost: unknown;
       for (let count = 0; ; count += 1) {
+        let answer: Answer | undefined;
         try {
-          const answer = await abortable(attempt(incarnation, values), scope.signal);
-          if (answer !== 'full') return answer;
-          if (lost === undefined && count > 0) throw await logFull(incarnation);
+          answer = await abortable(attempt(incarnation, values), scope.signal);
+          if (answer === 'full' && lost === undefined && count > 0) {
+            throw await logFull(incarnation);
+          }
         } catch (error) {
           if (scope.signal.aborted) throw unknown(DECIDE.name, 'its time was up', lost ?? error);
           // Only while no earlier request is under way does a refusal mean that nothing is recorded.
@@ -106,6 +109,13 @@ export function decider(options: DeciderOptions): Decider {
             throw refusal(error);
           }
           lost ??= error;
+        }
+        if (answer === 'committed') return answer;
+        if (answer === 'fenced') {
+          if (lost === undefined) return answer;
+          // What the lost request recorded may have been finished and forgotten since: the
+          // coordinator has to hear that there was one, and asks the branches for evidence.
+          throw unknown(DECIDE.name, 'an earlier request was not answered', lost);
         }
         if (lost === undefined) await flushAcknowledgements();
         else await store.pause(count, scope.signal).catch(() => {});

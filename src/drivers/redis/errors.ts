@@ -29,7 +29,7 @@ const REFUSED_FOR_GOOD: readonly (readonly [RegExp, setting: string, needed: str
   [/^OOM\b|\bOOM command not allowed/, 'maxmemory', 'more memory, or fewer keys'],
   [/^ERR unknown command/i, 'redis_version', 'Redis 6.2 or newer'],
 ];
-/** The client says that it never wrote the command. */
+/** The client says that it did not write the command this time. */
 const NEVER_WRITTEN = /enableOfflineQueue options is false|in subscriber mode/;
 
 /**
@@ -48,7 +48,11 @@ export function redisError(error: unknown, request: FailedRequest): unknown {
   if (isCoordinationError(error)) return error;
   const { operation, sent, maybeResent } = request;
   const message = error instanceof Error ? error.message : String(error);
-  if (!sent || NEVER_WRITTEN.test(message)) return unavailable(operation, message, error);
+  if (!sent) return unavailable(operation, message, error);
+  // An earlier copy may have run: of a script, whose second send after NOSCRIPT is refused here.
+  if (NEVER_WRITTEN.test(message) && !maybeResent) {
+    return unavailable(operation, message, error);
+  }
   if (!isReply(error) || maybeResent) return unknown(operation, message, error);
   if (REFUSED_FOR_NOW.test(message)) return unavailable(operation, message, error);
   if (/WRONGTYPE/.test(message)) return corrupt(operation, message, error);

@@ -128,3 +128,22 @@ for (const message of ['Connection is closed.', 'Command timed out', 'connect EC
     expect(mapped(false)).toMatchObject({ code: 'BACKEND_UNAVAILABLE', cause: error });
   });
 }
+
+test('a second send that the client refuses proves nothing of a first one that it sent twice', async () => {
+  const { client, clock, calls } = stage();
+  let first = (_error: unknown): void => {};
+  client.answer = (text) =>
+    text === SCRIPT.sha1
+      ? new Promise((_, reject) => {
+          first = reject;
+        })
+      : Promise.reject(new Error("Stream isn't writeable and enableOfflineQueue options is false"));
+  const refused = expect(calls.script(SCRIPT, ['key'], [])).rejects.toMatchObject({
+    code: 'RESULT_UNKNOWN',
+  });
+  await clock.settle();
+  // The server ran the script and restarted, and has forgotten scripts when the copy comes.
+  client.emit('close');
+  first(replyError('NOSCRIPT No matching script'));
+  await refused;
+});

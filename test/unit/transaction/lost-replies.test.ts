@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest';
+import { onAbort } from '../../../src/core/abort.js';
 import { CoordinationError } from '../../../src/core/errors.js';
 import { systemRandom } from '../../../src/core/random.js';
+import type { MemoryBranch } from '../../../src/drivers/memory/participant-branch.js';
 import type { Transaction } from '../../../src/transaction/coordinator.js';
+import { createTransactionCoordinator } from '../../../src/transaction/create-coordinator.js';
+import type { Participant, ParticipantCallOptions } from '../../../src/transaction/participant.js';
 import { type Fault, type StagedCoordinator, stage } from './stage.js';
 
 const order = ({ stock, orders }: StagedCoordinator) => {
@@ -22,6 +26,10 @@ const wrong = (operation: string, times: number, how: 'reply lost' | 'not sent')
     return 'lost';
   };
 };
+
+/** Resolves when the signal is aborted. */
+const aborted = (signal: AbortSignal | undefined): Promise<void> =>
+  new Promise((resolve) => onAbort(signal, resolve));
 
 for (const how of ['reply lost', 'not sent'] as const) {
   test(`a decision whose ${how} is sent again until the log answers: committed`, async () => {
@@ -157,8 +165,8 @@ test('a participant that fails in phase two is named as pending, and finished by
   await node.coordinator.close();
 });
 
-test('a one-phase commit whose reply is lost is found out by evidence', async () => {
-  for (const how of ['reply lost', 'not sent'] as const) {
+for (const how of ['reply lost', 'not sent'] as const) {
+  test(`a one-phase commit whose ${how} is found out by evidence`, async () => {
     const { clock, stock, process } = stage();
     const node = process();
     node.faults.participant = wrong('branch stock commitOnePhase', 1, how);
@@ -166,12 +174,45 @@ test('a one-phase commit whose reply is lost is found out by evidence', async ()
       await (await tx.enlist(node.stock)).reserve('sku:42', 1);
     });
     const { state } = await clock.runUntil(running);
-    // Where the request never arrived, there is no evidence either way.
-    expect(state).toBe(how === 'reply lost' ? 'committed' : 'in-doubt');
+    // What never arrived is kept from arriving still, and then counts as aborted.
+    expect(state).toBe(how === 'reply lost' ? 'committed' : 'aborted');
     expect(stock.read('sku:42')).toBe(how === 'reply lost' ? 9 : 10);
     await node.coordinator.close({ drainMs: 0 });
-  }
-});
+  });
+}
+
+for (const fate of ['committed', 'aborted'] as const) {
+  test(`evidence of a one-phase commit that comes after the time-out still tells: ${fate}`, async () => {
+    const { clock, log, stock } = stage();
+    const participant: Participant<MemoryBranch> = {
+      ...stock,
+      async enlist(context) {
+        const branch = await stock.enlist(context);
+        const commitOnePhase = async (options?: ParticipantCallOptions) => {
+          // As a database does whose reply is lost: the answer is the end of the wait for it.
+          await aborted(options?.signal);
+          return { state: 'unknown', evidence: 'xid8:7', cause: new Error('no reply') } as const;
+        };
+        return { ...branch, commitOnePhase };
+      },
+      outcome: async ({ evidence }) => (evidence === 'xid8:7' ? fate : 'unknown'),
+    };
+    const coordinator = createTransactionCoordinator({
+      log,
+      participants: [participant],
+      clock,
+      sweepMs: Number.POSITIVE_INFINITY,
+    });
+    const running = coordinator.run({ resourceId: 'o', timeoutMs: 1_000 }, async (tx) => {
+      await (await tx.enlist(participant)).set('a', 1);
+    });
+    expect(await clock.runUntil(running)).toMatchObject({ state: 'in-doubt' });
+    expect(clock.monotonicMs()).toBe(1_000);
+    await clock.advance(1_000);
+    expect(coordinator.stats()).toMatchObject({ inDoubtCount: 1, resolvedCount: 1 });
+    await coordinator.close();
+  });
+}
 
 test('a fenced coordinator aborts what is undecided and goes on under a fresh incarnation', async () => {
   const { clock, stock, log, process } = stage();
