@@ -1,8 +1,18 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The root of the repository. */
 export const ROOT: string = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** Every page below docs that is written by hand. */
+export function documents(): readonly string[] {
+  return ['tutorial', 'how-to', 'reference', 'explanation'].flatMap((kind) =>
+    readdirSync(join(ROOT, 'docs', kind), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.md'))
+      .map((path) => `docs/${kind}/${path}`),
+  );
+}
 
 /** A program that stands in a document. */
 export interface DocumentedProgram {
@@ -25,7 +35,7 @@ export function programsOf(path: string): readonly DocumentedProgram[] {
   const programs: { name: string; code: string; runs: boolean }[] = [];
   let open: { name: string; code: string; runs: boolean } | undefined;
   let isInBlock = false;
-  for (const [index, line] of readFileSync(`${ROOT}/${path}`, 'utf8').split('\n').entries()) {
+  for (const [index, line] of readFileSync(join(ROOT, path), 'utf8').split('\n').entries()) {
     const [fence, language, role = ''] = FENCE.exec(line) ?? [];
     if (fence === undefined) {
       if (open) open.code += `${line}\n`;

@@ -1,19 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, describe, test } from 'vitest';
-import { type DocumentedProgram, programsOf, ROOT } from './programs.js';
+import { type DocumentedProgram, documents, programsOf, ROOT } from './programs.js';
 import { typeErrorsOf } from './type-check.js';
 
-const GUIDES = ['tutorial', 'how-to', 'reference', 'explanation'].flatMap((kind) =>
-  readdirSync(join(ROOT, 'docs', kind), { recursive: true, encoding: 'utf8' })
-    .filter((path) => path.endsWith('.md'))
-    .map((path) => `docs/${kind}/${path}`),
-);
-const PROGRAMS = ['README.md', ...GUIDES].flatMap(programsOf);
+const PROGRAMS = ['README.md', ...documents()].flatMap(programsOf);
 const folder = mkdtempSync(join(tmpdir(), 'tricord-docs-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
