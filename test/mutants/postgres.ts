@@ -109,4 +109,16 @@ export const mutants: readonly Mutant[] = [
     tests: { ...faults, name: 'a lost reply to a one-phase COMMIT' },
     why: 'The caller would do again what had happened.',
   },
+  {
+    id: 'postgres-abort-does-not-wait-for-prepare',
+    file: 'src/drivers/postgres/branch.ts',
+    find: '      if (!signal.aborted) throw error;',
+    replace: '      if (signal.aborted || true) throw error;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/postgres/vote.test.ts',
+      name: 'an abort while PREPARE is on its way',
+    },
+    why: 'The PREPARE would come after the rollback, and hold its locks until the next sweep.',
+  },
 ];

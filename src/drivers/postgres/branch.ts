@@ -112,9 +112,10 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   /** The id is taken in the same message as PREPARE, so that evidence costs no round trip. */
   async #prepareTransaction(signal: AbortSignal): Promise<Vote> {
     const statement = `prepare transaction ${literalOf(this.#context.branchId)}`;
+    if (signal.aborted) return this.#no(signal.reason, signal);
     let results: readonly StatementResult[];
     try {
-      results = await this.#run(`${CURRENT_XID}; ${statement}`, signal);
+      results = await this.#patientRun(`${CURRENT_XID}; ${statement}`, signal);
     } catch (error) {
       // Only a server that goes on talking has really refused; an error may also be its last word.
       if (sqlState(error) !== undefined && (await this.#rollBack(signal))) {
@@ -279,6 +280,21 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
 
   #failure(): unknown {
     return this.#work.firstError ?? new Error('the transaction had failed before its end');
+  }
+
+  /**
+   * Waits a little beyond the signal. A PREPARE that is let go of while it is on its way leaves a
+   * prepared branch, with its locks, until the next sweep; its answer usually comes at once.
+   */
+  async #patientRun(text: string, signal: AbortSignal): Promise<readonly StatementResult[]> {
+    const answer = this.#connection.run(text);
+    try {
+      return await abortable(answer, signal);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      using grace = abortScope({ clock: this.#host.clock, timeoutMs: ABORT_GRACE_MS });
+      return await abortable(answer, grace.signal);
+    }
   }
 
   #run(text: string, signal: AbortSignal): Promise<readonly StatementResult[]> {

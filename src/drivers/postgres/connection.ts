@@ -25,14 +25,12 @@ export interface Connection {
 /** Takes a client from the pool, for as long as the signal lets it wait; a late one goes back. */
 export async function checkOut(pool: PostgresPool, signal: AbortSignal): Promise<Connection> {
   throwIfAborted(signal);
-  const arriving = pool.connect();
+  // Whatever was passed as a pool: what it answers is waited for like a promise.
+  const arriving = Promise.resolve(pool.connect());
   try {
     return connectionOf(await abortable(arriving, signal));
   } catch (error) {
-    arriving.then(
-      (late) => late.release(),
-      () => {},
-    );
+    arriving.then((late) => late.release()).catch(() => {});
     throw error;
   }
 }
@@ -56,7 +54,11 @@ function connectionOf(client: PostgresPoolClient): Connection {
     get isBroken() {
       return isBroken;
     },
-    run: async (text, signal) => statementResults(await abortable(client.query(text), signal)),
+    async run(text, signal) {
+      // What nobody waits for any longer is not sent: it might be a COMMIT.
+      throwIfAborted(signal);
+      return statementResults(await abortable(client.query(text), signal));
+    },
     release: () => giveBack(isBroken),
     destroy: () => giveBack(true),
   };

@@ -31,7 +31,7 @@ async function branchWith(answer: (text: string) => unknown) {
     async query(text: string): Promise<unknown> {
       if (text.includes('pg_settings')) return settings;
       if (text.includes('pg_prepared_xacts')) return tag('SELECT');
-      if (/^(begin|rollback)/.test(text)) return tag('ROLLBACK');
+      if (/^(begin|rollback$)/.test(text)) return tag('ROLLBACK');
       if (text.startsWith('insert')) return tag('INSERT');
       return answer(text);
     },
@@ -76,4 +76,26 @@ test('an error without an SQLSTATE is no answer: the vote is unknown and the cli
 test('the tag PREPARE is a yes, with the xid as evidence', async () => {
   const { branch } = await branchWith(() => [tag('SELECT', [{ xid: '7' }]), tag('PREPARE')]);
   assert.deepEqual(await branch.prepare(), { vote: 'yes', evidence: 'xid8:7' });
+});
+
+test('an abort while PREPARE is on its way waits for the answer, and leaves nothing prepared', async () => {
+  const asked: string[] = [];
+  let prepared = (_answer: unknown): void => {};
+  const { branch, released } = await branchWith((text) => {
+    asked.push(text);
+    if (!text.includes('prepare transaction')) return tag('ROLLBACK');
+    return new Promise((resolve) => {
+      prepared = resolve;
+    });
+  });
+  const controller = new AbortController();
+  const voting = branch.prepare({ signal: controller.signal });
+  while (asked.length === 0) await new Promise(setImmediate);
+  controller.abort(new Error('the caller is gone'));
+  const aborting = branch.abort();
+  await new Promise(setImmediate);
+  prepared([tag('SELECT', [{ xid: '7' }]), tag('PREPARE')]);
+  await Promise.all([voting, aborting]);
+  expect(asked.at(-1)).toMatch(/^rollback prepared/);
+  assert.deepEqual(released, [false], 'the client is idle and goes back');
 });
