@@ -9,15 +9,28 @@ export function branchEndedError(participant: string): CoordinationError<'BRANCH
 }
 
 /**
- * What `Participant.commit` rejects with when the evidence says that the branch was rolled back.
+ * What `commit` and `abort` of a participant reject with when the evidence says the opposite: a
+ * heuristic outcome, in X/Open's words.
  */
+export function contradictedError(facts: {
+  readonly participant: string;
+  readonly branchId: string;
+  readonly wanted: 'committed' | 'aborted';
+  readonly found: 'committed' | 'aborted';
+}): CoordinationError<'OUTCOME_CONTRADICTED'> {
+  const { participant, branchId, wanted, found } = facts;
+  return new CoordinationError(
+    'OUTCOME_CONTRADICTED',
+    `branch ${branchId} of participant "${participant}" should be ${wanted}, and was ${found}; ` +
+      'somebody finished it by hand: compare the data of the participants of this transaction',
+    facts,
+  );
+}
+
+/** What `commit` of a participant rejects with when the branch was rolled back. */
 export function branchAbortedError(
   participant: string,
   branchId: string,
 ): CoordinationError<'OUTCOME_CONTRADICTED'> {
-  return new CoordinationError(
-    'OUTCOME_CONTRADICTED',
-    `participant "${participant}" cannot commit branch ${branchId}: it was rolled back before`,
-    { participant, branchId, wanted: 'committed', found: 'aborted' },
-  );
+  return contradictedError({ participant, branchId, wanted: 'committed', found: 'aborted' });
 }

@@ -53,6 +53,20 @@ onServer('redis', 'the scripts of locks on Redis', (redis) => {
     }
   };
 
+  test('a copy of an acquire that comes after an ordinary release is refused, and the next one holds', async () => {
+    const record = keys.key('copied');
+    for (const waiter of [false, true]) {
+      const id = `copied.${waiter}`;
+      expect(await send('acquire', 'copied', id)).toMatch(/^H\|/);
+      const next = `waiting.${waiter}`;
+      if (waiter) await send('acquire', 'copied', next);
+      await client.eval(RELEASE.lua, 2, record, keys.key('copied', ':q'), id, 0, TOMBSTONE_MS);
+      expect(await send('acquire', 'copied', id)).toBe('G');
+      expect(await send('acquire', 'copied', next)).toMatch(/^H\|/);
+      await send('release', 'copied', next);
+    }
+  });
+
   for (const ending of ['release', 'cancel'] as const) {
     test(`after a ${ending} the grant id is over, in whatever order the verbs arrive, once or twice`, async () => {
       const verbs: Verb[] = ['acquire', 'heartbeat', 'renew', ending];

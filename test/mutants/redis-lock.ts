@@ -129,4 +129,16 @@ export const mutants: readonly Mutant[] = [
     tests: { ...CALLS, name: 'a refusal after a possible second send' },
     why: 'A first send that took effect would be reported as never run.',
   },
+  {
+    id: 'redis-lock-copy-of-a-released-acquire-is-granted',
+    file: 'src/drivers/redis/lock/acquire.ts',
+    find: '  if last and released ~= id then',
+    replace: '  if last then',
+    tests: {
+      project: 'integration',
+      file: 'test/integration/redis-lock.test.ts',
+      name: 'a copy of an acquire that comes after an ordinary release',
+    },
+    why: 'A cluster client sends again on its own: the copy would hold the lock for nobody.',
+  },
 ];

@@ -1,9 +1,9 @@
 import { sleep } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
-import { CoordinationError } from '../../core/errors.js';
 import { systemRandom } from '../../core/random.js';
 import { invalidArgument } from '../../core/validate.js';
+import { branchAbortedError, contradictedError } from '../../transaction/branch-errors.js';
 import type { BranchOutcome, BranchRecord } from '../../transaction/participant.js';
 import type { StatementResult } from './client.js';
 import { messageOf, resultUnknown, SQLSTATE, sqlState, unsupported } from './errors.js';
@@ -108,7 +108,8 @@ export async function commitPrepared(resource: Resource, branch: BranchRecord): 
   if ((await finish(resource, 'commit', branch.branchId)) === 'finished') return;
   const status = await settledStatus(resource, branch.evidence);
   if (status === 'committed') return;
-  if (status === 'aborted') throw contradicted(resource, branch.branchId, 'committed', status);
+  const { participant } = resource;
+  if (status === 'aborted') throw branchAbortedError(participant, branch.branchId);
   throw resultUnknown(
     resource.backend,
     `commit of branch ${branch.branchId}`,
@@ -120,7 +121,9 @@ export async function commitPrepared(resource: Resource, branch: BranchRecord): 
 export async function rollbackPrepared(resource: Resource, branch: BranchRecord): Promise<void> {
   if ((await finish(resource, 'rollback', branch.branchId)) === 'finished') return;
   if ((await xactStatus(resource, branch.evidence)) !== 'committed') return;
-  throw contradicted(resource, branch.branchId, 'aborted', 'committed');
+  const [wanted, found] = ['aborted', 'committed'] as const;
+  const { participant } = resource;
+  throw contradictedError({ participant, branchId: branch.branchId, wanted, found });
 }
 
 /** COMMIT PREPARED or ROLLBACK PREPARED, again for as long as another session is at it. */
@@ -159,20 +162,6 @@ function refusal(resource: Resource, branchId: string, error: unknown): Error | 
     return unsupported(backend, { setting: 'role', found, needed }, remedy, error);
   }
   return undefined;
-}
-
-function contradicted(
-  { participant, backend }: Resource,
-  branchId: string,
-  wanted: 'committed' | 'aborted',
-  found: string,
-): CoordinationError<'OUTCOME_CONTRADICTED'> {
-  return new CoordinationError(
-    'OUTCOME_CONTRADICTED',
-    `branch ${branchId} of ${backend} should be ${wanted}, and was ${found}; somebody finished it ` +
-      'by hand: compare the databases of this transaction',
-    { participant, branchId, wanted, found },
-  );
 }
 
 function pause({ clock, signal }: Resource, attempt: number): Promise<void> {

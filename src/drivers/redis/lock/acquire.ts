@@ -18,7 +18,7 @@ ${CLOCK}
 -- The fast path: exclusive, one token, free, nobody in line, nothing buried.
 if record and string.sub(party, 1, 8) == 'x,1,1,1,' then
   local last, released = string.match(record, '^1|(%d+)|s?|0|0|([^|]*)|$')
-  if last then
+  if last and released ~= id then
     local fence = math.max(tonumber(last) + 1, now)
     local token = string.format('%.0f', fence)
     local at = fence == now and token or string.format('%.0f', now)
@@ -32,7 +32,8 @@ ${RECORD}${LINE}
 local waiterTtl, buryMs = tonumber(ARGV[4]), tonumber(ARGV[5])
 local s = load(KEYS[1], KEYS[2])
 if s.alien then return s.alien end
-if isBuried(s, id) then return 'G' end
+-- A copy that comes after the release of its id has no tombstone, as a rule, but is remembered.
+if isBuried(s, id) or s.released == id then return 'G' end
 local own = holderOf(s, id)
 if own and ends(own) > now then
   own.at, own.ttl = now, tonumber(ttl)
