@@ -8,5 +8,11 @@ export type {
   PostgresPool,
   PostgresPoolClient,
 } from './drivers/postgres/client.js';
+export type {
+  PostgresFence,
+  PostgresFenceClient,
+  PostgresFenceOptions,
+} from './drivers/postgres/fence.js';
+export { postgresFence } from './drivers/postgres/fence.js';
 export type { PostgresParticipantOptions } from './drivers/postgres/participant.js';
 export { postgresParticipant } from './drivers/postgres/participant.js';

@@ -15,5 +15,15 @@ export type {
 } from './drivers/redis/client.js';
 export type { RedisTransactionsOptions } from './drivers/redis/decision-log.js';
 export { redisTransactions } from './drivers/redis/decision-log.js';
+export type {
+  RedisFence,
+  RedisFenceCallOptions,
+  RedisFenceOptions,
+  RedisFenceWriteOptions,
+} from './drivers/redis/fence.js';
+export { redisFence } from './drivers/redis/fence.js';
 export type { RedisLockOptions } from './drivers/redis/lock.js';
 export { redisLock } from './drivers/redis/lock.js';
+export type { RedisParticipantOptions } from './drivers/redis/participant.js';
+export { redisParticipant } from './drivers/redis/participant.js';
+export type { RedisBranch, RedisIncrementBounds } from './drivers/redis/participant-intents.js';

@@ -1,6 +1,4 @@
 import { throwIfAborted } from '../../core/abort.js';
-import { CoordinationError } from '../../core/errors.js';
-import type { Guarantees } from '../../core/guarantees.js';
 import { parseTransactionId } from '../../core/ids.js';
 import { assertNumber, invalidArgument } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
@@ -11,7 +9,7 @@ import type {
   IncarnationStatus,
   LogCallOptions,
 } from '../../transaction/decision-log.js';
-import { REPLY_TIMEOUT_MS_DEFAULT, type RedisCalls, redisCalls } from './calls.js';
+import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
 import type { RedisClient } from './client.js';
 import { acknowledger } from './decision-log-acknowledger.js';
 import { decider } from './decision-log-decider.js';
@@ -32,7 +30,7 @@ import {
   STATUS,
 } from './decision-log-scripts.js';
 import { type LogStore, logStore } from './decision-log-store.js';
-import { evicts, readRedisSettings, redisGuarantees, versionAtLeast } from './guarantees.js';
+import { readRedisGuarantees } from './guarantees.js';
 import { NAMESPACE_DEFAULT } from './keys.js';
 
 /** Options of {@link redisTransactions}. */
@@ -70,7 +68,11 @@ const PRUNE_INCARNATIONS_MAX = 100;
 const PRUNE_RECORDS_MAX = 1_000;
 /** Below the ten listeners at which Node takes a signal for leaking. */
 const CONCURRENCY = 6;
-const SUBJECT = 'redis transactions';
+const GUARANTEES_OF = {
+  subject: 'redis transactions',
+  user: 'the decision log',
+  kept: 'decisions',
+} as const;
 
 /**
  * The decision log on Redis (6.2 or newer): one atomic script a decision, all decisions of one tick
@@ -196,7 +198,8 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
       }),
     prune: (options) => step(options, () => prune(store, node, recordRetainMs, options)),
     fencedSignal: (incarnation) => alive.signal(incarnation),
-    guarantees: (options) => step(options, () => readGuarantees(calls, options)),
+    guarantees: (options) =>
+      step(options, () => readRedisGuarantees(calls, GUARANTEES_OF, options)),
     close() {
       closing ??= (async () => {
         alive.close();
@@ -271,28 +274,4 @@ async function namesOf(
 ): Promise<readonly string[]> {
   const replies = await inBatches(names, ask);
   return names.filter((_, index) => replies[index]?.values[0] === wanted);
-}
-
-async function readGuarantees(
-  calls: RedisCalls,
-  options: LogCallOptions | undefined,
-): Promise<Guarantees> {
-  const settings = await readRedisSettings(calls, { signal: options?.signal });
-  const { redis_version: version, role } = settings;
-  if (versionAtLeast(version, 6, 2) === false) {
-    const facts = { setting: 'redis_version', found: version, needed: '6.2 or newer' };
-    const message = `redis is ${version}, and the decision log needs 6.2 or newer; upgrade it`;
-    throw new CoordinationError('BACKEND_UNSUPPORTED', message, { backend: 'redis', ...facts });
-  }
-  const refusals: string[] = [];
-  if (evicts(settings)) {
-    const policy = settings['maxmemory-policy'];
-    refusals.push(
-      `maxmemory-policy = ${policy}: Redis may evict decisions; set maxmemory-policy noeviction`,
-    );
-  }
-  if (role !== 'master' && role !== 'unknown') {
-    refusals.push(`role = ${role}: decisions are made on the master; connect the client to it`);
-  }
-  return { ...redisGuarantees(SUBJECT, settings), refusals };
 }

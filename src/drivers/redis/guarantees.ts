@@ -1,3 +1,4 @@
+import { CoordinationError } from '../../core/errors.js';
 import type { GuaranteeLevel, Guarantees } from '../../core/guarantees.js';
 import type { RedisCallOptions, RedisCalls } from './calls.js';
 
@@ -63,6 +64,46 @@ export function redisGuarantees(subject: string, settings: RedisSettings): Guara
   const survives = survivalOf(settings);
   const promises = survives === 'none' ? [] : [PROMISES[survives]];
   return { subject, survives, promises, warnings: warningsOf(settings), settings: { ...settings } };
+}
+
+/** Of what guarantees are read, for their sentences. */
+export interface GuaranteesOf {
+  /** As it stands in {@link Guarantees}: `redis transactions`. */
+  readonly subject: string;
+  /** What needs this Redis: `the decision log`. */
+  readonly user: string;
+  /** What is kept in it: `decisions`. */
+  readonly kept: string;
+}
+
+/**
+ * Reads what this Redis promises to a part whose data must never vanish before their time: on top of
+ * {@link redisGuarantees}, what breaks the promise outright is told as a refusal.
+ *
+ * Rejects with BACKEND_UNSUPPORTED for a Redis older than 6.2.
+ */
+export async function readRedisGuarantees(
+  calls: RedisCalls,
+  { subject, user, kept }: GuaranteesOf,
+  options: RedisCallOptions | undefined,
+): Promise<Guarantees> {
+  const settings = await readRedisSettings(calls, { signal: options?.signal });
+  const { redis_version: version, role, 'maxmemory-policy': policy } = settings;
+  if (versionAtLeast(version, 6, 2) === false) {
+    const facts = { setting: 'redis_version', found: version, needed: '6.2 or newer' };
+    const message = `redis is ${version}, and ${user} needs 6.2 or newer; upgrade it`;
+    throw new CoordinationError('BACKEND_UNSUPPORTED', message, { backend: 'redis', ...facts });
+  }
+  const refusals: string[] = [];
+  if (policy !== 'noeviction') {
+    refusals.push(
+      `maxmemory-policy = ${policy}: Redis may evict ${kept}; set maxmemory-policy noeviction`,
+    );
+  }
+  if (role !== 'master' && role !== 'unknown') {
+    refusals.push(`role = ${role}: ${kept} are made on the master; connect the client to it`);
+  }
+  return { ...redisGuarantees(subject, settings), refusals };
 }
 
 /** Whether keys may vanish before their time to make room; true where it could not be read. */

@@ -49,3 +49,10 @@ export function encodeTag(text: string): string {
       : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }).join('');
 }
+
+/** What of a complete key a cluster hashes: the text in its first braces, if any, else all of it. */
+export function hashTagOf(key: string): string {
+  const open = key.indexOf('{');
+  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
+  return close > open + 1 ? key.slice(open + 1, close) : key;
+}
