@@ -85,12 +85,22 @@ const KEYS_MAX = 1_000;
 const VALUE_BYTES_MAX = 1_048_576;
 const WHOLE = /^-?\d{1,16}$/;
 
-/** The work of one branch of the participant `name`. */
-export function redisWork(
+/** What a branch plans to do, key by key. */
+interface Plans {
+  /** The plan for a key; throws for a key that the branch cannot have, or after its end. */
+  open(key: string): Plan;
+  /** What is committed under a key now. */
+  look(key: string): Promise<string | undefined>;
+  set(key: string, plan: Plan): void;
+  intents(): readonly Intent[];
+  end(): void;
+}
+
+function branchPlans(
   store: ParticipantStore,
   name: string,
   signal: AbortSignal | undefined,
-): RedisWork {
+): Plans {
   const plans = new Map<string, Plan>();
   let isEnded = false;
   const open = (key: string): Plan => {
@@ -104,12 +114,25 @@ export function redisWork(
     }
     return {};
   };
-  const look = async (key: string): Promise<string | undefined> => {
-    open(key);
-    const value = await store.look(key, signal);
-    open(key);
-    return value;
+  return {
+    open,
+    look: (key) => store.look(key, signal),
+    set: (key, plan) => void plans.set(key, plan),
+    intents: () => Array.from(plans, ([key, plan]) => intentOf(key, plan)),
+    end() {
+      isEnded = true;
+    },
   };
+}
+
+/** The work of one branch of the participant `name`. */
+export function redisWork(
+  store: ParticipantStore,
+  name: string,
+  signal: AbortSignal | undefined,
+): RedisWork {
+  const plans = branchPlans(store, name, signal);
+  const { open, look } = plans;
   const handle: RedisBranch = {
     async get(key) {
       const { seen, write } = open(key);
@@ -160,13 +183,7 @@ export function redisWork(
       return handle.increment(key, -quantity, { min: 0 });
     },
   };
-  return {
-    handle,
-    intents: () => Array.from(plans, ([key, plan]) => intentOf(key, plan)),
-    end() {
-      isEnded = true;
-    },
-  };
+  return { handle, intents: plans.intents, end: plans.end };
 }
 
 /** Whether the committed value no longer matters to what the branch sees. */
