@@ -31,6 +31,12 @@ export function assertKey(key: unknown): asserts key is string {
   assertResourceId(key, 'key');
 }
 
+/** Checks what is iterated over; a text is none, although its characters could be. */
+export function assertIterable(argument: string, value: unknown): void {
+  const isIterable = typeof value === 'object' && value !== null && Symbol.iterator in value;
+  if (!isIterable) throw invalidArgument(argument, value, 'an array, a Set or another iterable');
+}
+
 export function assertFunction(argument: string, value: unknown): void {
   if (typeof value !== 'function') throw invalidArgument(argument, value, 'a function');
 }

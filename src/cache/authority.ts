@@ -1,4 +1,4 @@
-import { instantOf, type Validity } from '../core/clock.js';
+import { type Instant, instantOf, type Validity } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
 import { decodeValue, encodeValue } from './codec.js';
 import type {
@@ -67,6 +67,9 @@ export interface Fill {
 
 export type FillAnswer = 'accepted' | 'refused' | 'failed';
 
+/** Where nobody asks for how long an entry is valid. */
+const NEVER: Instant = { monotonicMs: 0, wallMs: 0 };
+
 /** What an authority is made of. */
 export interface AuthorityOptions {
   readonly node: CacheNode;
@@ -108,12 +111,7 @@ function authorityOver<Stored>(
 
   return {
     isShared: options.tier.scope === 'shared',
-    async read(key, timeoutMs) {
-      const answer = await ask('read', key, () => read(parts, key, timeoutMs));
-      if (answer.state === 'found') counter.hitCount += 1;
-      else counter.missCount += 1;
-      return answer;
-    },
+    read: (key, timeoutMs) => read(parts, key, timeoutMs),
     async exists(key, timeoutMs) {
       const call = () => tier.read(key, { timeoutMs, withRemaining: false });
       const answer = await ask('exists', key, call);
@@ -159,22 +157,40 @@ interface Parts<Stored> {
   readonly failed: TierCalls['failed'];
 }
 
+const MISSING = { state: 'missing' } as const;
+
+/** Every read of a shared tier comes this way: one promise, and one look at the clocks if at all. */
 async function read<Stored>(
   parts: Parts<Stored>,
   key: string,
   timeoutMs: number,
-): Promise<Found | { readonly state: 'missing' }> {
-  const { node, tier, withRemaining, failed } = parts;
+): Promise<Answer<Found | typeof MISSING>> {
+  const { node, counter, tier, withRemaining } = parts;
+  const since = withRemaining ? instantOf(node.clock) : NEVER;
   try {
-    const since = instantOf(node.clock);
     const entry = await tier.read(key, { timeoutMs, withRemaining });
-    return entry === undefined ? { state: 'missing' } : foundAt(parts, key, since, entry);
+    const answer = entry === undefined ? MISSING : foundAt(parts, key, since, entry);
+    if (entry === undefined) counter.missCount += 1;
+    else counter.hitCount += 1;
+    return answer;
   } catch (error) {
-    if (!isCoordinationError(error, 'DATA_CORRUPT')) throw error;
-    // What nobody can read is no entry: it goes, so that the next load can take its place.
-    failed('read', key, error);
+    counter.missCount += 1;
+    const failure = parts.failed('read', key, error);
+    return isCoordinationError(error, 'DATA_CORRUPT') ? discard(parts, key, timeoutMs) : failure;
+  }
+}
+
+/** What nobody can read is no entry: it goes, so that the next load can take its place. */
+async function discard<Stored>(
+  { tier, failed }: Parts<Stored>,
+  key: string,
+  timeoutMs: number,
+): Promise<Answer<typeof MISSING>> {
+  try {
     await tier.invalidate(key, undefined, { timeoutMs });
-    return { state: 'missing' };
+    return MISSING;
+  } catch (error) {
+    return failed('invalidate', key, error);
   }
 }
 

@@ -25,8 +25,9 @@ export interface CacheOptions {
   /** How long a call may take, the loader included, unless the call says; at least 1. Default 5,000. */
   readonly timeoutMs?: number | undefined;
   /**
-   * How long a read waits for the shared tier before it goes on without; at least 1. Default 1,000,
-   * at most `timeoutMs`. Writes wait for it as long as their call may take.
+   * How long a read waits for the shared tier, in all, before it goes on without; at least 1. Default
+   * 1,000, at most `timeoutMs`. Waiting for another node's load does not count. Writes wait for the
+   * tier as long as their call may take.
    */
   readonly tierTimeoutMs?: number | undefined;
   /**
@@ -179,7 +180,8 @@ export interface Cache<Value> {
   stats(): CacheStats;
   /**
    * Ends the cache: no new calls; waits for those in flight up to `drainMs` (default 5,000), then
-   * ends them with CLOSED. Entries of a shared tier stay; a client that was passed in stays open.
+   * ends reads with CLOSED, and writes that were not acknowledged with CACHE_TIER_UNREACHABLE. A
+   * `commit` that runs goes on. Entries of a shared tier stay; a client that was passed in stays open.
    * Never rejects; a second call waits for the first.
    */
   close(options?: { readonly drainMs?: number | undefined }): Promise<void>;

@@ -40,10 +40,11 @@ export function encodeValue(isolated: Isolated): string {
 export function decodeValue(where: () => string, text: string): LocalValue {
   if (!text.startsWith(BEGINNING)) throw formatError(where(), text);
   try {
-    const [, value, marks] = JSON.parse(text) as [number, unknown, object?];
-    if (marks === undefined) return { value: freeze(value), isShareable: true };
+    // Not by destructuring, which iterates: this is the hot path of a shared tier.
+    const parts = JSON.parse(text) as [number, unknown, object?];
+    if (parts.length < 3) return { value: freeze(parts[1]), isShareable: true };
     const state = { isShareable: true };
-    return { value: untag(value, state), isShareable: state.isShareable };
+    return { value: untag(parts[1], state), isShareable: state.isShareable };
   } catch (cause) {
     throw formatError(where(), text, cause);
   }

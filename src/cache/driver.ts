@@ -93,7 +93,8 @@ export type LeaseReply<Stored> =
 
 /**
  * What every tier does. Each operation on one key is atomic, ordered by the backend with all others
- * on that key, and may be sent twice: a repetition changes nothing that was written since.
+ * on that key, and may be sent twice: a repetition stores nothing, and brings nothing back that was
+ * removed or replaced since.
  *
  * Keys are well-formed texts of 1 to 1,024 UTF-8 bytes with any characters; the driver encodes them.
  * A call rejects when it is not certain that it took effect, with a coded error where the cause is

@@ -1,7 +1,14 @@
 import { abortable, sleep } from '../core/abort.js';
 import { CoordinationError, closedError, isCoordinationError } from '../core/errors.js';
 import { assertNumber } from '../core/validate.js';
-import { assertFunction, assertKey, type CallOptions, callOptions, newEntry } from './arguments.js';
+import {
+  assertFunction,
+  assertIterable,
+  assertKey,
+  type CallOptions,
+  callOptions,
+  newEntry,
+} from './arguments.js';
 import type { Cache, CacheCallOptions } from './cache.js';
 import { type Deck, newDeck } from './deck.js';
 import { cacheReader } from './reading.js';
@@ -41,6 +48,7 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
       return write(options, ({ ttlMs, timeoutMs }) => writer.set(key, entry, ttlMs, timeoutMs));
     },
     async setMany(pairs, options) {
+      assertIterable('entries', pairs);
       const entries = Array.from(pairs, ([key, value]) => [key, newEntry(key, value)] as const);
       return write(options, ({ ttlMs, timeoutMs }) =>
         allOrTold(entries.map(([key, entry]) => writer.set(key, entry, ttlMs, timeoutMs))),
@@ -88,6 +96,7 @@ async function getMany<Value>(
   keys: Iterable<string>,
   options: CacheCallOptions | undefined,
 ): Promise<Map<string, Value>> {
+  assertIterable('keys', keys);
   const unique = Array.from(new Set(keys));
   for (const key of unique) assertKey(key);
   const values = await Promise.all(unique.map((key) => reader.get(key, options)));

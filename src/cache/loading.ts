@@ -152,7 +152,8 @@ async function lead(
   }
   flight.offer({ local: value, asOf: loadedAsOf });
   const filledAsOf = flight.seal();
-  const answer = await authority.fill(key, token, { value, ttlMs }, tierTimeoutMs);
+  const fill = { value, ttlMs };
+  const answer = await timed(trip, (timeoutMs) => authority.fill(key, token, fill, timeoutMs));
   if (answer === 'refused') return refused(trip, { local: value, asOf: loadedAsOf });
   keepNear(deck, ticket, value, { since, forMs: ttlMs });
   return { local: value, asOf: answer === 'accepted' ? filledAsOf : loadedAsOf };

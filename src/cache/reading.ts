@@ -1,6 +1,6 @@
 import { abortable } from '../core/abort.js';
 import { closedError, isCoordinationError } from '../core/errors.js';
-import { assertFunction, assertKey, callOptions } from './arguments.js';
+import { assertFunction, assertKey, type CallOptions, callOptions } from './arguments.js';
 import type { CacheCallOptions, CacheWriteOptions, Loader } from './cache.js';
 import type { Deck } from './deck.js';
 import type { LocalValue } from './driver.js';
@@ -35,36 +35,38 @@ export function cacheReader(deck: Deck): CacheReader {
     assertKey(key);
     if (front !== undefined) front.counter.missCount += 1;
   };
-  const getFarther = async (key: string, options?: CacheCallOptions): Promise<unknown> => {
-    const { timeoutMs, signal } = callOptions(settings, options);
+  /** A key that is only in a farther tier, or nowhere: the rest of `get`. */
+  const getFarther = async (key: string, options: CallOptions): Promise<unknown> => {
     missInFront(key);
     let found: LocalValue | undefined;
     try {
-      if (authority.isShared) {
-        const reading = gate.run(() => readThrough(deck, key, timeoutMs));
-        found = await (signal === undefined ? reading : abortable(reading, signal));
-      }
+      if (authority.isShared) found = await readThrough(deck, key, options);
     } finally {
       if (found === undefined) counters.missCount += 1;
       else counters.hitCount += 1;
     }
     return found && handOut(key, found);
   };
+  const checked = (options: CacheWriteOptions | undefined): CallOptions =>
+    callOptions(settings, options);
 
+  // A hit makes no promise but the caller's own, and checks only the options that there are.
   return {
     async get(key, options) {
+      const given = options && checked(options);
       const found = hitInFront(key);
-      return found === undefined ? getFarther(key, options) : handOut(key, found);
+      if (found === undefined) return getFarther(key, given ?? checked(options));
+      return found.isShareable ? found.value : handOut(key, found);
     },
     peek(key) {
       const found = hitInFront(key);
-      if (found !== undefined) return handOut(key, found);
+      if (found !== undefined) return found.isShareable ? found.value : handOut(key, found);
       missInFront(key);
       counters.missCount += 1;
       return undefined;
     },
     async has(key, options) {
-      const { timeoutMs, signal } = callOptions(settings, options);
+      const { timeoutMs, signal } = checked(options);
       assertKey(key);
       const waitMs = Math.min(timeoutMs, settings.tierTimeoutMs);
       return gate.run(async () => {
@@ -73,11 +75,12 @@ export function cacheReader(deck: Deck): CacheReader {
       });
     },
     async getOrLoad(key, loader, options) {
-      assertFunction('loader', loader);
-      const request = { loader, ...callOptions(settings, options) };
+      if (typeof loader !== 'function') assertFunction('loader', loader);
+      const given = options && checked(options);
       const found = hitInFront(key);
-      if (found !== undefined) return handOut(key, found);
+      if (found !== undefined) return found.isShareable ? found.value : handOut(key, found);
       missInFront(key);
+      const request = { loader, ...(given ?? checked(options)) };
       return gate.run(() => board(deck, key, request));
     },
   };
@@ -101,17 +104,25 @@ async function board(deck: Deck, key: string, request: FlightRequest): Promise<u
 }
 
 /** What the shared tier has for a key, which the memory before it then keeps. */
-async function readThrough(
-  { settings, tiers: { authority, near } }: Deck,
+function readThrough(
+  deck: Deck,
+  key: string,
+  { timeoutMs, signal }: CallOptions,
+): Promise<LocalValue | undefined> {
+  const reading = readAndKeep(deck, key, timeoutMs);
+  return signal === undefined ? reading : abortable(reading, signal);
+}
+
+async function readAndKeep(
+  { settings, gate, tiers: { authority, near } }: Deck,
   key: string,
   timeoutMs: number,
 ): Promise<LocalValue | undefined> {
+  const leave = gate.enter();
   const ticket = near?.begin(key);
   try {
     const answer = await authority.read(key, Math.min(timeoutMs, settings.tierTimeoutMs));
-    if (answer.state === 'failed' && isCoordinationError(answer.error, 'UPGRADE_NEEDED')) {
-      throw answer.error;
-    }
+    if (answer.state === 'failed') throwIfTold(answer.error);
     if (answer.state !== 'found') return undefined;
     const { since, forMs } = answer.validity;
     if (ticket !== undefined) {
@@ -120,5 +131,13 @@ async function readThrough(
     return answer.local;
   } finally {
     if (ticket !== undefined) near?.end(ticket);
+    leave();
+  }
+}
+
+/** Most failures of a tier are a miss; of these the caller must know. */
+function throwIfTold(error: unknown): void {
+  if (isCoordinationError(error, 'UPGRADE_NEEDED') || isCoordinationError(error, 'CLOSED')) {
+    throw error;
   }
 }

@@ -46,6 +46,8 @@ export function cacheWriter(deck: Deck): CacheWriter {
       near?.delete(key);
       const held = authority.hold(key, token, timeoutMs);
       await held.catch((error) => Promise.reject(toldCommitted(error, false)));
+      // A read that was under way may have brought the old value back.
+      near?.delete(key);
       const stop = keepClaim({ authority, clock, leaseMs }, key, { kind: 'hold', token });
       const release = async (): Promise<void> => {
         stop();

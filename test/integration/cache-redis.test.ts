@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterAll, expect, test } from 'vitest';
@@ -78,6 +79,39 @@ onServer('redis', 'a cache of memory before Redis', (redis) => {
     }
     expect(await reader.get('key')).toBe('new');
     await Promise.all([writer.close(), reader.close()]);
+  });
+
+  test('followers are woken at once, also where the client queues nothing and does not subscribe again', async () => {
+    const name = freshPrefix('cache');
+    const options = { enableOfflineQueue: false, autoResubscribe: false };
+    const clientOf = async () => {
+      const client = new Redis(redis.url, options);
+      clients.push(client);
+      if (client.status !== 'ready') await once(client, 'ready');
+      return client;
+    };
+    const [leader, follower] = [
+      newNode<string>(name, 5_000, await clientOf()),
+      newNode<string>(name, 5_000, await clientOf()),
+    ];
+    const waitsMs: number[] = [];
+    for (let round = 0; round < 8; round += 1) {
+      const key = `key ${round}`;
+      let finish = (_: string): void => {};
+      const led = leader.getOrLoad(key, () => new Promise<string>((resolve) => (finish = resolve)));
+      await sleep(60);
+      const followed = follower.getOrLoad(key, () => 'own');
+      await sleep(60);
+      const sinceMs = performance.now();
+      finish('value');
+      expect(await followed).toBe('value');
+      waitsMs.push(performance.now() - sinceMs);
+      await led;
+    }
+    // The first wait opens the connection. Polling alone would take up to 250 ms, 60 at the median.
+    const median = waitsMs.slice(1).sort((a, b) => a - b)[3] ?? 0;
+    expect(median).toBeLessThan(30);
+    await Promise.all([leader.close(), follower.close()]);
   });
 
   test('what stands in Redis is JSON that other tools can read, and ends by itself', async () => {

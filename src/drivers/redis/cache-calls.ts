@@ -1,9 +1,11 @@
 import type { CallBounds } from '../../cache/driver.js';
 import type { Clock } from '../../core/clock.js';
+import { deadlines } from '../../core/deadlines.js';
+import { closedError } from '../../core/errors.js';
 import type { RedisCacheClient } from './cache-client.js';
-import { redisCalls } from './calls.js';
+import { type RedisCalls, redisCalls } from './calls.js';
 import type { RedisArgument } from './client.js';
-import { unavailable } from './errors.js';
+import { redisError, unavailable, unknown } from './errors.js';
 import { type RedisScript, runScript } from './script.js';
 
 /** The calls of a cache, bounded in time and in how many may be left without an answer. */
@@ -16,6 +18,7 @@ export interface CacheCalls {
     bounds: CallBounds,
   ): Promise<unknown>;
   send<Reply>(operation: string, call: () => Promise<Reply>, bounds: CallBounds): Promise<Reply>;
+  /** Ends what is under way, and refuses what comes, with CLOSED. */
   dispose(): void;
 }
 
@@ -28,33 +31,50 @@ const ABANDONED_MAX = 1_000;
 /** Calls of a client that was passed in. */
 export function cacheCalls(client: RedisCacheClient, clock: Clock): CacheCalls {
   const calls = redisCalls({ client, clock });
-  let abandonedCount = 0;
+  const direct = directCalls(calls, clock);
+  // Such a client never settles what was under way when its connection closed; RedisCalls does.
+  const forgets = client.options.autoResendUnfulfilledCommands === false;
+  const abandoned = new Set<Promise<unknown>>();
+  let closesSeen = 0;
+  let isListening = false;
   let isDisposed = false;
 
-  const send = async <Reply>(
+  /** Counts a call that failed for as long as the client may still hold it. */
+  const abandon = (running: Promise<unknown> | undefined): void => {
+    if (running === undefined) return;
+    const settled = (): void => void abandoned.delete(running);
+    abandoned.add(running);
+    running.then(settled, settled);
+  };
+  const refusal = (operation: string): unknown => {
+    if (isDisposed) return closedError('the cache');
+    if (forgets && calls.closeCount() !== closesSeen) {
+      closesSeen = calls.closeCount();
+      abandoned.clear();
+    }
+    if (abandoned.size < ABANDONED_MAX) return undefined;
+    return unavailable(operation, `${abandoned.size} earlier calls were never answered`);
+  };
+  const send = <Reply>(
     operation: string,
     call: () => Promise<Reply>,
     { timeoutMs }: CallBounds,
   ): Promise<Reply> => {
-    if (isDisposed) throw unavailable(operation, 'the cache is closed');
-    if (abandonedCount >= ABANDONED_MAX) {
-      throw unavailable(operation, `${abandonedCount} earlier calls were never answered`);
+    const refused = refusal(operation);
+    if (refused !== undefined) return Promise.reject(refused);
+    if (isListening && !forgets && client.status === 'ready') {
+      return direct.send(operation, call, timeoutMs, abandon);
     }
+    isListening = true;
     let running: Promise<Reply> | undefined;
     const start = (): Promise<Reply> => {
       running = call();
       return running;
     };
-    try {
-      return await calls.send(operation, start, { timeoutMs });
-    } catch (error) {
-      abandonedCount += 1;
-      const settled = (): void => {
-        abandonedCount -= 1;
-      };
-      (running ?? Promise.resolve()).then(settled, settled);
-      throw error;
-    }
+    return calls.send(operation, start, { timeoutMs }).catch((error) => {
+      abandon(running);
+      throw isDisposed ? closedError('the cache') : error;
+    });
   };
   return {
     send,
@@ -64,7 +84,46 @@ export function cacheCalls(client: RedisCacheClient, clock: Clock): CacheCalls {
     dispose() {
       // A renewal or release may still come, and must not listen to the client again.
       isDisposed = true;
+      direct.end();
       calls.dispose();
+    },
+  };
+}
+
+/** The hot path: what `RedisCalls.send` does for a client that is ready, with one promise and no timer of its own. */
+function directCalls({ client, closeCount }: RedisCalls, clock: Clock) {
+  const times = deadlines(clock);
+  let isEnded = false;
+  return {
+    send<Reply>(
+      operation: string,
+      call: () => Promise<Reply>,
+      timeoutMs: number,
+      onAbandoned: (running: Promise<Reply>) => void,
+    ): Promise<Reply> {
+      const closesBefore = closeCount();
+      return new Promise((resolve, reject) => {
+        const running = call();
+        const letGo = times.after(timeoutMs, () => {
+          onAbandoned(running);
+          const late = unknown(operation, `no answer within ${timeoutMs} ms`);
+          reject(isEnded ? closedError('the cache') : late);
+        });
+        const failed = (error: unknown): void => {
+          letGo();
+          // A cluster sends again by itself after a redirection or a lost node, without telling.
+          const maybeResent = client.isCluster || closeCount() !== closesBefore;
+          reject(redisError(error, { operation, sent: true, maybeResent }));
+        };
+        running.then((reply) => {
+          letGo();
+          resolve(reply);
+        }, failed);
+      });
+    },
+    end(): void {
+      isEnded = true;
+      times.expireAll();
     },
   };
 }

@@ -32,24 +32,28 @@ export async function clearCache(
   const eachKey = async (
     server: RedisScanner,
     pattern: string,
-    remove: (key: string) => Promise<unknown>,
+    remove: (key: string, bounds: CallBounds) => Promise<unknown>,
   ): Promise<void> => {
     let cursor = '0';
     do {
       const from = cursor;
       const scan = () => server.scan(from, 'MATCH', pattern, 'COUNT', PAGE_SIZE);
       const [next, found] = await calls.send('SCAN', scan, bounds());
-      await Promise.all(found.map((key) => remove(keys.withoutPrefix(key))));
+      // One bound for a page: it must not throw while some of the page is already under way.
+      const left = bounds();
+      await Promise.all(found.map((key) => remove(keys.withoutPrefix(key), left)));
       cursor = next;
     } while (cursor !== '0');
   };
   const servers = scannersOf(client);
   for (const server of servers) {
-    await eachKey(server, keys.claimPattern, (key) => calls.script(END_LEASE, [key], [], bounds()));
+    await eachKey(server, keys.claimPattern, (key, left) =>
+      calls.script(END_LEASE, [key], [], left),
+    );
   }
   for (const server of servers) {
-    await eachKey(server, keys.entryPattern, (key) =>
-      calls.send('UNLINK', () => client.unlink(key), bounds()),
+    await eachKey(server, keys.entryPattern, (key, left) =>
+      calls.send('UNLINK', () => client.unlink(key), left),
     );
   }
 }

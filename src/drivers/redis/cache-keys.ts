@@ -4,6 +4,8 @@ import { encodeTag, NAMESPACE_DEFAULT } from './keys.js';
 
 /** The names of one cache's keys in Redis. */
 export interface CacheKeys {
+  /** The key of an entry. */
+  entry(key: string): string;
   /** The key of an entry and the key of its claim, which live in one slot of a cluster. */
   pair(key: string): readonly [entry: string, claim: string];
   /** Patterns for SCAN, with the client's keyPrefix, which SCAN does not add. */
@@ -35,6 +37,7 @@ export function cacheKeys(
   const claims = `tricord:${namespace}:cache-claim:${cacheName}:`;
   const pattern = (prefix: string): string => `${escapeGlob(clientPrefix + prefix)}*`;
   return {
+    entry: (key) => `${entries}{${encodeTag(key)}}`,
     pair(key) {
       const tag = `{${encodeTag(key)}}`;
       return [entries + tag, claims + tag];

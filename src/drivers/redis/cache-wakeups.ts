@@ -15,14 +15,20 @@ export interface CacheWakeups {
 export function cacheWakeups(client: RedisClient, channel: string): CacheWakeups {
   const list = wakeList();
   let subscriber: RedisSubscriber | undefined;
+  let isClosed = false;
 
   const listen = (): void => {
-    if (subscriber !== undefined) return;
-    subscriber = client.duplicate();
+    if (isClosed || subscriber !== undefined) return;
+    const connection = client.duplicate();
+    subscriber = connection;
     // Without a listener ioredis writes errors to the console.
-    subscriber.on('error', () => {});
-    subscriber.on('message', (_: string, key: string) => list.wake(key));
-    subscriber.subscribe(channel).catch(() => {});
+    connection.on('error', () => {});
+    connection.on('message', (_: string, key: string) => list.wake(key));
+    // At each connection anew: a client may be set neither to queue commands nor to subscribe again.
+    connection.on('ready', () => {
+      connection.subscribe(channel).catch(() => {});
+    });
+    if (connection.status === 'wait') connection.connect().catch(() => {});
   };
   return {
     next(key, signal) {
@@ -30,6 +36,7 @@ export function cacheWakeups(client: RedisClient, channel: string): CacheWakeups
       return list.next(key, signal);
     },
     close() {
+      isClosed = true;
       subscriber?.disconnect();
       list.wakeAll();
     },

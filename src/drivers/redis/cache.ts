@@ -80,7 +80,7 @@ function redisTier({ clock }: CacheNode, client: RedisCacheClient, keys: CacheKe
 
   return {
     scope: 'shared',
-    read: (key, bounds) => read(calls, keys.pair(key), bounds),
+    read: (key, bounds) => read(calls, keys, key, bounds),
     async lease(key, token, leaseMs, bounds) {
       const values = [token, wholeMs(leaseMs)];
       return leaseReply(key, await calls.script(LEASE, keys.pair(key), values, bounds));
@@ -115,14 +115,15 @@ function redisTier({ clock }: CacheNode, client: RedisCacheClient, keys: CacheKe
 
 async function read(
   calls: CacheCalls,
-  pair: readonly [string, string],
+  keys: CacheKeys,
+  key: string,
   bounds: CallBounds & { readonly withRemaining: boolean },
 ): Promise<TierEntry<string> | undefined> {
   if (!bounds.withRemaining) {
-    const stored = await calls.get(pair[0], bounds);
+    const stored = await calls.get(keys.entry(key), bounds);
     return stored === null ? undefined : { stored, remainingMs: undefined };
   }
-  const reply = (await calls.script(READ, pair, [], bounds)) as [string, number] | null;
+  const reply = (await calls.script(READ, keys.pair(key), [], bounds)) as [string, number] | null;
   return reply ? { stored: reply[0], remainingMs: reply[1] } : undefined;
 }
 

@@ -117,3 +117,29 @@ describe('a call with bad arguments sends nothing', () => {
     expect(shared.count('read') + shared.count('seize') + shared.count('hold')).toBe(0);
   });
 });
+
+describe('a hit is no way around the checks', () => {
+  test('of options that are given, and of a signal that was aborted', async () => {
+    const { node } = cacheBench();
+    const cache = node();
+    await cache.set('key', 'value');
+    const bad = { timeoutMs: Number.NaN };
+    await expect(cache.get('key', bad)).rejects.toMatchObject(invalid('timeoutMs'));
+    await expect(cache.getOrLoad('key', () => 'x', bad)).rejects.toMatchObject(
+      invalid('timeoutMs'),
+    );
+    const reason = new Error('gone');
+    const aborted = { signal: AbortSignal.abort(reason) };
+    await expect(cache.get('key', aborted)).rejects.toBe(reason);
+    await expect(cache.getOrLoad('key', () => 'x', aborted)).rejects.toBe(reason);
+    expect(cache.stats().requestCount).toBe(0);
+  });
+});
+
+describe('what is no collection of keys or entries is refused', () => {
+  test.each(['key', 7, undefined, null, {}])('%o', async (value) => {
+    const cache = cacheBench().node();
+    await expect(cache.getMany(value as never)).rejects.toMatchObject(invalid('keys'));
+    await expect(cache.setMany(value as never)).rejects.toMatchObject(invalid('entries'));
+  });
+});

@@ -39,6 +39,18 @@ describe('a shared tier that does not answer', () => {
     expect(clock.monotonicMs()).toBe(300);
   });
 
+  test('that was slow to read is waited for at the fill with the rest of its time only', async () => {
+    const { clock, shared, node } = cacheBench();
+    const cache = node({ tierTimeoutMs: 300 });
+    shared.freeze('fill');
+    shared.after = (operation) =>
+      operation === 'read'
+        ? new Promise<void>((resolve) => clock.schedule(200, resolve))
+        : undefined;
+    expect(await clock.runUntil(cache.getOrLoad('key', () => 'source'))).toBe('source');
+    expect(clock.monotonicMs()).toBe(300);
+  });
+
   test('makes get answer undefined in its time, and tells on the channel', async () => {
     const { clock, shared, node } = cacheBench();
     const cache = node({ tierTimeoutMs: 300 });
@@ -128,6 +140,23 @@ describe('an update', () => {
     expect(shared.count('invalidate')).toBe(1);
     expect(await cache.getOrLoad('key', () => 'current')).toBe('current');
     expect(await cache.get('key')).toBe('current');
+  });
+
+  test('is not answered from memory meanwhile, by a read that was under way when it began', async () => {
+    const { clock, shared, node } = cacheBench();
+    const cache = node();
+    await cache.set('key', 'old');
+    await clock.advance(10_000);
+    const later = (ms: number) => new Promise<void>((resolve) => void clock.schedule(ms, resolve));
+    shared.before = (operation) => (operation === 'hold' ? later(100) : undefined);
+    let read: unknown;
+    const updating = cache.update('key', async () => {
+      read = await cache.getOrLoad('key', () => 'source');
+    });
+    // The near copy is gone and the key is not held yet: this read finds the old value there.
+    expect(await cache.get('key')).toBe('old');
+    await clock.runUntil(updating);
+    expect(read).toBe('source');
   });
 
   test('holds the key for as long as the commit takes', async () => {
