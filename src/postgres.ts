@@ -8,6 +8,8 @@ export type {
   PostgresPool,
   PostgresPoolClient,
 } from './drivers/postgres/client.js';
+export type { PostgresTransactionsOptions } from './drivers/postgres/decision-log.js';
+export { postgresTransactions } from './drivers/postgres/decision-log.js';
 export type {
   PostgresFence,
   PostgresFenceClient,
@@ -16,3 +18,5 @@ export type {
 export { postgresFence } from './drivers/postgres/fence.js';
 export type { PostgresParticipantOptions } from './drivers/postgres/participant.js';
 export { postgresParticipant } from './drivers/postgres/participant.js';
+export type { SetupSqlOptions } from './drivers/postgres/setup-sql.js';
+export { setupSql } from './drivers/postgres/setup-sql.js';

@@ -1,0 +1,237 @@
+import { type DecisionValues, RECORD_FORMAT } from './decision-log-record.js';
+import { type LogTables, TABLES_PART } from './setup-sql.js';
+
+/** One message to the server: statements that together are one transaction. */
+export interface LogMessage {
+  /** What it does, for errors. */
+  readonly operation: string;
+  /** Without a transaction's begin and end, which the message itself is. */
+  readonly statements: readonly string[];
+  /** Whether its commit may be lost in a crash: then the server does not wait for its disk. */
+  readonly isLazy?: boolean;
+}
+
+/** Transaction and participant. */
+export type AcknowledgedPair = readonly [string, string];
+
+/** The messages of one namespace's log. Each may be sent twice. */
+export interface LogStatements {
+  /** Answers the version of the tables. */
+  readonly version: LogMessage;
+  /** Its first statement answers a row, unless the incarnation is fenced. */
+  register(incarnation: string, nodeId: string): LogMessage;
+  /** Its last statement answers a row, unless the incarnation is fenced or lost. */
+  heartbeat(incarnation: string): LogMessage;
+  /** Its last statement answers for each decision `id` and `answer`: committed, fenced or full. */
+  decide(incarnation: string, limit: number, decisions: readonly DecisionValues[]): LogMessage;
+  fence(incarnation: string): LogMessage;
+  /** Answers the record's row, or none. */
+  find(transactionId: string): LogMessage;
+  /** Answers incarnation, node (as JSON), fenced, heard_ms and open_count. */
+  readonly incarnations: LogMessage;
+  /** Answers the rows of the oldest open records. */
+  unacknowledged(incarnation: string, limit: number): LogMessage;
+  /** Answers the participants that have not acknowledged open records. */
+  blockers(incarnation: string): LogMessage;
+  acknowledge(pairs: readonly AcknowledgedPair[]): LogMessage;
+  prune(retainMs: number, limit: number): LogMessage;
+}
+
+/** A text as a literal, whatever `standard_conforming_strings` is. */
+export function literal(text: string): string {
+  return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
+
+const textArray = (values: readonly string[]): string =>
+  `array[${values.map(literal).join(', ')}]::text[]`;
+const ageMs = (column: string): string =>
+  `(extract(epoch from clock_timestamp() - ${column}) * 1000)::text`;
+const RECORD_COLUMNS =
+  "transaction_id, format, record, array_to_string(unacknowledged, ',') as unacknowledged, " +
+  `${ageMs('decided_at')} as age_ms`;
+
+/** The messages about one namespace. Times are the server's, and of the moment, not of a snapshot. */
+export function logStatements(tables: LogTables, namespace: string): LogStatements {
+  const { versions, incarnations, heartbeats, decisions } = tables;
+  const space = literal(namespace);
+  const message = (operation: string, ...statements: string[]): LogMessage => ({
+    operation,
+    statements,
+  });
+  const lazy = (operation: string, ...statements: string[]): LogMessage => ({
+    ...message(operation, ...statements),
+    isLazy: true,
+  });
+  const ofIncarnation = (name: string): string =>
+    `namespace = ${space} and incarnation = ${literal(name)}`;
+  const isOpen = (name: string): string => `${ofIncarnation(name)} and acknowledged_at is null`;
+  const isLive = (name: string): string =>
+    `${ofIncarnation(name)} and fenced_at is null and node is not null`;
+  const hear = (name: string): string =>
+    `insert into ${heartbeats} (namespace, incarnation, heard_at)
+    select namespace, incarnation, clock_timestamp() from ${incarnations} where ${isLive(name)}
+    on conflict (namespace, incarnation) do update set heard_at = clock_timestamp()
+    returning incarnation`;
+  return {
+    version: message(
+      'read the version of the tables',
+      `select version from ${versions} where part = '${TABLES_PART}'`,
+    ),
+    register: (name, nodeId) =>
+      message(
+        'register',
+        `insert into ${incarnations} as known (namespace, incarnation, node)
+        values (${space}, ${literal(name)}, ${literal(JSON.stringify(nodeId))})
+        on conflict (namespace, incarnation) do update set node = excluded.node
+        where known.fenced_at is null
+        returning incarnation`,
+        hear(name),
+      ),
+    // Apart from the incarnation's row, which decisions share and only a fence writes.
+    heartbeat: (name) => lazy('heartbeat', hear(name)),
+    decide: (name, limit, values) => decideMessage({ tables, namespace, name, limit, values }),
+    fence: (name) =>
+      message(
+        'fence',
+        `insert into ${incarnations} as known (namespace, incarnation, fenced_at)
+        values (${space}, ${literal(name)}, clock_timestamp())
+        on conflict (namespace, incarnation) do update set fenced_at = clock_timestamp()
+        where known.fenced_at is null`,
+      ),
+    find: (transactionId) =>
+      message(
+        'find',
+        `select ${RECORD_COLUMNS} from ${decisions}
+        where namespace = ${space} and transaction_id = ${literal(transactionId)}`,
+      ),
+    incarnations: message(
+      'list incarnations',
+      `select known.incarnation, known.node, known.fenced_at is not null as is_fenced,
+        ${ageMs('heard.heard_at')} as heard_ms,
+        (select count(*) from ${decisions} as open where open.namespace = known.namespace
+          and open.incarnation = known.incarnation and open.acknowledged_at is null)::text as open_count
+      from ${incarnations} as known
+      left join ${heartbeats} as heard using (namespace, incarnation)
+      where known.namespace = ${space} and known.retired_at is null
+      order by known.registered_at`,
+    ),
+    unacknowledged: (name, limit) =>
+      message(
+        'list unacknowledged decisions',
+        `select ${RECORD_COLUMNS} from ${decisions} where ${isOpen(name)}
+        order by decided_at, transaction_id limit ${limit}`,
+      ),
+    blockers: (name) =>
+      message(
+        'list participants that block the log',
+        `select distinct participant
+        from ${decisions}, unnest(unacknowledged) as participant where ${isOpen(name)}
+        order by participant`,
+      ),
+    acknowledge: (pairs) => lazy('acknowledge', acknowledgeStatement(decisions, space, pairs)),
+    prune: (retainMs, limit) => lazy('prune', ...pruneStatements(tables, space, retainMs, limit)),
+  };
+}
+
+/**
+ * The decision. Its first statement records what is new if the incarnation is live, and holds the
+ * incarnation's row in share mode until the commit: a fence, which updates the row, is before or after
+ * the whole of it. (FOR KEY SHARE would let the fence through.)
+ *
+ * The answers are a statement of their own, because they need a snapshot from after the wait for the
+ * row: an earlier copy of this very message and a fence may both have committed in that time, and then
+ * the record is there.
+ */
+function decideMessage(options: {
+  readonly tables: LogTables;
+  readonly namespace: string;
+  readonly name: string;
+  readonly limit: number;
+  readonly values: readonly DecisionValues[];
+}): LogMessage {
+  const { tables, namespace, name, limit, values } = options;
+  const { incarnations, decisions } = tables;
+  const space = literal(namespace);
+  const incarnation = literal(name);
+  const ids = textArray(values.map(({ transactionId }) => transactionId));
+  const names = textArray(values.map(({ participants }) => participants));
+  const records = textArray(values.map(({ record }) => record));
+  const record = `with live as (
+      select incarnation from ${incarnations}
+      where namespace = ${space} and incarnation = ${incarnation}
+        and fenced_at is null and node is not null
+      for share
+    ), open as (
+      select count(*) as held from (
+        select 1 from ${decisions} where namespace = ${space} and incarnation = ${incarnation}
+          and acknowledged_at is null limit ${limit}
+      ) as capped
+    ), fresh as (
+      select given.*, row_number() over (order by given.position) as place
+      from unnest(${ids}, ${names}, ${records})
+        with ordinality as given (transaction_id, participants, record, position)
+      where not exists (select 1 from ${decisions} as known where known.namespace = ${space}
+        and known.transaction_id = given.transaction_id)
+    )
+    insert into ${decisions}
+      (namespace, transaction_id, incarnation, format, record, unacknowledged, decided_at)
+    select ${space}, fresh.transaction_id, live.incarnation, ${RECORD_FORMAT}, fresh.record,
+      string_to_array(fresh.participants, ','), clock_timestamp()
+    from live, open, fresh where open.held + fresh.place <= ${limit}
+    order by fresh.place
+    on conflict (namespace, transaction_id) do nothing`;
+  const answers = `select given.id, case
+      when known.transaction_id is not null then 'committed'
+      when exists (select 1 from ${incarnations} where namespace = ${space}
+        and incarnation = ${incarnation} and fenced_at is null and node is not null) then 'full'
+      else 'fenced' end as answer
+    from unnest(${ids}) as given (id) left join ${decisions} as known
+      on known.namespace = ${space} and known.transaction_id = given.id`;
+  return { operation: 'decide', statements: [record, answers] };
+}
+
+/** Waits for others who acknowledge the same record, and takes away from what they left. */
+function acknowledgeStatement(
+  decisions: string,
+  space: string,
+  pairs: readonly AcknowledgedPair[],
+): string {
+  const ids = textArray(pairs.map(([transactionId]) => transactionId));
+  const names = textArray(pairs.map(([, participant]) => participant));
+  return `update ${decisions} as known set
+      unacknowledged = array(
+        select name from unnest(known.unacknowledged) as name where name <> all (given.names)),
+      acknowledged_at = case
+        when known.unacknowledged <@ given.names then clock_timestamp() end
+    from (select id, array_agg(name) as names from unnest(${ids}, ${names}) as pair (id, name)
+      group by id) as given
+    where known.namespace = ${space} and known.transaction_id = given.id
+      and known.acknowledged_at is null`;
+}
+
+/** Retired is what recovery needs no longer; it stays fenced for as long as a late step may come. */
+function pruneStatements(
+  { incarnations, heartbeats, decisions }: LogTables,
+  space: string,
+  retainMs: number,
+  limit: number,
+): readonly string[] {
+  const before = `clock_timestamp() - ${retainMs} * interval '1 millisecond'`;
+  const some = (table: string, where: string): string =>
+    `ctid = any (array(select ctid from ${table} as old where namespace = ${space} and ${where}
+      limit ${limit} for update skip locked))`;
+  const idle = `fenced_at is not null and retired_at is null
+    and not exists (select 1 from ${decisions} as kept where kept.namespace = old.namespace
+      and kept.incarnation = old.incarnation and kept.acknowledged_at is null)`;
+  return [
+    `delete from ${decisions} where ${some(decisions, `acknowledged_at < ${before}`)}`,
+    `update ${incarnations} set retired_at = clock_timestamp() where ${some(incarnations, idle)}`,
+    // All its records were acknowledged before it retired, and are past their retention too.
+    `delete from ${incarnations} where ${some(incarnations, `retired_at < ${before}`)}`,
+    `delete from ${heartbeats} as heard where ${some(
+      heartbeats,
+      `heard_at < ${before} and not exists (select 1 from ${incarnations} as known
+        where known.namespace = old.namespace and known.incarnation = old.incarnation)`,
+    )}`,
+  ];
+}

@@ -1,0 +1,188 @@
+import { abortScope, sleep, throwIfAborted } from '../../core/abort.js';
+import { backoffMs } from '../../core/backoff.js';
+import { isCoordinationError } from '../../core/errors.js';
+import type { DecisionLogNode } from '../../transaction/decision-log.js';
+import type { PostgresPool, StatementResult } from './client.js';
+import { type Connection, checkOut } from './connection.js';
+import { upgradeNeeded } from './decision-log-record.js';
+import { type LogMessage, type LogStatements, logStatements } from './decision-log-statements.js';
+import {
+  messageOf,
+  resultUnknown,
+  SQLSTATE,
+  sqlState,
+  unavailable,
+  unsupported,
+} from './errors.js';
+import { logTables, TABLES_VERSION } from './setup-sql.js';
+
+/** The tables of a namespace's log and its bounded calls. */
+export interface LogStore {
+  readonly statements: LogStatements;
+  /**
+   * Sends a message, once. RESULT_UNKNOWN when its reply was lost; with any other error the server
+   * did nothing.
+   */
+  once(message: LogMessage, signal?: AbortSignal): Promise<readonly StatementResult[]>;
+  /** The same, again while the reply is lost or others are in the way, until the signal or time-out. */
+  ask(message: LogMessage, signal?: AbortSignal): Promise<readonly StatementResult[]>;
+  /** Waits between two attempts. */
+  pause(attempt: number, signal?: AbortSignal): Promise<void>;
+}
+
+interface StoreOptions {
+  readonly pool: PostgresPool;
+  readonly schema: string;
+  readonly node: DecisionLogNode;
+  readonly replyTimeoutMs: number;
+  readonly stepTimeoutMs: number;
+}
+
+export const BACKEND = 'postgres';
+const RETRY_BACKOFF = { baseMs: 20, maxMs: 500 };
+/** Serialization failure, deadlock, lock time-out, statement time-out. */
+const TRANSIENT: ReadonlySet<string | undefined> = new Set(['40001', '40P01', '55P03', '57014']);
+/** The connection ended with the statement, which may have been committed just before. */
+const ENDED = /^(?:08|57P|XX)/;
+/** A table, schema or column is not there. */
+const MISSING: ReadonlySet<string> = new Set(['42P01', '3F000', '42703']);
+const SETUP = 'run the SQL that setupSql() answers, once, in this database';
+
+/** The store of one namespace. */
+export function logStore(options: StoreOptions): LogStore {
+  const { pool, schema, node, replyTimeoutMs, stepTimeoutMs } = options;
+  const { clock, random } = node;
+  const statements = logStatements(logTables(schema), node.namespace);
+  let isChecked = false;
+
+  const send = async (
+    connection: Connection,
+    message: LogMessage,
+    signal: AbortSignal,
+  ): Promise<readonly StatementResult[]> => {
+    const text = [...prelude(message, replyTimeoutMs), ...message.statements].join(';\n');
+    const [, facts, ...results] = await connection.run(text, signal);
+    if (facts?.rows[0]?.is_alone !== true) {
+      throw new Error('the pool gave a connection that was inside a transaction of someone else');
+    }
+    return results;
+  };
+  const check = async (connection: Connection, signal: AbortSignal): Promise<void> => {
+    const [result] = await send(connection, statements.version, signal);
+    assertVersion(schema, result?.rows[0]?.version);
+    isChecked = true;
+  };
+  const once = async (
+    message: LogMessage,
+    signal?: AbortSignal,
+  ): Promise<readonly StatementResult[]> => {
+    throwIfAborted(signal);
+    using scope = abortScope({ clock, parents: [signal], timeoutMs: replyTimeoutMs });
+    const { operation } = message;
+    let connection: Connection;
+    try {
+      connection = await checkOut(pool, scope.signal);
+    } catch (error) {
+      throw unavailable(BACKEND, operation, error);
+    }
+    let isSent = false;
+    try {
+      if (!isChecked) await check(connection, scope.signal);
+      isSent = true;
+      const results = await send(connection, message, scope.signal);
+      connection.release();
+      return results;
+    } catch (error) {
+      // Whatever went wrong: what this connection is in the middle of is no longer known.
+      connection.destroy();
+      throw failureOf(operation, error, { schema, isSent });
+    }
+  };
+  const pause = (attempt: number, signal?: AbortSignal): Promise<void> =>
+    sleep(clock, backoffMs(attempt, RETRY_BACKOFF, random), { signal });
+  return {
+    statements,
+    once,
+    pause,
+    async ask(message, signal) {
+      throwIfAborted(signal);
+      using scope = abortScope({ clock, parents: [signal], timeoutMs: stepTimeoutMs });
+      for (let attempt = 0; ; attempt += 1) {
+        try {
+          return await once(message, scope.signal);
+        } catch (error) {
+          if (signal?.aborted) throw signal.reason;
+          if (scope.signal.aborted) throw resultUnknown(BACKEND, message.operation, error);
+          if (!isCoordinationError(error, 'RESULT_UNKNOWN') && !isTransient(error)) throw error;
+          // When the time ends here, the next attempt says so.
+          await pause(attempt, scope.signal).catch(() => {});
+        }
+      }
+    },
+  };
+}
+
+/** Whether the server undid a message because others were in its way: sent again it may succeed. */
+export function isTransient(error: unknown): boolean {
+  return isCoordinationError(error, 'BACKEND_UNAVAILABLE') && TRANSIENT.has(sqlState(error.cause));
+}
+
+/**
+ * The message is one simple query, which the server runs as one transaction: an error undoes all of
+ * it, and no reply to any of it comes before the commit. READ COMMITTED, because what waited for a row
+ * must see what it waited for; READ WRITE, because a standby refuses that.
+ *
+ * A transaction begins with its message (`now() = statement_timestamp()`), unless the connection was
+ * inside another one, whose end would then decide over ours.
+ */
+function prelude({ isLazy = false }: LogMessage, timeoutMs: number): readonly string[] {
+  const limit = String(Math.max(1, Math.ceil(timeoutMs)));
+  const asked = "current_setting('synchronous_commit')";
+  const durable = `case when ${asked} = 'remote_apply' then ${asked} else 'on' end`;
+  return [
+    'set transaction isolation level read committed, read write',
+    `select now() = statement_timestamp() as is_alone,
+      set_config('synchronous_commit', ${isLazy ? "'off'" : durable}, true),
+      set_config('lock_timeout', '${limit}', true),
+      set_config('statement_timeout', '${limit}', true)`,
+  ];
+}
+
+function assertVersion(schema: string, found: unknown): void {
+  const where = `${schema}.versions`;
+  if (found === undefined || Number(found) < TABLES_VERSION) {
+    const facts = { setting: where, found: String(found ?? 'no version') };
+    throw unsupported(BACKEND, { ...facts, needed: String(TABLES_VERSION) }, SETUP);
+  }
+  if (Number(found) > TABLES_VERSION) {
+    throw upgradeNeeded(where, String(found), String(TABLES_VERSION));
+  }
+}
+
+function failureOf(
+  operation: string,
+  error: unknown,
+  { schema, isSent }: { readonly schema: string; readonly isSent: boolean },
+): Error {
+  if (isCoordinationError(error)) return error;
+  const state = sqlState(error);
+  if (state === undefined || ENDED.test(state)) {
+    return isSent
+      ? resultUnknown(BACKEND, operation, error)
+      : unavailable(BACKEND, operation, error);
+  }
+  const found = messageOf(error);
+  if (MISSING.has(state)) {
+    const facts = { setting: `schema ${schema}`, found, needed: 'the tables of the decision log' };
+    return unsupported(BACKEND, facts, SETUP, error);
+  }
+  if (state === SQLSTATE.featureNotSupported) {
+    const facts = { setting: 'pg_is_in_recovery()', found, needed: 'the primary' };
+    return unsupported(BACKEND, facts, 'connect the pool to the primary, not to a standby', error);
+  }
+  if (state === SQLSTATE.insufficientPrivilege) {
+    const facts = { setting: 'role', found, needed: 'the grants that setupSql() documents' };
+    return unsupported(BACKEND, facts, 'grant them to the role of the service', error);
+  }
+  return unavailable(BACKEND, operation, error);
+}
