@@ -1,5 +1,5 @@
 import { isCoordinationError } from '../../core/errors.js';
-import { branchAbortedError } from '../../transaction/branch-errors.js';
+import { branchAbortedError, contradictedError } from '../../transaction/branch-errors.js';
 import type {
   Branch,
   BranchContext,
@@ -7,7 +7,7 @@ import type {
   ParticipantCallOptions,
   Vote,
 } from '../../transaction/participant.js';
-import { branchUnknownError, participantFull, wasCommittedError } from './participant-errors.js';
+import { branchUnknownError, participantFull } from './participant-errors.js';
 import { type Intent, type RedisBranch, redisWork } from './participant-intents.js';
 import type { ParticipantStore, PrepareReply } from './participant-store.js';
 
@@ -92,7 +92,9 @@ export function assertAborted(
   branchId: string,
   found: 'committed' | 'aborted' | 'unknown',
 ): void {
-  if (found === 'committed') throw wasCommittedError(name, branchId);
+  if (found === 'committed') {
+    throw contradictedError({ participant: name, branchId, wanted: 'aborted', found });
+  }
 }
 
 function voteOf(settings: BranchSettings, reply: PrepareReply): Vote {

@@ -35,18 +35,6 @@ export function branchUnknownError(
   return new CoordinationError('RESULT_UNKNOWN', message, details);
 }
 
-/** The error of an abort for a branch that was committed. */
-export function wasCommittedError(
-  participant: string,
-  branchId: string,
-): CoordinationError<'OUTCOME_CONTRADICTED'> {
-  return new CoordinationError(
-    'OUTCOME_CONTRADICTED',
-    `participant "${participant}" cannot roll back branch ${branchId}: it was committed before`,
-    { participant, branchId, wanted: 'aborted', found: 'committed' },
-  );
-}
-
 /** The reason of a branch that found no room among the prepared ones. */
 export function participantFull(
   participant: string,
