@@ -1,8 +1,9 @@
 import { onAbort, throwIfAborted } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
+import { deadlines } from '../../core/deadlines.js';
 import { emitterOf, type RedisArgument, type RedisClient } from './client.js';
 import { redisError, unavailable, unknown } from './errors.js';
-import { type RedisScript, runScript } from './script.js';
+import { isNoScript, type RedisScript, runScript, sendHash, sendWhole } from './script.js';
 
 /** How long one command may take, from asking for it to its answer, unless the caller says. */
 export const REPLY_TIMEOUT_MS_DEFAULT = 2_000;
@@ -54,7 +55,35 @@ export function redisCalls(options: {
 }): RedisCalls {
   const { client, clock, timeoutMs: timeoutMsDefault = REPLY_TIMEOUT_MS_DEFAULT } = options;
   const connection = connectionOf(client);
+  const times = deadlines(clock);
 
+  /** What a client that is ready is asked: with one promise, and no timer or listener of its own. */
+  const sendNow = <Reply>(
+    operation: string,
+    timeoutMs: number,
+    call: () => Promise<Reply>,
+    onNoScript?: () => Promise<Reply>,
+  ): Promise<Reply> => {
+    const closesBefore = connection.closeCount;
+    return new Promise((resolve, reject) => {
+      const settled = call();
+      const letGo = times.after(timeoutMs, () => reject(noAnswer(operation, timeoutMs)));
+      const succeed = (reply: Reply): void => {
+        letGo();
+        resolve(reply);
+      };
+      const fail = (error: unknown): void => {
+        letGo();
+        // A cluster sends again by itself after a redirection or a lost node, without telling.
+        const maybeResent = client.isCluster || connection.closeCount !== closesBefore;
+        reject(redisError(error, { operation, sent: true, maybeResent }));
+      };
+      settled.then(succeed, (error) => {
+        if (onNoScript === undefined || !isNoScript(error)) fail(error);
+        else onNoScript().then(succeed, fail);
+      });
+    });
+  };
   const send = async <Reply>(
     operation: string,
     call: () => Promise<Reply>,
@@ -74,7 +103,7 @@ export function redisCalls(options: {
     };
     const late = (): unknown =>
       sent
-        ? unknown(operation, `no answer within ${timeoutMs} ms`)
+        ? noAnswer(operation, timeoutMs)
         : unavailable(operation, `the client was not connected within ${timeoutMs} ms`);
     const answer = client.status === 'ready' ? run() : connection.whenReady().then(run);
     try {
@@ -91,11 +120,24 @@ export function redisCalls(options: {
   return {
     client,
     send,
-    script: (script, keys, values, callOptions) =>
-      send(script.name, () => runScript(client, script, keys, values), callOptions),
+    script(script, keys, values, callOptions) {
+      if (!connection.isReady || callOptions?.signal !== undefined) {
+        return send(script.name, () => runScript(client, script, keys, values), callOptions);
+      }
+      return sendNow(
+        script.name,
+        callOptions?.timeoutMs ?? timeoutMsDefault,
+        () => sendHash(client, script, keys, values),
+        () => sendWhole(client, script, keys, values),
+      );
+    },
     closeCount: () => connection.closeCount,
     dispose: () => connection.dispose(),
   };
+}
+
+function noAnswer(operation: string, timeoutMs: number): unknown {
+  return unknown(operation, `no answer within ${timeoutMs} ms`);
 }
 
 /** Settles as `answer` does, or rejects when time is up or the signal aborts; the loser is observed. */
@@ -126,6 +168,8 @@ function bounded<T>(
 
 interface Connection {
   readonly closeCount: number;
+  /** Commands are written at once, and each one that was sent is settled by the client some day. */
+  readonly isReady: boolean;
   open(): void;
   whenReady(): Promise<void>;
   /** The answer; or a rejection when the connection closes and the client will not send again. */
@@ -156,6 +200,9 @@ function connectionOf(client: RedisClient): Connection {
   return {
     get closeCount() {
       return closeCount;
+    },
+    get isReady() {
+      return isOpen && !forgets && client.status === 'ready';
     },
     open() {
       if (isOpen) return;

@@ -29,9 +29,34 @@ export async function runScript(
   values: readonly RedisArgument[],
 ): Promise<unknown> {
   try {
-    return await client.evalsha(script.sha1, keys.length, ...keys, ...values);
+    return await sendHash(client, script, keys, values);
   } catch (error) {
-    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error;
-    return client.eval(script.lua, keys.length, ...keys, ...values);
+    if (!isNoScript(error)) throw error;
+    return sendWhole(client, script, keys, values);
   }
+}
+
+/** Sends the hash of a script. */
+export function sendHash(
+  client: RedisClient,
+  { sha1 }: RedisScript,
+  keys: readonly string[],
+  values: readonly RedisArgument[],
+): Promise<unknown> {
+  return client.evalsha(sha1, keys.length, ...keys, ...values);
+}
+
+/** Sends a script whole, which makes the server know it. */
+export function sendWhole(
+  client: RedisClient,
+  { lua }: RedisScript,
+  keys: readonly string[],
+  values: readonly RedisArgument[],
+): Promise<unknown> {
+  return client.eval(lua, keys.length, ...keys, ...values);
+}
+
+/** Whether the server does not know a script by its hash. */
+export function isNoScript(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('NOSCRIPT');
 }

@@ -147,3 +147,48 @@ test('a second send that the client refuses proves nothing of a first one that i
   first(replyError('NOSCRIPT No matching script'));
   await refused;
 });
+
+/** A client that has answered before: calls go to it without a detour. */
+async function warmStage() {
+  const parts = stage();
+  parts.client.answer = () => Promise.resolve('warm');
+  await parts.calls.script(SCRIPT, ['key'], []);
+  return parts;
+}
+
+test('a ready client that does not answer in time is RESULT_UNKNOWN at every later call, too', async () => {
+  const { client, clock, calls } = await warmStage();
+  client.answer = () => new Promise(() => {});
+  const refused = expect(calls.script(SCRIPT, ['key'], [])).rejects.toMatchObject({
+    code: 'RESULT_UNKNOWN',
+  });
+  await clock.advance(1_000);
+  await refused;
+});
+
+test('calls of one moment share a timer, which goes when all of them are answered', async () => {
+  const { client, clock, calls } = await warmStage();
+  client.answer = () => Promise.resolve(1);
+  const before = clock.timerCount;
+  const all = Array.from({ length: 50 }, () => calls.script(SCRIPT, ['key'], []));
+  expect(clock.timerCount - before).toBeLessThanOrEqual(1);
+  await Promise.all(all);
+});
+
+test('a refusal by a ready client whose connection closed meanwhile is RESULT_UNKNOWN', async () => {
+  const { client, calls } = await warmStage();
+  client.answer = async () => {
+    client.emit('close');
+    throw replyError('LOADING Redis is loading the dataset in memory');
+  };
+  await expect(calls.script(SCRIPT, ['key'], [])).rejects.toMatchObject({
+    code: 'RESULT_UNKNOWN',
+  });
+});
+
+test('a ready client whose server has forgotten the script sends it whole', async () => {
+  const { client, calls } = await warmStage();
+  client.answer = (text) =>
+    text === SCRIPT.sha1 ? Promise.reject(replyError('NOSCRIPT No matching')) : Promise.resolve(7);
+  expect(await calls.script(SCRIPT, ['key'], [])).toBe(7);
+});
