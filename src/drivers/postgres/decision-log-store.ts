@@ -42,8 +42,8 @@ export const BACKEND = 'postgres';
 const RETRY_BACKOFF = { baseMs: 20, maxMs: 500 };
 /** Serialization failure, deadlock, lock time-out, statement time-out. */
 const TRANSIENT: ReadonlySet<string | undefined> = new Set(['40001', '40P01', '55P03', '57014']);
-/** The connection ended with the statement, which may have been committed just before. */
-const ENDED = /^(?:08|57P|XX)/;
+/** The connection, or the server, ended with the message, which may have been committed just before. */
+const ENDED = /^(?:08|25P|40003|57P|58|XX)/;
 /** A table, schema or column is not there. */
 const MISSING: ReadonlySet<string> = new Set(['42P01', '3F000', '42703']);
 const SETUP = 'run the SQL that setupSql() answers, once, in this database';
