@@ -121,4 +121,16 @@ export const mutants: readonly Mutant[] = [
     },
     why: 'The PREPARE would come after the rollback, and hold its locks until the next sweep.',
   },
+  {
+    id: 'postgres-client-in-the-middle-of-begin-goes-back',
+    file: 'src/drivers/postgres/enlist.ts',
+    find: '      if (isCoordinationError(error) && !scope.signal.aborted) {',
+    replace: '      if (isCoordinationError(error)) {',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/postgres/enlist.test.ts',
+      name: 'a client whose BEGIN is under way',
+    },
+    why: 'The next user of the pool would write into a transaction that nobody commits.',
+  },
 ];

@@ -85,7 +85,9 @@ export function enlistment(
     try {
       return { connection, giveBack: await begin(connection, context, scope.signal) };
     } catch (error) {
-      if (isCoordinationError(error)) {
+      // A refusal of our own comes between statements. The reason of an abort may be one of ours,
+      // too, but comes in the middle of one: BEGIN may be under way.
+      if (isCoordinationError(error) && !scope.signal.aborted) {
         connection.release();
         throw error;
       }
