@@ -252,7 +252,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/cache/loading.ts',
     find: 'authority.fill(key, token, fill, timeoutMs)',
     replace: 'authority.fill(key, token, fill, tierTimeoutMs + 0 * timeoutMs)',
-    tests: unit('failures', 'waited for at the fill'),
+    tests: unit('failures', 'rest of its time for the fill'),
     why: 'A read would wait twice as long for a slow tier as it was allowed to.',
   },
   {

@@ -1,4 +1,3 @@
-import { invalidArgument } from '../../core/validate.js';
 import { keyPrefixOf, type RedisClient } from './client.js';
 import { encodeTag, NAMESPACE_DEFAULT } from './keys.js';
 
@@ -17,13 +16,9 @@ export interface CacheKeys {
   readonly channel: string;
 }
 
-const NAMESPACE = /^[\w.-]{1,64}$/;
-
 /**
  * `tricord:‹namespace›:cache:‹name›:{‹key›}` holds the entry; the claim stands under
  * `…:cache-claim:…`, so that whoever tracks entries by their prefix does not hear of every lease.
- *
- * @throws TypeError (INVALID_ARGUMENT) for a namespace outside 1 to 64 of `[A-Za-z0-9_.-]`.
  */
 export function cacheKeys(
   client: RedisClient,
@@ -47,13 +42,6 @@ export function cacheKeys(
     withoutPrefix: (key) => key.slice(clientPrefix.length),
     channel: `${clientPrefix}tricord:${namespace}:cache-wake:${cacheName}`,
   };
-}
-
-/** Checks the namespace of a deployment. */
-export function assertNamespace(namespace: unknown): void {
-  if (typeof namespace !== 'string' || !NAMESPACE.test(namespace)) {
-    throw invalidArgument('namespace', namespace, '1 to 64 characters of [A-Za-z0-9_.-]');
-  }
 }
 
 function escapeGlob(text: string): string {

@@ -10,11 +10,11 @@ import { invalidArgument } from '../../core/validate.js';
 import { type CacheCalls, cacheCalls } from './cache-calls.js';
 import { clearCache } from './cache-clear.js';
 import type { RedisCacheClient } from './cache-client.js';
-import { assertNamespace, type CacheKeys, cacheKeys } from './cache-keys.js';
+import { type CacheKeys, cacheKeys } from './cache-keys.js';
 import { FILL, LEASE, READ, RENEW, WITHDRAW } from './cache-scripts.js';
 import { cacheWakeups } from './cache-wakeups.js';
 import { formatError } from './errors.js';
-import { NAMESPACE_DEFAULT } from './keys.js';
+import { assertNamespace, NAMESPACE_DEFAULT } from './keys.js';
 
 /** Options of {@link redisCache}. */
 export interface RedisCacheOptions {

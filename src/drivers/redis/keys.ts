@@ -29,14 +29,19 @@ export interface RedisKeys {
  * @throws TypeError (INVALID_ARGUMENT) for a namespace outside 1 to 64 of `[A-Za-z0-9_.-]`.
  */
 export function redisKeys(area: RedisArea, namespace: string = NAMESPACE_DEFAULT): RedisKeys {
-  if (typeof namespace !== 'string' || !NAMESPACE.test(namespace)) {
-    throw invalidArgument('namespace', namespace, '1 to 64 characters of [A-Za-z0-9_.-]');
-  }
+  assertNamespace(namespace);
   const prefix = `tricord:${namespace}:${area}:`;
   return {
     key: (tag, suffix = '') => `${prefix}{${encodeTag(tag)}}${suffix}`,
     channel: (name) => `${prefix}${encodeTag(name)}`,
   };
+}
+
+/** Checks the namespace of a deployment. */
+export function assertNamespace(namespace: unknown): asserts namespace is string {
+  if (typeof namespace !== 'string' || !NAMESPACE.test(namespace)) {
+    throw invalidArgument('namespace', namespace, '1 to 64 characters of [A-Za-z0-9_.-]');
+  }
 }
 
 /** The text with every byte that is not plain as `%XX`; injective. */

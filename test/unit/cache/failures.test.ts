@@ -27,29 +27,20 @@ describe('a shared tier that does not answer', () => {
     }
   });
 
-  test('that was slow to read has only the rest of its time for the lease', async () => {
-    const { clock, shared, node } = cacheBench();
-    const cache = node({ tierTimeoutMs: 300 });
-    shared.freeze('lease');
-    shared.after = (operation) =>
-      operation === 'read'
-        ? new Promise<void>((resolve) => clock.schedule(200, resolve))
-        : undefined;
-    expect(await clock.runUntil(cache.getOrLoad('key', () => 'source'))).toBe('source');
-    expect(clock.monotonicMs()).toBe(300);
-  });
-
-  test('that was slow to read is waited for at the fill with the rest of its time only', async () => {
-    const { clock, shared, node } = cacheBench();
-    const cache = node({ tierTimeoutMs: 300 });
-    shared.freeze('fill');
-    shared.after = (operation) =>
-      operation === 'read'
-        ? new Promise<void>((resolve) => clock.schedule(200, resolve))
-        : undefined;
-    expect(await clock.runUntil(cache.getOrLoad('key', () => 'source'))).toBe('source');
-    expect(clock.monotonicMs()).toBe(300);
-  });
+  test.each(['lease', 'fill'] as const)(
+    'that was slow to read has only the rest of its time for the %s',
+    async (next) => {
+      const { clock, shared, node } = cacheBench();
+      const cache = node({ tierTimeoutMs: 300 });
+      shared.freeze(next);
+      shared.after = (operation) =>
+        operation === 'read'
+          ? new Promise<void>((resolve) => clock.schedule(200, resolve))
+          : undefined;
+      expect(await clock.runUntil(cache.getOrLoad('key', () => 'source'))).toBe('source');
+      expect(clock.monotonicMs()).toBe(300);
+    },
+  );
 
   test('makes get answer undefined in its time, and tells on the channel', async () => {
     const { clock, shared, node } = cacheBench();
