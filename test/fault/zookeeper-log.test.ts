@@ -22,10 +22,10 @@ describe('a decision log on a server of its own [zookeeper]', () => {
   });
   afterAll(() => server?.[Symbol.asyncDispose]());
 
-  const openLog = async (servers = server.url) => {
+  const openLog = async (servers = server.url, options: { recordRetainMs?: number } = {}) => {
     const { session, lock } = await openLock({ servers, sessionTimeoutMs: 2_000 });
     const node = { nodeId: 'owner', namespace: 'faults', clock: systemClock, random: systemRandom };
-    const log = zookeeperTransactions({ session }).open(node);
+    const log = zookeeperTransactions({ session, ...options }).open(node);
     const dispose = async () => {
       await log.close();
       await lock.close({ drainMs: 0 });
@@ -77,6 +77,33 @@ describe('a decision log on a server of its own [zookeeper]', () => {
     assert.equal(owner.log.fencedSignal(incarnation).aborted, true);
     assert.equal(await recoverer.log.find(late.transactionId), undefined);
     assert.ok(await recoverer.log.find(before.transactionId));
+  });
+
+  test('a lost reply is unknown when the record was finished and forgotten meanwhile', async () => {
+    await using proxy = await server.proxy();
+    await using owner = await openLog(proxy.url);
+    await using recoverer = await openLog(server.url, { recordRetainMs: 0 });
+    const incarnation = newIncarnation();
+    await owner.log.register(incarnation);
+    const record = recordsOf(incarnation)();
+    const { transactionId } = record;
+    const lost = proxy.cutAfterForward(transactionId);
+    const deciding = assert.rejects(
+      owner.log.decide(incarnation, record, { signal: AbortSignal.timeout(20_000) }),
+      { code: 'RESULT_UNKNOWN' },
+    );
+    await lost;
+    proxy.refuse();
+    await recoverer.log.fence(incarnation);
+    assert.ok(await recoverer.log.find(transactionId));
+    await recoverer.log.acknowledge([{ transactionId, participant: 'orders' }]);
+    await until('the record is forgotten', async () => {
+      await recoverer.log.prune();
+      return (await recoverer.log.find(transactionId)) === undefined;
+    });
+    proxy.pass();
+    await deciding;
+    assert.equal(await owner.log.decide(incarnation, record), 'fenced');
   });
 
   test('decisions in flight when the server dies are resolved when it is back', async () => {

@@ -120,4 +120,12 @@ export const mutants: readonly Mutant[] = [
     },
     why: 'Decisions that left a full head would count as aborted.',
   },
+  {
+    id: 'zookeeper-fenced-after-a-lost-write-is-believed',
+    file: `${folder}/log-owner.ts`,
+    find: 'const doubtful = this.#queue.filter(({ isSent }) => isSent);',
+    replace: 'const doubtful = this.#queue.filter(() => false);',
+    tests: { ...logFaults, name: 'finished and forgotten meanwhile' },
+    why: 'A committed transaction whose record is gone would be called aborted.',
+  },
 ];

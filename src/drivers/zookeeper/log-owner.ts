@@ -216,6 +216,11 @@ export class LogOwner {
     }
     if (!isOver) return;
     this.#fence();
+    // What an unanswered write recorded may have been finished by whoever fenced us, and forgotten
+    // since: the coordinator has to hear that there was one, and asks the branches for evidence.
+    const doubtful = this.#queue.filter(({ isSent }) => isSent);
+    this.#queue = this.#queue.filter((pending) => !doubtful.includes(pending));
+    rejectAll(doubtful, fencedError(this.#incarnation));
     this.#answer(this.#queue, 'fenced');
   }
 
@@ -236,6 +241,7 @@ export class LogOwner {
     const records = [...base.head.records, ...incoming.slice(0, count)];
     const writeId = connection.random.token(11);
     const head: HeadState = { ...base.head, records, writeId };
+    const firstSent = batch.filter(({ isSent }) => !isSent);
     for (const pending of batch) pending.isSent = true;
     const written = await live.ask.set(path, encodeHead(head), this.#stored.version);
     if (written.ok) {
@@ -249,6 +255,8 @@ export class LogOwner {
     this.#restore(taken);
     const isRaced = written.kind === 'bad-version' || written.kind === 'no-node';
     if (!isRaced && !isUnanswered(written)) throw errorOf(written, 'record a decision');
+    // A refused write is certain to have recorded nothing of what it carried for the first time.
+    if (isRaced) for (const pending of firstSent) pending.isSent = false;
     this.#isCertain = false;
     this.#isDue = true;
   }
@@ -287,14 +295,17 @@ export class LogOwner {
   #reject(error: unknown): void {
     const rejected = this.#queue;
     this.#queue = [];
-    for (const { answer, isSent, kept } of rejected) {
-      const operation = `record the decision of ${kept.record.transactionId}`;
-      const failure = isSent ? ANSWER_LOST : NOT_SENT;
-      answer.reject(errorOf(failure, operation, { cause: error }));
-    }
+    rejectAll(rejected, error);
   }
 
   #fence(): void {
     if (!this.fenced.aborted) this.#fenced.abort(fencedError(this.#incarnation));
+  }
+}
+
+function rejectAll(rejected: readonly Pending[], cause: unknown): void {
+  for (const { answer, isSent, kept } of rejected) {
+    const operation = `record the decision of ${kept.record.transactionId}`;
+    answer.reject(errorOf(isSent ? ANSWER_LOST : NOT_SENT, operation, { cause }));
   }
 }
