@@ -68,66 +68,32 @@ export interface FlightOptions {
   readonly onAbandoned: () => void;
 }
 
+interface Self extends FlightOptions {
+  readonly callers: Set<Caller>;
+  readonly abandoned: AbortController;
+  callerNumber: number;
+  isMissed: boolean;
+  offered: Sighting | undefined;
+}
+
 /** A flight without callers; `join` makes the first. */
-export function newFlight({ key, clock, counters, onAbandoned }: FlightOptions): Flight {
+export function newFlight(options: FlightOptions): Flight {
   const callers = new Set<Caller>();
   const abandoned = new AbortController();
-  let callerNumber = 0;
-  let isMissed = false;
-  let offered: Sighting | undefined;
-
-  const leave = (caller: Caller, isAnswered: boolean): void => {
-    callers.delete(caller);
-    caller.letGo();
-    count(counters, caller.state, isAnswered);
-  };
-  const isFresh = (sighting: Sighting | undefined, caller: Caller): sighting is Sighting =>
-    sighting !== undefined && caller.number <= sighting.asOf;
-  const abandonIfEmpty = (reason: unknown): void => {
-    if (callers.size > 0) return;
-    onAbandoned();
-    abandoned.abort(reason);
-  };
-  const giveUp = (caller: Caller, reason: unknown): void => {
-    leave(caller, false);
-    caller.reject(reason);
-    abandonIfEmpty(reason);
-  };
-  const timeUp = (caller: Caller): void => {
-    if (!isFresh(offered, caller)) {
-      giveUp(caller, timeoutError(key, caller.request.timeoutMs));
-      return;
-    }
-    leave(caller, true);
-    caller.resolve(offered.local);
-    abandonIfEmpty(undefined);
-  };
+  const none = { callerNumber: 0, isMissed: false, offered: undefined };
+  const self: Self = { ...options, ...none, callers, abandoned };
 
   return {
-    key,
+    key: options.key,
     signal: abandoned.signal,
     get callerCount() {
       return callers.size;
     },
-    join(request) {
-      return new Promise((resolve, reject) => {
-        callerNumber += 1;
-        const cancel = clock.schedule(request.timeoutMs, () => timeUp(caller));
-        let stop = (): void => {};
-        const letGo = (): void => {
-          cancel();
-          stop();
-        };
-        const state = isMissed ? 'waiting' : 'looking';
-        const caller: Caller = { number: callerNumber, request, resolve, reject, letGo, state };
-        callers.add(caller);
-        stop = onAbort(request.signal, () => giveUp(caller, request.signal?.reason));
-      });
-    },
+    join: (request) => join(self, request),
     first: () => firstOf(callers)?.request,
-    seal: () => callerNumber,
+    seal: () => self.callerNumber,
     miss() {
-      isMissed = true;
+      self.isMissed = true;
       for (const caller of callers) if (caller.state === 'looking') caller.state = 'waiting';
     },
     load() {
@@ -135,23 +101,84 @@ export function newFlight({ key, clock, counters, onAbandoned }: FlightOptions):
       if (caller !== undefined) caller.state = 'loading';
     },
     offer(sighting) {
-      offered = sighting;
+      self.offered = sighting;
     },
     land(sighting) {
-      isMissed = false;
+      self.isMissed = false;
       for (const caller of Array.from(callers)) {
         if (!isFresh(sighting, caller)) continue;
-        leave(caller, true);
+        leave(self, caller, true);
         caller.resolve(sighting.local);
       }
     },
     fail(error) {
       for (const caller of Array.from(callers)) {
-        leave(caller, false);
+        leave(self, caller, false);
         caller.reject(error);
       }
       abandoned.abort(error);
     },
+  };
+}
+
+function join(self: Self, request: FlightRequest): Promise<LocalValue | undefined> {
+  const { clock, callers } = self;
+  return new Promise((resolve, reject) => {
+    self.callerNumber += 1;
+    const letGo = untilEnd(clock, request, {
+      onTimeUp: () => timeUp(self, caller),
+      onAborted: () => giveUp(self, caller, request.signal?.reason),
+    });
+    const state = self.isMissed ? 'waiting' : 'looking';
+    const caller: Caller = { number: self.callerNumber, request, resolve, reject, letGo, state };
+    callers.add(caller);
+  });
+}
+
+function leave({ callers, counters }: Self, caller: Caller, isAnswered: boolean): void {
+  callers.delete(caller);
+  caller.letGo();
+  count(counters, caller.state, isAnswered);
+}
+
+function isFresh(sighting: Sighting | undefined, caller: Caller): sighting is Sighting {
+  return sighting !== undefined && caller.number <= sighting.asOf;
+}
+
+function timeUp(self: Self, caller: Caller): void {
+  const { key, offered } = self;
+  if (!isFresh(offered, caller)) {
+    giveUp(self, caller, timeoutError(key, caller.request.timeoutMs));
+    return;
+  }
+  leave(self, caller, true);
+  caller.resolve(offered.local);
+  abandonIfEmpty(self, undefined);
+}
+
+function giveUp(self: Self, caller: Caller, reason: unknown): void {
+  leave(self, caller, false);
+  caller.reject(reason);
+  abandonIfEmpty(self, reason);
+}
+
+function abandonIfEmpty({ callers, abandoned, onAbandoned }: Self, reason: unknown): void {
+  if (callers.size > 0) return;
+  onAbandoned();
+  abandoned.abort(reason);
+}
+
+/** Watches a caller's time and signal, which was not aborted before. Answers how to stop. */
+function untilEnd(
+  clock: Clock,
+  { timeoutMs, signal }: FlightRequest,
+  listeners: { onTimeUp(): void; onAborted(): void },
+): () => void {
+  const cancel = clock.schedule(timeoutMs, listeners.onTimeUp);
+  const stop = onAbort(signal, listeners.onAborted);
+  return () => {
+    cancel();
+    stop();
   };
 }
 

@@ -20,8 +20,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-late-caller-gets-what-was-asked-for-before-it-came',
     file: 'src/cache/flight.ts',
-    find: 'sighting !== undefined && caller.number <= sighting.asOf;',
-    replace: 'sighting !== undefined && caller.number <= sighting.asOf + 1e9;',
+    find: 'return sighting !== undefined && caller.number <= sighting.asOf;',
+    replace: 'return sighting !== undefined && caller.number <= sighting.asOf + 1e9;',
     tests: unit('get-or-load', 'joins after the value was asked for'),
     why: 'A read that begins after an acknowledged delete answers the old value.',
   },

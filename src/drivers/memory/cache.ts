@@ -7,7 +7,7 @@ import type {
   ProcessTier,
 } from '../../cache/driver.js';
 import { type WakeList, wakeList } from '../../cache/wake-list.js';
-import { instantOf, remainingMs, type Validity } from '../../core/clock.js';
+import { type Clock, instantOf, remainingMs, type Validity } from '../../core/clock.js';
 import { assertNumber } from '../../core/validate.js';
 import { type MemoryStore, memoryStore } from './cache-store.js';
 
@@ -62,27 +62,36 @@ function newSpace({ clock }: CacheNode, entriesMax: number): Space {
   return { store: memoryStore(clock, entriesMax), claims: new Map(), followers: wakeList() };
 }
 
-function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
-  const { store, claims, followers } = space;
-  const validFor = (forMs: number): Validity => ({ since: instantOf(clock), forMs });
+/** The claims of a space, as of now: one whose time is over is none. */
+function liveClaims(clock: Clock, { store, claims, followers }: Space) {
   const claimOf = (key: string): HeldClaim | undefined => {
     const claim = claims.get(key);
     if (claim === undefined || remainingMs(clock, claim.validity) > 0) return claim;
     claims.delete(key);
     return undefined;
   };
-  const endLease = (key: string, token: string): boolean => {
-    const claim = claimOf(key);
-    if (claim?.kind !== 'lease' || claim.token !== token) return false;
-    claims.delete(key);
-    followers.wake(key);
-    return true;
+  return {
+    claimOf,
+    endLease(key: string, token: string): boolean {
+      const claim = claimOf(key);
+      if (claim?.kind !== 'lease' || claim.token !== token) return false;
+      claims.delete(key);
+      followers.wake(key);
+      return true;
+    },
+    /** Removes the entry and ends the lease; a hold stays. */
+    remove(key: string): void {
+      store.delete(key);
+      if (claimOf(key)?.kind === 'lease') claims.delete(key);
+      followers.wake(key);
+    },
   };
-  const remove = (key: string): void => {
-    store.delete(key);
-    if (claimOf(key)?.kind === 'lease') claims.delete(key);
-    followers.wake(key);
-  };
+}
+
+function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
+  const { store, claims, followers } = space;
+  const { claimOf, endLease, remove } = liveClaims(clock, space);
+  const validFor = (forMs: number): Validity => ({ since: instantOf(clock), forMs });
 
   return {
     scope: 'process',
