@@ -121,9 +121,11 @@ describe('a waiter without its messages [redis]', () => {
     await using admin = openLock(redis.url);
     const bounds = { heartbeatMs: 10_000, boundMs: 3_000 };
     const tookMs = await wakesWithin(redis.url, bounds, async () => {
-      await until('a subscriber', async () => {
-        return Number(await admin.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')) > 0;
+      // The holder listens as well as the waiter; both must, else it is not the waiter that is cut.
+      await until('two subscribers', async () => {
+        return (await admin.client.pubsub('CHANNELS')).length === 2;
       });
+      expect(await admin.client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')).toBe(2);
     });
     measured(
       `cut subscriber: woken after ${tookMs.toFixed(0)} ms (heartbeat ${bounds.heartbeatMs} ms)`,
