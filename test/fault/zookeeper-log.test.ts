@@ -101,7 +101,7 @@ describe('a decision log on a server of its own [zookeeper]', () => {
       await recoverer.log.prune();
       return (await recoverer.log.find(transactionId)) === undefined;
     });
-    proxy.pass();
+    await proxy.pass();
     await deciding;
     assert.equal(await owner.log.decide(incarnation, record), 'fenced');
   });
