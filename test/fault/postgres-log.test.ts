@@ -147,6 +147,25 @@ describe('a decision log on PostgreSQL [postgresql]', () => {
       assert.equal(await answer, 'committed');
     });
 
+    test('a lost reply to decide is unknown when the record was finished and forgotten meanwhile', async () => {
+      await using proxy = await server.proxy();
+      const [owner, recoverer] = [nodeAt(through(url, proxy)), nodeAt(url)];
+      const { incarnation, record } = await owner.register();
+      const decided = record();
+      const lost = proxy.cutAfterForward(decided.transactionId);
+      const answer = assert.rejects(owner.session.decide(incarnation, decided), {
+        code: 'RESULT_UNKNOWN',
+        message: /decide/,
+      });
+      await lost;
+      proxy.refuse();
+      await recoverer.session.fence(incarnation);
+      await admin.query('delete from tricord.decisions where incarnation = $1', [incarnation]);
+      await proxy.pass();
+      await answer;
+      assert.equal(await owner.session.decide(incarnation, decided), 'fenced');
+    });
+
     test('a lost reply to fence is made up for, and to register, find and acknowledge', async () => {
       await using proxy = await server.proxy();
       const { session, register } = nodeAt(through(url, proxy));

@@ -140,4 +140,16 @@ export const mutants: readonly Mutant[] = [
     tests: { ...faults, name: 'unsafe settings are refused' },
     why: 'A loss of power would take decisions along, and nobody had been told.',
   },
+  {
+    id: 'postgres-log-fenced-after-a-lost-message-is-believed',
+    file: 'src/drivers/postgres/decision-log-decider.ts',
+    find: 'if (lost === undefined) return answer;',
+    replace: 'return answer;',
+    tests: {
+      project: 'fault',
+      file: 'test/fault/postgres-log.test.ts',
+      name: 'finished and forgotten meanwhile',
+    },
+    why: 'A committed transaction whose record is gone would be called aborted.',
+  },
 ];

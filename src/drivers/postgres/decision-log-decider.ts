@@ -70,15 +70,24 @@ export function decider(options: DeciderOptions): Decider {
       const values = encodeDecision(record);
       let lost: unknown;
       for (let count = 0; ; count += 1) {
+        let answer: Answer | undefined;
         try {
-          const answer = await attempt(incarnation, values, scope.signal);
-          if (answer !== 'full') return answer;
-          if (lost === undefined && count > 0) throw await logFull(incarnation, scope.signal);
+          answer = await attempt(incarnation, values, scope.signal);
+          if (answer === 'full' && lost === undefined && count > 0) {
+            throw await logFull(incarnation, scope.signal);
+          }
         } catch (error) {
           if (scope.signal.aborted) throw resultUnknown(BACKEND, 'decide', lost ?? error);
           if (isCoordinationError(error, 'RESULT_UNKNOWN')) lost ??= error;
           // Only while no earlier message is under way does a refusal mean that nothing is recorded.
           else if (lost === undefined && !isTransient(error)) throw refusal(error);
+        }
+        if (answer === 'committed') return answer;
+        if (answer === 'fenced') {
+          if (lost === undefined) return answer;
+          // What the lost message recorded may have been finished and forgotten since: the
+          // coordinator has to hear that there was one, and asks the branches for evidence.
+          throw resultUnknown(BACKEND, 'decide', lost);
         }
         if (lost === undefined) await flushAcknowledgements();
         await store.pause(count, scope.signal).catch(() => {});
