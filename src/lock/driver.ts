@@ -10,6 +10,10 @@ import type { Random } from '../core/random.js';
  * where a writer takes all; a semaphore takes `permits` of `capacity`. A request is granted when it
  * is first in line and fits; whoever is behind a waiting writer waits.
  *
+ * A resource is of one kind while anybody holds it or waits for it: read and written (exclusive and
+ * shared), or counted up to one capacity. A request of another kind, or with another capacity,
+ * rejects with LOCK_CAPACITY_MISMATCH; the capacity of an exclusive or shared one counts as 1 there.
+ *
  * A driver passes `lockDriverContract` of `tricord/testing` against a real backend.
  */
 export interface LockDriver {
@@ -54,7 +58,17 @@ export interface GrantRequest {
   readonly tokens: number;
   /** False: answer undefined at once when it does not fit now, and leave nothing in line. */
   readonly wait: boolean;
-  /** Gives up the wait. The driver then leaves the line, and releases a grant that arrives all the same. */
+  /**
+   * When the grant ends without a release (its TTL ran out, its session died), nobody else is granted
+   * for so long after that, in milliseconds; 0 or left out for no delay. Kept with the holder in the
+   * backend. A release and a forced release have no delay.
+   */
+  readonly lockDelayMs?: number | undefined;
+  /**
+   * Gives up the wait. The driver then leaves the line, and releases a grant that arrives all the same.
+   * The engine makes it when it is first looked at, because a signal costs more than the rest of an
+   * uncontended request here: look once the request has to wait, not before.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -68,21 +82,28 @@ export interface Grant {
   readonly mode: LockMode;
   /**
    * The first of `tokens` consecutive fencing tokens, above every token of every earlier exclusive
-   * grant of this resource. A shared grant carries the epoch: lower than the next writer's. Undefined
-   * when counting.
+   * grant of this resource. A shared grant carries the epoch: not below the tokens of the exclusive
+   * grant before it, below the next writer's, and the same for all readers between two writers.
+   * Undefined when counting.
    */
   readonly fencingToken: bigint | undefined;
   /** How many tokens, from `fencingToken` up, this grant owns. */
   readonly tokens: number;
-  /** Counts from before the request that won it was sent; the engine takes its own drift margin off it. */
+  /**
+   * Counts from before the request that won it was sent; the engine takes its own drift margin off it.
+   * It may be shorter than the TTL (a provisional grant that was pushed to a waiter): the engine
+   * renews at once what has less than two thirds of its TTL left when it arrives.
+   */
   readonly validity: Validity;
   /** How many others wait elsewhere, as far as was known when it was granted. */
   readonly waiters: number;
   /**
-   * Aborted by the driver as soon as it knows that the grant is gone: a session expired, somebody
-   * forced the release. Its reason is the error to show.
+   * That the grant is gone, and why: set by the driver, through `loseGrant`, as soon as it knows that a
+   * session expired or that somebody forced the release. The reason is the error to show.
    */
-  readonly lost: AbortSignal;
+  loss?: { readonly reason: unknown } | undefined;
+  /** Called by the driver, through `loseGrant`, once. The engine sets it, and looks at `loss` before. */
+  onLost?: ((reason: unknown) => void) | undefined;
   /**
    * Called by the driver when it hears that others wait for this grant. The engine sets it; a hint
    * that may be lost, because every renewal tells the number of waiters too.
@@ -135,9 +156,18 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of {@link LockBackend.list}. */
+export interface ListCallOptions extends CallOptions {
+  /** So many resources at most. Default: all. */
+  readonly limit?: number | undefined;
+}
+
 /**
  * One lock's connection to its backend. Every operation may be sent twice by the driver; a lost
  * reply is reconciled inside, and never reported as a failure or a success.
+ *
+ * A method that is optional here may be left out, where the backend cannot do it or a driver does not
+ * yet: the engine then does without, more slowly.
  */
 export interface LockBackend {
   /**
@@ -147,6 +177,15 @@ export interface LockBackend {
    * background, within the request's TTL at the latest.
    */
   acquire(request: GrantRequest): Promise<Grant | undefined>;
+  /**
+   * Takes several resources in one atomic step, all or nothing: never waits, and leaves nothing in
+   * line. Answers the grants in the order of the requests; `busy` when they do not all fit now;
+   * `unsupported` when these resources cannot be taken in one step, having taken none (other slots of
+   * a cluster). Fails as `acquire` does. The engine then takes them one after another, in one order.
+   */
+  acquireAll?(
+    requests: readonly GrantRequest[],
+  ): Promise<readonly Grant[] | 'busy' | 'unsupported'>;
   /** Renews many grants, batched as the backend likes. Answers in the same order. Never rejects. */
   renew(grants: readonly Grant[], ttlMs: readonly number[]): Promise<readonly RenewReply[]>;
   /**
@@ -155,10 +194,42 @@ export interface LockBackend {
    * reply came; the driver then goes on trying in the background until the grant must have ended.
    */
   release(grant: Grant, options?: CallOptions): Promise<'released' | 'lost'>;
+  /**
+   * Makes an exclusive grant a shared one without letting go in between, and grants the readers at
+   * the head of the line in the same step. The new grant takes the place of the old one: the same
+   * grant id, the last token that the old one reserved as its epoch, the same TTL, a validity of its
+   * own; what the driver knows of the old (`onLost`, `onWaiters`) goes to the new one. Idempotent: a
+   * second send tells the same. Undefined when the grant had ended. Rejects with RESULT_UNKNOWN or
+   * BACKEND_UNAVAILABLE when no reply came: then the old grant stands, as one that may be either.
+   */
+  downgrade(grant: Grant, options?: CallOptions): Promise<Grant | undefined>;
   /** Reserves a further block of fencing tokens for a held exclusive grant; undefined when it was lost. */
   reserveTokens(grant: Grant, tokens: number, options?: CallOptions): Promise<bigint | undefined>;
+  /**
+   * Called when the engine begins to retain a grant that no task uses. From then on the driver calls
+   * `grant.onWaiters` soon after anybody stands in line, also when somebody stands there already.
+   * Left out where `onWaiters` is as prompt for every grant.
+   */
+  watchWaiters?(grant: Grant): void;
   /** Who holds and who waits. */
   inspect(resource: string, options?: CallOptions): Promise<LockInspection>;
+  /**
+   * Every resource whose id begins with `prefix` and that somebody holds or waits for, each at most
+   * once, in no order. Each is consistent in itself; what begins or ends meanwhile may be missing.
+   */
+  list(prefix: string, options?: ListCallOptions): AsyncIterable<LockInspection>;
+  /**
+   * Ends every grant of a resource, but no wait, and hands over to the next in line. Answers how many
+   * it ended. Their holders hear of it at once where they can be reached, else with their next
+   * renewal, through `loseGrant` with a LOCK_LOST whose message has the reason, or as a `lost` reply.
+   * Tokens go on increasing. A second send ends nothing that was granted after the first.
+   */
+  forceRelease(resource: string, reason: string, options?: CallOptions): Promise<number>;
+  /**
+   * Calls `changed` soon after the resource may have come into other hands, until the signal aborts.
+   * A hint that may be lost or be wrong: the engine looks, and looks every second anyway.
+   */
+  watch?(resource: string, changed: () => void, signal: AbortSignal): void;
   /** Reads the backend's live configuration. */
   guarantees(options?: CallOptions): Promise<Guarantees>;
   /** Ends background work and releases what the driver opened; no client that was passed in. Never rejects. */

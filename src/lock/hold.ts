@@ -32,8 +32,8 @@ export interface Hold {
 }
 
 /** Whether a grant arrived too late to begin anything with. */
-export function hasEnded(clock: Clock, { validity, lost }: Grant): boolean {
-  return lost.aborted || remainingMs(clock, dependableValidity(validity)) <= 0;
+export function hasEnded(clock: Clock, { validity, loss }: Grant): boolean {
+  return loss !== undefined || remainingMs(clock, dependableValidity(validity)) <= 0;
 }
 
 /** Begins to keep a grant. */
@@ -68,7 +68,10 @@ export function holdGrant(
     onRenewed: listeners.onOthers,
     onLost: (isGone) => lose(isGone, lossOf(kept, isGone, node.clock)),
   };
-  const stop = context.onAbort(grant.lost, () => lose(true, grant.lost.reason));
+  const stop = (): void => {
+    grant.onLost = undefined;
+  };
+  grant.onLost = (reason) => lose(true, reason);
   grant.onWaiters = listeners.onOthers;
   keeper.keep(kept);
   return {

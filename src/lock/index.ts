@@ -10,6 +10,7 @@ export type {
   CallOptions,
   Grant,
   GrantRequest,
+  ListCallOptions,
   LockBackend,
   LockDriver,
   LockInspection,
@@ -28,4 +29,5 @@ export type {
   LockOptions,
   WithLockOptions,
 } from './lock.js';
+export { loseGrant } from './lose-grant.js';
 export type { LockStats } from './statistics.js';

@@ -214,8 +214,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-pushed-signal-ignored',
     file: 'src/lock/hold.ts',
-    find: 'const stop = context.onAbort(grant.lost, () => lose(true, grant.lost.reason));',
-    replace: 'const stop = context.onAbort(undefined, () => lose(true, grant.lost.reason));',
+    find: 'grant.onLost = (reason) => lose(true, reason);',
+    replace: 'grant.onLost = () => {};',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lease.test.ts',

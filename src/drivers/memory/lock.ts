@@ -11,6 +11,8 @@ import type {
   LockNode,
   RenewReply,
 } from '../../lock/driver.js';
+import { loseGrant } from '../../lock/lose-grant.js';
+import { unsupportedVerbs } from '../../lock/unsupported-verbs.js';
 import type { SpaceGrant } from './lock-resource.js';
 import { type LockSpace, lockSpace } from './lock-space.js';
 
@@ -39,6 +41,7 @@ export function memoryLock(options: MemoryLockOptions = {}): LockDriver {
 function openBackend(space: LockSpace, node: LockNode, name: string): LockBackend {
   let closed = false;
   return {
+    ...unsupportedVerbs('memory'),
     async acquire(request) {
       throwIfAborted(request.signal);
       if (closed) throw closedError(`the lock of node "${node.nodeId}"`);
@@ -72,13 +75,12 @@ function contend(
   const grantId = node.nextGrantId();
   const { resource, mode, ttlMs, signal } = request;
   const outcome = deferred<Grant | undefined>();
-  const lost = new AbortController();
   let grant: Grant | undefined;
   let stop = (): void => {};
   const granted = ({ fencingToken, tokens, waiters, remainingMs: forMs }: SpaceGrant): void => {
     const validity = { since: instantOf(node.clock), forMs };
     const parts = { grantId, resource, mode, fencingToken, tokens, validity, waiters };
-    grant = { ...parts, lost: lost.signal };
+    grant = { ...parts };
     // From here on the grant is the caller's: an abort no longer takes it back.
     stop();
     outcome.resolve(grant);
@@ -87,7 +89,9 @@ function contend(
     ...request,
     grantId,
     onGranted: granted,
-    onLost: () => lost.abort(expired(resource, grant?.fencingToken)),
+    onLost: () => {
+      if (grant !== undefined) loseGrant(grant, expired(resource, grant.fencingToken));
+    },
     onWaiters: (waiters) => grant?.onWaiters?.(waiters),
   });
   if (reply.state === 'granted') granted(reply.grant);

@@ -8,6 +8,7 @@ import {
 } from '../../core/clock.js';
 import { CoordinationError } from '../../core/errors.js';
 import type { Grant, GrantRequest } from '../../lock/driver.js';
+import { loseGrant } from '../../lock/lose-grant.js';
 import type { Connection } from './connection.js';
 import type { LiveSession } from './live-session.js';
 import { encodePlace, type PlaceData } from './lock-data.js';
@@ -58,8 +59,7 @@ const BACKGROUND = { keepAlive: false } as const;
 export function holdGrant(connection: Connection, made: NewGrant): HeldGrant {
   const { live, directory, path } = made;
   const { owner, capacity } = made.request;
-  const lost = new AbortController();
-  const grant = grantOf(made, lost.signal);
+  const grant = grantOf(made);
   const endings: (() => void)[] = [];
   let known = made.waiters;
   let isOver = false;
@@ -82,7 +82,7 @@ export function holdGrant(connection: Connection, made: NewGrant): HeldGrant {
       if (isOver) return;
       isOver = true;
       for (const ending of endings.splice(0)) ending();
-      if (lostReason !== undefined) lost.abort(lostReason);
+      if (lostReason !== undefined) loseGrant(grant, lostReason);
     },
   };
   endings.push(onAbort(live.ended, () => held.end(sessionLostError(grant, live.ended.reason))));
@@ -91,12 +91,12 @@ export function holdGrant(connection: Connection, made: NewGrant): HeldGrant {
   return held;
 }
 
-function grantOf(made: NewGrant, lost: AbortSignal): Grant {
+function grantOf(made: NewGrant): Grant {
   const { request, grantId, fencingToken, tokens, validity, waiters } = made;
   const { resource, mode } = request;
   return {
-    ...{ grantId, resource, mode, fencingToken, tokens, validity, waiters, lost },
-    onWaiters: undefined,
+    ...{ grantId, resource, mode, fencingToken, tokens, validity, waiters },
+    ...{ loss: undefined, onLost: undefined, onWaiters: undefined },
   };
 }
 

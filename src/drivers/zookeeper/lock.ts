@@ -11,6 +11,7 @@ import type {
   LockNode,
   RenewReply,
 } from '../../lock/driver.js';
+import { unsupportedVerbs } from '../../lock/unsupported-verbs.js';
 import type { Connection } from './connection.js';
 import { ensembleGuarantees } from './guarantees.js';
 import { contend, type WonPlace } from './lock-acquire.js';
@@ -74,6 +75,7 @@ function openBackend(connection: Connection, node: LockNode): LockBackend {
   };
 
   return {
+    ...unsupportedVerbs('zookeeper'),
     async acquire(request) {
       throwIfAborted(request.signal);
       throwIfAborted(closed.signal);

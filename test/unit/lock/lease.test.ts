@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { isCoordinationError, type Lease, type RenewReply } from 'tricord';
+import { type Grant, isCoordinationError, type Lease, loseGrant, type RenewReply } from 'tricord';
 import { expect, test } from 'vitest';
 import { bench, never } from './support.js';
 
@@ -153,14 +153,15 @@ test('a lease that the backend says is lost is lost at once, and its waiters con
 
 test('a grant that the driver reports lost aborts the lease with the driver’s reason', async () => {
   const { lock, faults } = bench();
-  const session = new AbortController();
+  let grant: Grant | undefined;
   faults.acquire = async (real, request) => {
-    const grant = await real(request);
-    return grant === undefined ? undefined : { ...grant, lost: session.signal };
+    grant = await real(request);
+    return grant;
   };
   const lease = await lock().acquire('a');
   const reason = new Error('session expired');
-  session.abort(reason);
+  loseGrant(grant as Grant, reason);
+  loseGrant(grant as Grant, new Error('too late'));
   expect(lease.signal.reason).toBe(reason);
   expect(() => lease.assertHeld()).toThrow(reason);
 });

@@ -15,7 +15,7 @@ export interface Bench {
   readonly clock: VirtualClock;
   readonly driver: LockDriver;
   /** Replaces calls of every backend that is opened; each gets the real one. */
-  readonly faults: { [Call in keyof LockBackend]?: Wrap<LockBackend[Call]> };
+  readonly faults: { [Call in keyof LockBackend]?: Wrap<Required<LockBackend>[Call]> };
   /** How often each call reached the backend. */
   readonly calls: Record<keyof LockBackend, number>;
   lock(options?: Partial<LockOptions>): Lock;
@@ -37,9 +37,11 @@ export function bench(): Bench {
       const real = memory.open(node);
       return new Proxy(real, {
         get(target, name: keyof LockBackend) {
+          const method = target[name];
+          if (method === undefined) return undefined;
           return (...args: never[]) => {
             calls[name] = (calls[name] ?? 0) + 1;
-            const call = target[name].bind(target) as (...args: never[]) => unknown;
+            const call = method.bind(target) as (...args: never[]) => unknown;
             const fault = faults[name] as ((...args: unknown[]) => unknown) | undefined;
             return fault === undefined ? call(...args) : fault(call, ...args);
           };

@@ -1,6 +1,7 @@
 import { throwIfAborted } from '../../../core/abort.js';
 import { closedError } from '../../../core/errors.js';
 import type { Grant, GrantRequest, LockBackend, LockNode } from '../../../lock/driver.js';
+import { unsupportedVerbs } from '../../../lock/unsupported-verbs.js';
 import { redisCalls } from '../calls.js';
 import type { RedisClient } from '../client.js';
 import { readRedisSettings } from '../guarantees.js';
@@ -66,6 +67,7 @@ export function redisLockBackend(options: {
   };
 
   return {
+    ...unsupportedVerbs('redis'),
     acquire,
     renew: (list, ttlMs) =>
       renewAll(

@@ -27,9 +27,6 @@ const SWEEP_FROM = 128;
 export function heldGrants({ clock }: LockNode): HeldGrants {
   const held = new Map<string, HeldGrant>();
   let sweepAt = SWEEP_FROM;
-  // This driver hears of a loss by a renewal only, so one signal does for all of its grants; to make
-  // one costs as much as all the rest of a grant.
-  const { signal: lost } = new AbortController();
   return {
     make(grantId, { resource, mode, tokens }, { fence, waiters }, validity) {
       return {
@@ -40,7 +37,8 @@ export function heldGrants({ clock }: LockNode): HeldGrants {
         tokens: mode === 'exclusive' ? tokens : 1,
         validity,
         waiters,
-        lost,
+        loss: undefined,
+        onLost: undefined,
         onWaiters: undefined,
       };
     },
