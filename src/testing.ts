@@ -9,6 +9,41 @@ export type { CacheContender, CacheDriverSubject } from './testing/cache-stage.j
 export type { ContractCase } from './testing/contract.js';
 export { decisionLogContract } from './testing/decision-log.js';
 export type { DecisionLogSubject, OpenedDecisionLog } from './testing/decision-log-stage.js';
+export { exploreCrashes } from './testing/explore-crashes.js';
+export type {
+  CrashableLog,
+  CrashableParticipant,
+  CrashExploration,
+  CrashExplorationOptions,
+  CrashSighting,
+  CrashTurn,
+  CrashViolation,
+  ExploredCoordinator,
+  ExploredLog,
+  ExploredParticipant,
+  ProcessEnds,
+} from './testing/explore-crashes-options.js';
+export type {
+  AcquiredEvent,
+  AcquireEvent,
+  AcquireOutcome,
+  CheckEvent,
+  ExtendEvent,
+  FaultEvent,
+  HistoryEvent,
+  HistoryRule,
+  HistoryStamp,
+  HistoryViolation,
+  LostEvent,
+  OverflowEvent,
+  QuiesceEvent,
+  ReleasedEvent,
+  ReleaseEvent,
+} from './testing/history.js';
+export type { CheckHistoryOptions } from './testing/history-check.js';
+export { checkHistory, readHistory } from './testing/history-check.js';
+export type { HistoryRecorder, RecordHistoryOptions } from './testing/history-record.js';
+export { recordHistory } from './testing/history-record.js';
 export { lockDriverContract } from './testing/lock-contract.js';
 export type {
   LockContender,
