@@ -1,0 +1,62 @@
+import { createHash } from 'node:crypto';
+import { invalidArgument } from '../../core/validate.js';
+
+/** The name of an item in Memcached. */
+export interface ItemKey {
+  /** What the server calls it: at most 250 bytes without spaces and control characters. */
+  readonly text: string;
+  /** The whole key, when `text` holds only its digest: it then stands in the item too. */
+  readonly whole: string | undefined;
+}
+
+/** The names of one cache's items. */
+export interface MemcachedKeys {
+  item(key: string): ItemKey;
+  /** The item with the cache's generation, one on each server. */
+  readonly generation: string;
+}
+
+const NAMESPACE = /^[\w.-]{1,64}$/;
+const PLAIN_TEXT = /^[\w.:@-]+$/;
+const PLAIN_BYTE = /[\w.:@-]/;
+/** The server refuses longer ones. */
+const KEY_BYTES_MAX = 250;
+
+/**
+ * `tricord:‹namespace›:‹name›:k:‹key›` is the item of a key, `…:g` the generation. A key whose item
+ * would be longer than the server allows is replaced by its SHA-256; the item then holds the whole
+ * key, which is compared on every read.
+ *
+ * @throws TypeError (INVALID_ARGUMENT) for a namespace outside 1 to 64 of `[A-Za-z0-9_.-]`.
+ */
+export function memcachedKeys(name: string, namespace: string): MemcachedKeys {
+  if (!NAMESPACE.test(namespace)) {
+    throw invalidArgument('namespace', namespace, '1 to 64 characters of [A-Za-z0-9_.-]');
+  }
+  const cacheName = encodeText(name).replaceAll(':', '%3A');
+  const shortName = cacheName.length <= 80 ? cacheName : `%${digestOf(cacheName)}`;
+  const prefix = `tricord:${namespace}:${shortName}:`;
+  return {
+    generation: `${prefix}g`,
+    item(key) {
+      const text = `${prefix}k:${encodeText(key)}`;
+      if (text.length <= KEY_BYTES_MAX) return { text, whole: undefined };
+      return { text: `${prefix}h:${digestOf(key)}`, whole: key };
+    },
+  };
+}
+
+function digestOf(text: string): string {
+  return createHash('sha256').update(text).digest('base64url');
+}
+
+/** The text with every byte that is not plain as `%XX`; injective. */
+function encodeText(text: string): string {
+  if (PLAIN_TEXT.test(text)) return text;
+  return Array.from(Buffer.from(text), (byte) => {
+    const character = String.fromCharCode(byte);
+    return PLAIN_BYTE.test(character)
+      ? character
+      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  }).join('');
+}

@@ -1,0 +1,1 @@
+export { type MemcachedCacheOptions, memcachedCache } from './drivers/memcached/cache.js';
