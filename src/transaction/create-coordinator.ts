@@ -90,6 +90,8 @@ export function createTransactionCoordinator(
     await drained(host, Math.max(drainMs - elapsedMs(clock, since), 0));
     stopped.abort(closedError(WHAT));
     await closeSession(host);
+    // Node would carry it along with every promise that the process makes from now on.
+    inside.disable();
   };
   return {
     nodeId,
