@@ -37,3 +37,21 @@ export function lockReentryError(resource: string): CoordinationError<'LOCK_REEN
     { resource },
   );
 }
+
+/** The error of a request that would share a resource in another way than those who use it now. */
+export function capacityMismatchError(
+  resource: string,
+  requested: number,
+  current: number,
+): CoordinationError<'LOCK_CAPACITY_MISMATCH'> {
+  const way = (capacity: number): string =>
+    capacity === 1 && requested !== current
+      ? 'locked as a whole (exclusive or shared)'
+      : `counted up to ${capacity}`;
+  const other = requested === current ? 'locked as a whole (exclusive or shared)' : way(requested);
+  return new CoordinationError(
+    'LOCK_CAPACITY_MISMATCH',
+    `"${resource}" is ${way(current)} by those who hold it or wait for it and cannot be ${other} meanwhile; use it in one way, with one capacity, everywhere`,
+    { resource, requested, current },
+  );
+}

@@ -1,6 +1,8 @@
 import type { ContractCase } from './contract.js';
 import { BACKEND_CASES } from './lock-cases-backend.js';
 import { LEASE_CASES } from './lock-cases-lease.js';
+import { MODE_CASES } from './lock-cases-modes.js';
+import { OPERATOR_CASES } from './lock-cases-operator.js';
 import { ORDER_CASES } from './lock-cases-order.js';
 import { STORM_CASES } from './lock-cases-storm.js';
 import { type LockDriverSubject, onStage } from './lock-stage.js';
@@ -24,4 +26,11 @@ export function lockDriverContract(subject: LockDriverSubject): readonly Contrac
   }));
 }
 
-const CASES = [...ORDER_CASES, ...LEASE_CASES, ...BACKEND_CASES, ...STORM_CASES];
+const CASES = [
+  ...ORDER_CASES,
+  ...LEASE_CASES,
+  ...MODE_CASES,
+  ...OPERATOR_CASES,
+  ...BACKEND_CASES,
+  ...STORM_CASES,
+];

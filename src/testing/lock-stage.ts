@@ -48,7 +48,7 @@ export interface StagedNode {
   /** Acquires, and fails the case when it is not granted in time. */
   acquire(resource: string, changes?: Partial<GrantRequest>): Promise<Grant>;
   /** Acquires what is free now, or answers undefined. */
-  tryAcquire(resource: string): Promise<Grant | undefined>;
+  tryAcquire(resource: string, changes?: Partial<GrantRequest>): Promise<Grant | undefined>;
   crash(): Promise<void>;
 }
 
@@ -145,12 +145,40 @@ function stagedNode(contender: LockContender, number: number): StagedNode {
       assert.ok(grant, 'a request that waits is never answered with undefined');
       return grant;
     },
-    tryAcquire(resource) {
-      const asked = backend.acquire(request(resource, { wait: false }));
+    tryAcquire(resource, changes) {
+      const asked = backend.acquire(request(resource, { ...changes, wait: false }));
       return within(PATIENCE_MS, asked, 'the answer to a request that does not wait');
     },
     crash: async () => contender.crash?.(),
   };
+}
+
+/** Somebody who stands in line; `asked` is wrapped, so that awaiting the place does not await the grant. */
+export interface Place {
+  readonly asked: Promise<Grant | undefined>;
+  readonly leave: AbortController;
+}
+
+/** Asks, and returns once the backend shows the place, so that the order in line is known. */
+export async function standInLine(
+  node: StagedNode,
+  resource: string,
+  position: number,
+  changes?: Partial<GrantRequest>,
+): Promise<Place> {
+  const leave = new AbortController();
+  const request = node.request(resource, { ...changes, signal: leave.signal });
+  const asked = node.backend.acquire(request);
+  asked.catch(() => {});
+  await inLine(node, resource, position);
+  return { asked, leave };
+}
+
+/** The grant of who stands in line, or a failure when it does not come. */
+export async function granted(place: Place): Promise<Grant> {
+  const grant = await within(PATIENCE_MS, place.asked, 'the grant of who stands in line');
+  assert.ok(grant, 'a request that waits is never answered with undefined');
+  return grant;
 }
 
 /** The promise's value, or a failure that names what did not come. */

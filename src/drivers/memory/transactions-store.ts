@@ -1,5 +1,4 @@
 import { type Clock, elapsedMs, type Instant, instantOf } from '../../core/clock.js';
-import { CoordinationError } from '../../core/errors.js';
 import type { TransactionId } from '../../core/ids.js';
 import type {
   Acknowledgement,
@@ -8,6 +7,7 @@ import type {
   IncarnationStatus,
   StoredCommitRecord,
 } from '../../transaction/decision-log.js';
+import { incarnationFencedError, logFullError } from '../../transaction/log-errors.js';
 
 /** What the sessions of one in-process log share. Each method is one atomic step. */
 export interface DecisionStore {
@@ -76,7 +76,7 @@ export function decisionStore(limits: {
     fence(incarnation, namespace) {
       const life = lives.get(incarnation) ?? newLife({ nodeId: '', namespace }, { isOpen: false });
       lives.set(incarnation, life);
-      if (!life.fenced.signal.aborted) life.fenced.abort(fencedError(incarnation));
+      if (!life.fenced.signal.aborted) life.fenced.abort(incarnationFencedError(incarnation));
     },
     find(transactionId) {
       const kept = records.get(transactionId);
@@ -106,7 +106,10 @@ function decide(
   const life = lives.get(incarnation);
   // Unknown counts as fenced: prune forgets an incarnation only after its fence.
   if (life === undefined || life.fenced.signal.aborted) return 'fenced';
-  if (life.pending.size >= unacknowledgedMax) throw logFull(unacknowledgedMax, life);
+  if (life.pending.size >= unacknowledgedMax) {
+    const blocking = Array.from(life.pending.values(), (kept) => [...kept.unacknowledged]);
+    throw logFullError(incarnation, unacknowledgedMax, blocking.flat());
+  }
   const kept: Kept = {
     record: { ...decided, branches: decided.branches.map((branch) => ({ ...branch })) },
     unacknowledged: new Set(decided.branches.map(({ participant }) => participant)),
@@ -166,23 +169,4 @@ function statusOf(incarnation: string, life: Life): IncarnationStatus {
   const open = liveness.isOpen ? 'live' : 'silent';
   const state = fenced.signal.aborted ? 'fenced' : open;
   return { incarnation, nodeId, state, unacknowledgedCount: pending.size };
-}
-
-function logFull(limit: number, { pending }: Life): CoordinationError<'LOG_FULL'> {
-  const blocking = Array.from(pending.values(), ({ unacknowledged }) => [...unacknowledged]).flat();
-  const participants = Array.from(new Set(blocking));
-  return new CoordinationError(
-    'LOG_FULL',
-    `the memory log holds ${limit} commits that ${participants.join(', ')} did not acknowledge; ` +
-      'bring these participants back, or raise unacknowledgedMax',
-    { limit, participants },
-  );
-}
-
-function fencedError(incarnation: string): CoordinationError<'INCARNATION_FENCED'> {
-  return new CoordinationError(
-    'INCARNATION_FENCED',
-    `incarnation ${incarnation} was fenced by a recoverer and can decide no more`,
-    { incarnation },
-  );
 }
