@@ -6,6 +6,9 @@
  */
 export { cacheDriverContract } from './testing/cache-contract.js';
 export type { CacheContender, CacheDriverSubject } from './testing/cache-stage.js';
+export type { Chaos, ChaosOptions } from './testing/chaos.js';
+export { chaos } from './testing/chaos.js';
+export type { ChaosFault, ChaosFaults } from './testing/chaos-weather.js';
 export type { ContractCase } from './testing/contract.js';
 export { decisionLogContract } from './testing/decision-log.js';
 export type { DecisionLogSubject, OpenedDecisionLog } from './testing/decision-log-stage.js';
