@@ -14,6 +14,8 @@ export interface DecisionLogCase {
   readonly name: string;
   /** Whether the subject must have said its `unacknowledgedMax`. */
   readonly needsLimit?: boolean;
+  /** Whether it is about what is forgotten at once, and played on forgetful subjects alone. */
+  readonly isForgetful?: boolean;
   play(stage: DecisionLogStage): Promise<void>;
 }
 
@@ -172,6 +174,37 @@ export const decisionCases: readonly DecisionLogCase[] = [
       await eventually('no record', stage.lazyWithinMs, async () => {
         return (await session.find(late.transactionId)) === undefined;
       });
+    },
+  },
+  {
+    name: 'a lost reply, then a fence and prune: unknown, never fenced',
+    isForgetful: true,
+    async play(stage) {
+      const [owner, recoverer] = [await stage.node(), await stage.node()];
+      const { name, record } = await owner.incarnation();
+      assert.equal(await owner.session.decide(name, record()), 'committed');
+      const lost = record();
+      const { transactionId } = lost;
+      const endLoss = await owner.loseReplies();
+      const refused = rejectsWith('RESULT_UNKNOWN', owner.session.decide(name, lost));
+      refused.catch(() => {});
+      const isFound = async (): Promise<boolean> =>
+        (await recoverer.session.find(transactionId)) !== undefined;
+      await eventually('recorded', stage.lazyWithinMs, isFound);
+      // Somebody finishes it meanwhile, and the log forgets it.
+      await recoverer.session.fence(name);
+      const names = ['orders', 'stock.eu-1'];
+      await recoverer.session.acknowledge(
+        names.map((each) => ({ transactionId, participant: each })),
+      );
+      await eventually('forgotten', stage.lazyWithinMs, async () => {
+        await recoverer.session.prune();
+        return !(await isFound());
+      });
+      await endLoss();
+      await refused;
+      // Asked anew, it is fenced: the coordinator knows of the loss, and asks for evidence.
+      assert.equal(await owner.session.decide(name, lost), 'fenced');
     },
   },
 ];

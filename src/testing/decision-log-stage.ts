@@ -15,6 +15,11 @@ import type {
 export interface OpenedDecisionLog {
   /** What the cases open sessions of. */
   readonly log: DecisionLog;
+  /**
+   * From now on what this process sends arrives at the store, and no reply comes back. Answers how
+   * that ends: connections are cut, so that those replies are lost for good, and new ones work.
+   */
+  loseReplies?(): (() => Promise<void>) | Promise<() => Promise<void>>;
   /** Lets go of what was opened for it; called after `DecisionLogSession.close`. */
   close?(): Promise<void>;
 }
@@ -31,12 +36,19 @@ export interface DecisionLogSubject {
   readonly lazyWithinMs?: number | undefined;
   /** The limit of unacknowledged records that the log was opened with, if it is 64 or less. */
   readonly unacknowledgedMax?: number | undefined;
+  /**
+   * Says that the log was opened with `recordRetainMs: 0` and can lose replies: only the cases of
+   * what is forgotten at once are played.
+   */
+  readonly isForgetful?: boolean | undefined;
 }
 
 /** A session with what the cases do with it. */
 export interface StagedLog {
   readonly session: DecisionLogSession;
   readonly nodeId: string;
+  /** Begins to lose replies; answers how to end it. */
+  loseReplies(): Promise<() => Promise<void>>;
   /** Registers a fresh incarnation and answers it with records to decide. */
   incarnation(): Promise<StagedIncarnation>;
 }
@@ -80,7 +92,7 @@ export async function onDecisionLogStage(
       await session.close();
       await opened.close?.();
     });
-    return stagedLog(opened.log, session, nodeId, namespace);
+    return stagedLog(opened, session, nodeId, namespace);
   };
   try {
     const { silentWithinMs = 15_000, lazyWithinMs = 5_000, unacknowledgedMax } = subject;
@@ -91,7 +103,7 @@ export async function onDecisionLogStage(
 }
 
 function stagedLog(
-  log: DecisionLog,
+  opened: OpenedDecisionLog,
   session: DecisionLogSession,
   nodeId: string,
   namespace: string,
@@ -99,10 +111,14 @@ function stagedLog(
   return {
     session,
     nodeId,
+    async loseReplies() {
+      assert.ok(opened.loseReplies, 'open() of a forgetful subject answers { loseReplies }');
+      return opened.loseReplies();
+    },
     async incarnation() {
       const name = newIncarnation();
       await session.register(name);
-      return stagedIncarnation(log.authority, nodeId, namespace, name);
+      return stagedIncarnation(opened.log.authority, nodeId, namespace, name);
     },
   };
 }

@@ -14,8 +14,9 @@ import { type DecisionLogSubject, onDecisionLogStage } from './decision-log-stag
  * Each case uses a namespace of its own, so cases may run on one store and side by side.
  */
 export function decisionLogContract(subject: DecisionLogSubject): readonly ContractCase[] {
-  const { unacknowledgedMax } = subject;
+  const { unacknowledgedMax, isForgetful = false } = subject;
   return [...decisionCases, ...retentionCases]
+    .filter((each) => (each.isForgetful ?? false) === isForgetful)
     .filter(({ needsLimit }) => needsLimit !== true || unacknowledgedMax !== undefined)
     .map(({ name, play }) => ({ name, run: () => onDecisionLogStage(subject, play) }));
 }

@@ -3,6 +3,7 @@ import { postgresTransactions, setupSql } from 'tricord/postgres';
 import { decisionLogContract } from 'tricord/testing';
 import { test } from 'vitest';
 import { onServer, sharedDatabase } from '../servers/shared.js';
+import { loseReplies } from './lost-replies.js';
 
 async function preparedDatabase(schema?: string): Promise<string> {
   const connectionString = await sharedDatabase('log');
@@ -50,3 +51,21 @@ onServer(
     for (const { name, run } of decisionLogContract(subject)) test(name, run);
   },
 );
+
+onServer('postgresql', 'postgresTransactions that forgets at once', async (postgres) => {
+  const connectionString = await preparedDatabase();
+  const open = async () => {
+    const proxy = await postgres.proxy();
+    const through = new URL(connectionString);
+    through.host = `${proxy.host}:${proxy.port}`;
+    const pool = new pg.Pool({ connectionString: through.href, max: 4 });
+    pool.on('error', () => {});
+    const log = postgresTransactions({ pool, recordRetainMs: 0, replyTimeoutMs: 500 });
+    const close = async (): Promise<void> => {
+      await pool.end();
+      await proxy.close();
+    };
+    return { log, loseReplies: () => loseReplies(proxy), close };
+  };
+  for (const { name, run } of decisionLogContract({ open, isForgetful: true })) test(name, run);
+});

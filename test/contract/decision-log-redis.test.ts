@@ -4,6 +4,7 @@ import { decisionLogContract } from 'tricord/testing';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { type ServerHandle, startRedis } from '../servers/provider.js';
 import { freshPrefix, onServer } from '../servers/shared.js';
+import { loseReplies } from './lost-replies.js';
 
 onServer('redis', 'redisTransactions', (redis) => {
   const namespace = freshPrefix('log');
@@ -41,6 +42,25 @@ onServer(
     for (const { name, run } of decisionLogContract(subject)) test(name, run);
   },
 );
+
+onServer('redis', 'redisTransactions that forgets at once', (redis) => {
+  const namespace = freshPrefix('log');
+  const open = async () => {
+    const proxy = await redis.proxy();
+    const client = new Redis(proxy.url);
+    client.on('error', () => {});
+    const log = redisTransactions({ client, namespace, recordRetainMs: 0, replyTimeoutMs: 500 });
+    return {
+      log,
+      loseReplies: () => loseReplies(proxy),
+      close: async () => {
+        client.disconnect();
+        await proxy.close();
+      },
+    };
+  };
+  for (const { name, run } of decisionLogContract({ open, isForgetful: true })) test(name, run);
+});
 
 const CLUSTER = { 'cluster-enabled': 'yes', 'cluster-announce-ip': '127.0.0.1' };
 

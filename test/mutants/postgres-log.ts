@@ -7,7 +7,6 @@ const contract = {
 const faults = { project: 'fault', file: 'test/fault/postgres-log.test.ts' } as const;
 const statements = 'src/drivers/postgres/decision-log-statements.ts';
 const store = 'src/drivers/postgres/decision-log-store.ts';
-const decider = 'src/drivers/postgres/decision-log-decider.ts';
 
 export const mutants: readonly Mutant[] = [
   {
@@ -59,47 +58,6 @@ export const mutants: readonly Mutant[] = [
     why: 'The decision would be told as committed and end with somebody else’s rollback.',
   },
   {
-    id: 'postgres-log-lost-reply-is-a-refusal',
-    file: decider,
-    find: "          if (isCoordinationError(error, 'RESULT_UNKNOWN')) lost ??= error;",
-    replace: "          if (isCoordinationError(error, 'LOG_FULL')) lost ??= error;",
-    tests: { ...faults, name: 'a lost reply to decide is found out' },
-    why: 'The caller would be left in doubt although one more question would tell.',
-  },
-  {
-    id: 'postgres-log-full-after-a-lost-reply-is-believed',
-    file: decider,
-    find: "          if (isCoordinationError(error, 'RESULT_UNKNOWN')) lost ??= error;",
-    replace: "          if (isCoordinationError(error, 'RESULT_UNKNOWN')) lost = undefined;",
-    tests: { ...faults, name: 'a full log that answers after a lost reply' },
-    why: 'The first copy of the message could still be recorded after the abort.',
-  },
-  {
-    id: 'postgres-log-unavailable-after-a-lost-reply-is-believed',
-    file: decider,
-    find: '          else if (lost === undefined && !isTransient(error)) throw',
-    replace: '          else if (!isTransient(error)) throw',
-    tests: { ...faults, name: 'also when the owner was fenced before it asked again' },
-    why: 'A server that restarts after it committed would be taken for one that refused.',
-  },
-  {
-    id: 'postgres-log-time-up-is-a-refusal',
-    file: decider,
-    find: "          if (scope.signal.aborted) throw resultUnknown(BACKEND, 'decide', lost ?? error);",
-    replace:
-      "          if (scope.signal.aborted) throw unavailable(BACKEND, 'decide', lost ?? error);",
-    tests: { ...faults, name: 'a frozen server at decide' },
-    why: 'The coordinator would abort branches of a decision that is recorded when the server thaws.',
-  },
-  {
-    id: 'postgres-log-one-message-a-decision',
-    file: decider,
-    find: 'const BATCH_MAX = 100;',
-    replace: 'const BATCH_MAX = 1;',
-    tests: { ...faults, name: 'decisions of one tick' },
-    why: 'Every decision would wait for the disk by itself.',
-  },
-  {
     id: 'postgres-log-first-acknowledgement-ends-the-record',
     file: statements,
     find: '        when known.unacknowledged <@ given.names then clock_timestamp() end',
@@ -139,17 +97,5 @@ export const mutants: readonly Mutant[] = [
     replace: "  if (fsync === '') {",
     tests: { ...faults, name: 'unsafe settings are refused' },
     why: 'A loss of power would take decisions along, and nobody had been told.',
-  },
-  {
-    id: 'postgres-log-fenced-after-a-lost-message-is-believed',
-    file: 'src/drivers/postgres/decision-log-decider.ts',
-    find: 'if (lost === undefined) return answer;',
-    replace: 'return answer;',
-    tests: {
-      project: 'fault',
-      file: 'test/fault/postgres-log.test.ts',
-      name: 'finished and forgotten meanwhile',
-    },
-    why: 'A committed transaction whose record is gone would be called aborted.',
   },
 ];

@@ -47,37 +47,12 @@ export const mutants: readonly Mutant[] = [
     why: 'Nobody would repeat the commit of the participant that did not answer.',
   },
   {
-    id: 'redis-log-lost-reply-is-a-refusal',
-    file: 'src/drivers/redis/decision-log-decider.ts',
-    find: "          if (lost === undefined && !isCoordinationError(error, 'RESULT_UNKNOWN')) {",
-    replace: '          if (lost === undefined) {',
-    tests: { ...faults, name: 'a lost reply to decide' },
-    why: 'The caller would be left in doubt although one more question would tell.',
-  },
-  {
     id: 'redis-log-full-after-a-re-send-is-believed',
     file: 'src/drivers/redis/decision-log-decider.ts',
-    find: "        if (each === 'full' && !isCertain) answer.reject(unknown(DECIDE.name, 'it was sent twice'));\n        else answer.resolve(each);",
-    replace: '        answer.resolve(isCertain ? each : each);',
+    find: "if (answer === 'committed' || (isCertain && answer !== undefined)) return answer;",
+    replace: 'if (isCertain || answer !== undefined) return answer as StepAnswer;',
     tests: { ...faults, name: 'a full log that answered after a possible re-send' },
     why: 'The first copy of the request could still be recorded after the abort.',
-  },
-  {
-    id: 'redis-log-time-up-is-a-refusal',
-    file: 'src/drivers/redis/decision-log-decider.ts',
-    find: "          if (scope.signal.aborted) throw unknown(DECIDE.name, 'its time was up', lost ?? error);",
-    replace:
-      "          if (scope.signal.aborted) throw unavailable(DECIDE.name, 'its time was up', lost ?? error);",
-    tests: { ...faults, name: 'a frozen Redis at decide' },
-    why: 'The coordinator would abort branches of a decision that is recorded when Redis thaws.',
-  },
-  {
-    id: 'redis-log-one-command-a-decision',
-    file: 'src/drivers/redis/decision-log-decider.ts',
-    find: '    if (batch === undefined) {',
-    replace: '    if (batch === undefined || batch.length > 0) {',
-    tests: { ...faults, name: 'decisions of one tick' },
-    why: 'Decisions would overtake each other in the batch, and be lost.',
   },
   {
     id: 'redis-log-index-after-the-incarnation',
@@ -94,18 +69,6 @@ export const mutants: readonly Mutant[] = [
     replace: "  if (policy !== 'noeviction' && version === '') {",
     tests: { ...faults, name: 'a maxmemory-policy that evicts' },
     why: 'Redis would throw decisions away under memory pressure.',
-  },
-  {
-    id: 'redis-log-fenced-after-a-lost-request-is-believed',
-    file: 'src/drivers/redis/decision-log-decider.ts',
-    find: '          if (lost === undefined) return answer;',
-    replace: '          if (answer === lost || answer === "fenced") return answer;',
-    tests: {
-      project: 'unit',
-      file: 'test/unit/redis/decision-log.test.ts',
-      name: 'fenced after a lost request is unknown',
-    },
-    why: 'A commit that was recorded, finished by a recoverer and forgotten would be told as aborted.',
   },
   {
     id: 'redis-refused-second-send-counts-as-nothing-sent',

@@ -10,11 +10,13 @@ import type {
   IncarnationStatus,
   LogCallOptions,
 } from '../../transaction/decision-log.js';
+import { logAcknowledger } from '../../transaction/log-acknowledger.js';
+import { logDecider } from '../../transaction/log-decider.js';
+import { incarnationFencedError } from '../../transaction/log-errors.js';
+import { logLiveness } from '../../transaction/log-liveness.js';
 import type { PostgresPool } from './client.js';
-import { acknowledger } from './decision-log-acknowledger.js';
-import { decider } from './decision-log-decider.js';
+import { decisionSteps } from './decision-log-decider.js';
 import { logGuarantees } from './decision-log-guarantees.js';
-import { fencedError, liveness } from './decision-log-liveness.js';
 import { decodeRecord } from './decision-log-record.js';
 import { BACKEND, type LogStore, logStore } from './decision-log-store.js';
 import { unsupported } from './errors.js';
@@ -131,13 +133,14 @@ interface LogSettings {
 
 function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogSession {
   const { unacknowledgedMax, recordRetainMs, livenessTimeoutMs } = settings;
-  const { clock } = node;
+  const { clock, random } = node;
   const store = logStore({ ...settings, node, stepTimeoutMs: STEP_TIMEOUT_MS });
   const { statements } = store;
-  const alive = liveness(store, node, livenessTimeoutMs);
-  const acknowledgements = acknowledger(store, node);
-  const decisions = decider({
-    store,
+  const steps = decisionSteps(store, unacknowledgedMax);
+  const alive = logLiveness({ clock, livenessTimeoutMs, beat: steps.beat });
+  const acknowledgements = logAcknowledger({ clock, random, write: steps.acknowledge });
+  const decisions = logDecider({
+    ...steps,
     clock,
     timeoutMs: STEP_TIMEOUT_MS,
     unacknowledgedMax,
@@ -158,7 +161,7 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
         const [registered] = await store.ask(message, options?.signal);
         if (registered?.rows.length !== 1) {
           alive.fenced(incarnation);
-          throw fencedError(incarnation);
+          throw incarnationFencedError(incarnation);
         }
         alive.keep(incarnation);
       }),

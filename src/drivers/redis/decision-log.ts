@@ -9,11 +9,13 @@ import type {
   IncarnationStatus,
   LogCallOptions,
 } from '../../transaction/decision-log.js';
+import { logAcknowledger } from '../../transaction/log-acknowledger.js';
+import { logDecider } from '../../transaction/log-decider.js';
+import { incarnationFencedError } from '../../transaction/log-errors.js';
+import { logLiveness } from '../../transaction/log-liveness.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
 import type { RedisClient } from './client.js';
-import { acknowledger } from './decision-log-acknowledger.js';
-import { decider } from './decision-log-decider.js';
-import { fencedError, liveness } from './decision-log-liveness.js';
+import { decisionSteps } from './decision-log-decider.js';
 import { decodeRecord } from './decision-log-record.js';
 import {
   FENCE,
@@ -125,14 +127,14 @@ interface LogSettings {
 
 function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogSession {
   const { client, prefix, unacknowledgedMax, recordRetainMs, livenessTimeoutMs } = settings;
-  const { clock } = node;
+  const { clock, random } = node;
   const calls = redisCalls({ client, clock, timeoutMs: settings.replyTimeoutMs });
   const store = logStore({ calls, node, prefix, timeoutMs: STEP_TIMEOUT_MS });
-  const alive = liveness(store, node, livenessTimeoutMs);
-  const acknowledgements = acknowledger(store, node, recordRetainMs);
-  const decisions = decider({
-    calls,
-    store,
+  const steps = decisionSteps({ calls, store, unacknowledgedMax, recordRetainMs });
+  const alive = logLiveness({ clock, livenessTimeoutMs, beat: steps.beat });
+  const acknowledgements = logAcknowledger({ clock, random, write: steps.acknowledge });
+  const decisions = logDecider({
+    ...steps,
     clock,
     timeoutMs: STEP_TIMEOUT_MS,
     unacknowledgedMax,
@@ -156,7 +158,7 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
         const { status } = await store.ask(REGISTER, incarnation, values, options?.signal);
         if (status === 'fenced') {
           alive.fenced(incarnation);
-          throw fencedError(incarnation);
+          throw incarnationFencedError(incarnation);
         }
         alive.keep(incarnation);
       }),

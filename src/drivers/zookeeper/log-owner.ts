@@ -1,8 +1,9 @@
 import { abortable } from '../../core/abort.js';
 import type { CancelTimer } from '../../core/clock.js';
 import { type Deferred, deferred } from '../../core/deferred.js';
-import { CoordinationError, closedError } from '../../core/errors.js';
+import { type CoordinationError, closedError } from '../../core/errors.js';
 import type { Acknowledgement, CommitRecord } from '../../transaction/decision-log.js';
+import { incarnationFencedError, logFullError } from '../../transaction/log-errors.js';
 import { ANSWER_LOST, errorOf, NOT_SENT } from './codes.js';
 import type { LiveSession } from './live-session.js';
 import { encodeHead, type HeadState, isOpen, type KeptRecord, recordBytes } from './log-format.js';
@@ -16,7 +17,6 @@ import {
 } from './log-head.js';
 import { makeRoom, rewriteSegments } from './log-overflow.js';
 import {
-  fencedError,
   isUnanswered,
   type LogStore,
   nowOf,
@@ -39,6 +39,8 @@ interface Pending {
   isSent: boolean;
 }
 
+/** Overflow znodes that are read to name who keeps the log full. */
+const BLOCKERS_READ_MAX = 16;
 /** Acknowledgements wait so long for a decision that takes them along. */
 const ACKNOWLEDGE_AFTER_MS = 200;
 
@@ -82,6 +84,7 @@ export class LogOwner {
     const { transactionId } = record;
     if (await this.#isRecorded(transactionId)) return 'committed';
     const decidedAtMs = Math.round(await nowOf(this.#store, signal));
+    await this.#assertRoom(signal);
     if (this.#closed.signal.aborted) throw closedError('the transaction log');
     const isThis = ({ kept }: Pending): boolean => kept.record.transactionId === transactionId;
     const pending = this.#queue.find(isThis) ?? this.#enqueue(record, decidedAtMs);
@@ -145,7 +148,6 @@ export class LogOwner {
   }
 
   #enqueue(record: CommitRecord, decidedAtMs: number): Pending {
-    this.#assertRoom();
     const unacknowledged = [...new Set(record.branches.map(({ participant }) => participant))];
     const kept = { record, decidedAtMs, unacknowledged };
     const pending: Pending = { kept, answer: deferred(), isSent: false };
@@ -153,18 +155,24 @@ export class LogOwner {
     return pending;
   }
 
-  #assertRoom(): void {
-    const { unacknowledgedMax: limit } = this.#limits;
-    const { head } = this.#stored;
-    if (openCountOf(head) + this.#queue.length < limit) return;
-    const open = head.records.filter(isOpen).flatMap((kept) => kept.unacknowledged);
-    const participants = [...new Set(open)];
-    throw new CoordinationError(
-      'LOG_FULL',
-      `the ZooKeeper log holds ${limit} commits that ${participants.join(', ')} did not ` +
-        'acknowledge; bring these participants back, or raise unacknowledgedMax',
-      { limit, participants },
-    );
+  #isFull(): boolean {
+    const { unacknowledgedMax } = this.#limits;
+    return openCountOf(this.#stored.head) + this.#queue.length >= unacknowledgedMax;
+  }
+
+  async #assertRoom(signal: AbortSignal | undefined): Promise<void> {
+    if (!this.#isFull()) return;
+    // There may be acknowledgements that only wait to be written.
+    if (this.#acknowledgements.size > 0) await abortable(this.flush(), signal);
+    if (!this.#isFull()) return;
+    const open = this.#stored.head.records.filter(isOpen);
+    const segments = this.#stored.head.segments.filter(({ openCount }) => openCount > 0);
+    for (const segment of segments.slice(0, BLOCKERS_READ_MAX)) {
+      const inside = await readSegment(this.#store, this.#incarnation, segment, signal);
+      open.push(...inside.filter(isOpen));
+    }
+    const blocking = open.flatMap((kept) => kept.unacknowledged);
+    throw logFullError(this.#incarnation, this.#limits.unacknowledgedMax, blocking);
   }
 
   /** What to say to a caller whose time is over. */
@@ -220,7 +228,7 @@ export class LogOwner {
     // since: the coordinator has to hear that there was one, and asks the branches for evidence.
     const doubtful = this.#queue.filter(({ isSent }) => isSent);
     this.#queue = this.#queue.filter((pending) => !doubtful.includes(pending));
-    rejectAll(doubtful, fencedError(this.#incarnation));
+    rejectAll(doubtful, incarnationFencedError(this.#incarnation));
     this.#answer(this.#queue, 'fenced');
   }
 
@@ -299,7 +307,7 @@ export class LogOwner {
   }
 
   #fence(): void {
-    if (!this.fenced.aborted) this.#fenced.abort(fencedError(this.#incarnation));
+    if (!this.fenced.aborted) this.#fenced.abort(incarnationFencedError(this.#incarnation));
   }
 }
 

@@ -1,6 +1,6 @@
 import { abortable, sleep, throwIfAborted } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
-import { CoordinationError, isCoordinationError } from '../../core/errors.js';
+import { isCoordinationError } from '../../core/errors.js';
 import { errorOf, expectOk, type Failure, type Reply } from './codes.js';
 import type { Connection } from './connection.js';
 import type { LiveSession } from './live-session.js';
@@ -141,13 +141,4 @@ export async function nowOf(store: LogStore, signal?: AbortSignal): Promise<numb
 export async function removeNode(live: LiveSession, path: string): Promise<void> {
   const removed = await live.ask.remove(path);
   if (!removed.ok && removed.kind !== 'no-node') expectOk(removed, `remove ${path}`);
-}
-
-/** The error for whoever acts under a fenced incarnation. */
-export function fencedError(incarnation: string): CoordinationError<'INCARNATION_FENCED'> {
-  return new CoordinationError(
-    'INCARNATION_FENCED',
-    `incarnation ${incarnation} was fenced by a recoverer and can decide no more`,
-    { incarnation },
-  );
 }

@@ -1,14 +1,14 @@
 import { setMaxListeners } from 'node:events';
 import { abortScope, throwIfAborted } from '../../core/abort.js';
 import { closedError } from '../../core/errors.js';
-import { parseTransactionId } from '../../core/ids.js';
 import { assertNumber, invalidArgument } from '../../core/validate.js';
 import type {
-  Acknowledgement,
   DecisionLog,
   DecisionLogNode,
   DecisionLogSession,
 } from '../../transaction/decision-log.js';
+import { byIncarnation } from '../../transaction/log-acknowledger.js';
+import { incarnationFencedError } from '../../transaction/log-errors.js';
 import type { Connection } from './connection.js';
 import { ensembleGuarantees } from './guarantees.js';
 import type { HeadState } from './log-format.js';
@@ -23,7 +23,7 @@ import {
   openRecords,
   pruneIncarnations,
 } from './log-recovery.js';
-import { fencedError, type LogStore, logStore, readHead } from './log-store.js';
+import { type LogStore, logStore, readHead } from './log-store.js';
 import { connectionOf, type ZookeeperSession } from './session.js';
 
 /** Options of {@link zookeeperTransactions}. */
@@ -169,7 +169,8 @@ async function registered(
   const head: HeadState = { nodeId, writeId, records: [], segments: [] };
   await createHead(store, incarnation, head, signal);
   const stored = await readHead(store, incarnation, signal);
-  if (stored === undefined || stored.head.fencedAtMs !== undefined) throw fencedError(incarnation);
+  if (stored === undefined || stored.head.fencedAtMs !== undefined)
+    throw incarnationFencedError(incarnation);
   if (stored.head.writeId !== writeId) {
     throw invalidArgument(
       'incarnation',
@@ -189,18 +190,6 @@ async function assertFenced(
   const stored = await readHead(store, incarnation, signal);
   if (stored === undefined || stored.head.fencedAtMs !== undefined) return;
   throw invalidArgument('incarnation', incarnation, 'one that this log has registered');
-}
-
-function byIncarnation(
-  acknowledgements: readonly Acknowledgement[],
-): ReadonlyMap<string, readonly Acknowledgement[]> {
-  const groups = new Map<string, Acknowledgement[]>();
-  for (const acknowledgement of acknowledgements) {
-    const incarnation = parseTransactionId(acknowledgement.transactionId)?.incarnation;
-    if (incarnation === undefined) continue;
-    groups.set(incarnation, [...(groups.get(incarnation) ?? []), acknowledgement]);
-  }
-  return groups;
 }
 
 async function closeOwners(store: LogStore, owners: ReadonlyMap<string, LogOwner>): Promise<void> {
