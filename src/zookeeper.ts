@@ -3,6 +3,8 @@
  *
  * @module
  */
+export type { ZookeeperCacheOptions } from './drivers/zookeeper/cache.js';
+export { zookeeperCache } from './drivers/zookeeper/cache.js';
 export type { ZookeeperLockOptions } from './drivers/zookeeper/lock.js';
 export { zookeeperLock } from './drivers/zookeeper/lock.js';
 export type {
