@@ -89,7 +89,7 @@ describe('a cache on a server of its own [zookeeper]', () => {
       proxy.refuse();
       proxy.cut();
       await far.cache.set('route', `new-${turn}`);
-      proxy.pass();
+      await proxy.pass();
       let seen: unknown;
       await until('it is connected again', async () => {
         seen = await near.cache.get('route');
