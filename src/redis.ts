@@ -27,3 +27,5 @@ export { redisLock } from './drivers/redis/lock.js';
 export type { RedisParticipantOptions } from './drivers/redis/participant.js';
 export { redisParticipant } from './drivers/redis/participant.js';
 export type { RedisBranch, RedisIncrementBounds } from './drivers/redis/participant-intents.js';
+export type { RedisQuorumLockOptions } from './drivers/redis/quorum/lock.js';
+export { redisQuorumLock } from './drivers/redis/quorum/lock.js';

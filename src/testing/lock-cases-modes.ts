@@ -6,6 +6,7 @@ import type { Grant, GrantRequest } from '../lock/driver.js';
 import {
   granted,
   inLine,
+  needing,
   PATIENCE_MS,
   type StagedCase,
   type StagedNode,
@@ -263,4 +264,7 @@ const COUNTING: readonly StagedCase[] = [
 ];
 
 /** How a resource is shared: readers and writers, counted permits. */
-export const MODE_CASES: readonly StagedCase[] = [...SHARING, ...DOWNGRADES, ...COUNTING];
+export const MODE_CASES: readonly StagedCase[] = [
+  ...needing('shared', [...SHARING, ...DOWNGRADES]),
+  ...needing('counting', COUNTING),
+];

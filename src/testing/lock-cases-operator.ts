@@ -96,6 +96,7 @@ const FORCING: readonly StagedCase[] = [
       assert.equal(await one.backend.forceRelease(stage.resource(), 'maintenance'), 0);
       assert.ok(await one.tryAcquire(stage.resource()));
     },
+    'shared',
   ],
   [
     'the delay of a lock that is left behind does not hold up a forced release',

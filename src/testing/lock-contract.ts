@@ -5,7 +5,7 @@ import { MODE_CASES } from './lock-cases-modes.js';
 import { OPERATOR_CASES } from './lock-cases-operator.js';
 import { ORDER_CASES } from './lock-cases-order.js';
 import { STORM_CASES } from './lock-cases-storm.js';
-import { type LockDriverSubject, onStage } from './lock-stage.js';
+import { type LockDriverSubject, onStage, type StagedCase } from './lock-stage.js';
 
 /**
  * The contract of a lock driver, as cases for any test runner. A driver that passes them against its
@@ -20,13 +20,17 @@ import { type LockDriverSubject, onStage } from './lock-stage.js';
  * of its own and closes them.
  */
 export function lockDriverContract(subject: LockDriverSubject): readonly ContractCase[] {
-  return CASES.map(([name, play]) => ({
+  const { modes } = subject;
+  const cases = CASES.filter(
+    ([, , needs]) => needs === undefined || (modes?.includes(needs) ?? true),
+  );
+  return cases.map(([name, play]) => ({
     name,
     run: () => onStage(subject, play),
   }));
 }
 
-const CASES = [
+const CASES: readonly StagedCase[] = [
   ...ORDER_CASES,
   ...LEASE_CASES,
   ...MODE_CASES,

@@ -3,7 +3,14 @@ import { sleep } from '../core/abort.js';
 import { systemClock } from '../core/clock.js';
 import { lockId } from '../core/ids.js';
 import { systemRandom } from '../core/random.js';
-import type { Grant, GrantRequest, LockBackend, LockDriver, LockNode } from '../lock/driver.js';
+import type {
+  Grant,
+  GrantRequest,
+  LockBackend,
+  LockDriver,
+  LockMode,
+  LockNode,
+} from '../lock/driver.js';
 import { lockNode } from '../lock/node.js';
 
 /** One process's driver, as the subject of a contract opens it. */
@@ -25,6 +32,11 @@ export interface LockDriverSubject {
   open(): LockContender | Promise<LockContender>;
   /** Begins each resource's name, so that runs on one server do not meet. */
   readonly resourcePrefix: string;
+  /**
+   * The modes that the driver has, for one that refuses the others with BACKEND_UNSUPPORTED. Default
+   * all of them.
+   */
+  readonly modes?: readonly LockMode[] | undefined;
   /** Adapts the cases to a slow backend. */
   readonly settings?: LockContractSettings | undefined;
 }
@@ -70,7 +82,17 @@ export interface Stage {
 }
 
 /** A sentence of the contract and how it is checked on a stage. */
-export type StagedCase = readonly [name: string, play: (stage: Stage) => Promise<void>];
+export type StagedCase = readonly [
+  name: string,
+  play: (stage: Stage) => Promise<void>,
+  /** Left out for a driver that refuses this mode. */
+  needs?: LockMode,
+];
+
+/** The same cases, for drivers that have this mode. */
+export function needing(mode: LockMode, cases: readonly StagedCase[]): readonly StagedCase[] {
+  return cases.map(([name, play]) => [name, play, mode]);
+}
 
 /** Longest that anything without a TTL in it may take on a busy machine. */
 export const PATIENCE_MS = 10_000;

@@ -1,7 +1,7 @@
 import { invalidArgument } from '../../core/validate.js';
 
 /** Which part of tricord owns a key; it stands in the key's name. */
-export type RedisArea = 'lock' | 'log' | 'participant' | 'cache' | 'fence';
+export type RedisArea = 'lock' | 'quorum' | 'log' | 'participant' | 'cache' | 'fence';
 
 /** The deployment's name when none was given. */
 export const NAMESPACE_DEFAULT = 'default';
@@ -53,6 +53,11 @@ export function encodeTag(text: string): string {
       ? character
       : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
   }).join('');
+}
+
+/** The text that {@link encodeTag} was given. */
+export function decodeTag(tag: string): string {
+  return tag.includes('%') ? decodeURIComponent(tag) : tag;
 }
 
 /** What of a complete key a cluster hashes: the text in its first braces, if any, else all of it. */
