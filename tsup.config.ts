@@ -26,7 +26,9 @@ const typescriptEmit: Plugin = {
 };
 
 export default defineConfig({
-  entry: ['memory', 'redis', 'zookeeper', 'postgres', 'testing', 'index'].map((e) => `src/${e}.ts`),
+  entry: ['memory', 'redis', 'zookeeper', 'postgres', 'mysql', 'testing', 'index'].map(
+    (e) => `src/${e}.ts`,
+  ),
   format: 'esm',
   target: 'es2023',
   platform: 'node',
@@ -42,6 +44,6 @@ export default defineConfig({
       noEmit: false,
     },
   },
-  external: ['tslib', 'zookeeper', 'ioredis', 'pg'],
+  external: ['tslib', 'zookeeper', 'ioredis', 'pg', 'mysql2'],
   esbuildPlugins: [typescriptEmit],
 });

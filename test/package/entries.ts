@@ -9,5 +9,6 @@ export const ENTRIES = [
   { name: 'tricord/redis', file: 'redis', drivers: ['redis'], budget: 36_000 },
   { name: 'tricord/zookeeper', file: 'zookeeper', drivers: ['zookeeper'], budget: 30_000 },
   { name: 'tricord/postgres', file: 'postgres', drivers: ['postgres'], budget: 26_000 },
+  { name: 'tricord/mysql', file: 'mysql', drivers: ['mysql'], budget: 22_000 },
   { name: 'tricord/testing', file: 'testing', drivers: [], budget: 60_000 },
 ] as const;

@@ -1,6 +1,7 @@
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { createInterface } from 'node:readline';
 import type { Endpoint, ServerKind, ServerSource } from './handle.js';
+import { createMariadbDatabase, dropMariadbDatabase } from './mariadb.js';
 import { createDatabase, dropDatabase } from './postgresql.js';
 import { fromEnvironment, startServer } from './provider.js';
 
@@ -16,7 +17,10 @@ export interface SharedServerFacts extends Endpoint {
 /** What workers ask the broker. A request and its answer are one line of JSON each. */
 export type BrokerRequest =
   | { readonly verb: 'server'; readonly kind: ServerKind }
-  | { readonly verb: 'database'; readonly name: string };
+  | { readonly verb: 'database'; readonly name: string; readonly kind: DatabaseKind };
+
+/** The kinds of server that hold several databases. */
+export type DatabaseKind = 'postgresql' | 'mariadb';
 
 export type BrokerAnswer =
   | { readonly value: SharedServerFacts | string }
@@ -30,7 +34,7 @@ export type BrokerAnswer =
 export class Broker {
   readonly #servers = new Map<ServerKind, Promise<SharedServerFacts>>();
   readonly #started: AsyncDisposable[] = [];
-  readonly #databases: string[] = [];
+  readonly #databases: { readonly kind: DatabaseKind; readonly url: string }[] = [];
   readonly #listener: Server;
 
   constructor() {
@@ -56,16 +60,20 @@ export class Broker {
   async close(): Promise<void> {
     this.#listener.close();
     // Own servers take their databases with them; one from the environment must be left clean.
-    for (const url of this.#databases) await dropDatabase(url).catch(() => {});
+    for (const { kind, url } of this.#databases) {
+      await (kind === 'mariadb' ? dropMariadbDatabase : dropDatabase)(url).catch(() => {});
+    }
     await Promise.all(this.#started.map((server) => server[Symbol.asyncDispose]()));
   }
 
   async #answer(request: BrokerRequest): Promise<BrokerAnswer> {
     try {
       if (request.verb === 'server') return { value: await this.#server(request.kind) };
-      const { url, source } = await this.#server('postgresql');
-      const database = await createDatabase(url, request.name);
-      if (source === 'environment') this.#databases.push(database);
+      const { kind, name } = request;
+      const { url, source } = await this.#server(kind);
+      const create = kind === 'mariadb' ? createMariadbDatabase : createDatabase;
+      const database = await create(url, name);
+      if (source === 'environment') this.#databases.push({ kind, url: database });
       return { value: database };
     } catch (error) {
       return { error: error instanceof Error ? error.message : String(error) };

@@ -14,6 +14,7 @@
 
 import { containerEngine } from './container-engine.js';
 import type { Engine, ServerHandle, ServerKind, ServerSource, SharedServer } from './handle.js';
+import { createMariadbDatabase, type MariadbOptions, mariadbRecipe } from './mariadb.js';
 import { memcachedRecipe } from './memcached.js';
 import { createDatabase, type PostgresOptions, postgresRecipe } from './postgresql.js';
 import { processEngine } from './process-engine.js';
@@ -38,6 +39,7 @@ const RECIPES: Readonly<Partial<Record<ServerKind, Recipe<unknown, unknown>>>> =
   zookeeper: zookeeperRecipe,
   postgresql: postgresRecipe,
   memcached: memcachedRecipe,
+  mariadb: mariadbRecipe,
 };
 
 const READY_TIMEOUT_MS = 60_000;
@@ -74,6 +76,19 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
   const server = await start(postgresRecipe, options);
   return Object.assign(server, {
     createDatabase: (name?: string) => createDatabase(server.url, name),
+  });
+}
+
+export interface MariadbHandle extends ServerHandle {
+  /** Makes a database of its own (the name gets a unique ending) and answers its address. */
+  createDatabase(name?: string): Promise<string>;
+}
+
+/** A MariaDB server of one's own. */
+export async function startMariadb(options: MariadbOptions = {}): Promise<MariadbHandle> {
+  const server = await start(mariadbRecipe, options);
+  return Object.assign(server, {
+    createDatabase: (name?: string) => createMariadbDatabase(server.url, name),
   });
 }
 

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { describe, inject } from 'vitest';
-import type { BrokerAnswer, BrokerRequest, SharedServerFacts } from './broker.js';
+import type { BrokerAnswer, BrokerRequest, DatabaseKind, SharedServerFacts } from './broker.js';
 import type { ServerKind, SharedServer } from './handle.js';
 import { createProxy } from './proxy.js';
 
@@ -37,9 +37,15 @@ export function onServer(
   });
 }
 
-/** An empty database on the shared PostgreSQL; removed at the end of the run. Answers its address. */
-export async function sharedDatabase(name = 'database'): Promise<string> {
-  return (await askBroker({ verb: 'database', name })) as string;
+/**
+ * An empty database on the shared PostgreSQL, or MariaDB; removed at the end of the run. Answers its
+ * address.
+ */
+export async function sharedDatabase(
+  name = 'database',
+  kind: DatabaseKind = 'postgresql',
+): Promise<string> {
+  return (await askBroker({ verb: 'database', name, kind })) as string;
 }
 
 /** A key prefix that no other suite, run or person uses: shared servers are never flushed. */

@@ -1,0 +1,14 @@
+/**
+ * The MariaDB and MySQL drivers.
+ *
+ * @module
+ */
+export type {
+  MysqlBranchClient,
+  MysqlPool,
+  MysqlPoolConnection,
+  MysqlQuery,
+} from './drivers/mysql/client.js';
+export type { MysqlParticipantOptions } from './drivers/mysql/participant.js';
+export { mysqlParticipant } from './drivers/mysql/participant.js';
+export { setupSql } from './drivers/mysql/setup-sql.js';
