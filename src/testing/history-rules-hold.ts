@@ -1,4 +1,4 @@
-import type { HistoryViolation } from './history.js';
+import type { FaultEvent, HistoryViolation } from './history.js';
 import {
   atMs,
   type Bounds,
@@ -20,27 +20,46 @@ import {
  * `guarantee: 'fence'` it may also still believe, as long as the newer one has the higher token.
  */
 export function* mutualExclusion(
-  { byResource }: Timeline,
+  { byResource, faults }: Timeline,
   bounds: Bounds,
 ): Generator<HistoryViolation> {
+  const revocations = faults.filter(({ revokedUntilMs }) => revokedUntilMs !== undefined);
   for (const spans of byResource.values()) {
     let inside: Held[] = [];
     for (const next of heldOf(spans)) {
       inside = inside.filter(({ heldUntil }) => heldUntil.at - next.heldFrom.at > bounds.skewMs);
       const others = inside.filter((other) => !isOneHold(other, next));
-      const enemy = others.find((other) => !fits(other, next, bounds));
+      const enemy = others.find((other) => !fits(other, next, bounds, revocations));
       if (enemy !== undefined) yield overlap(enemy, next);
-      else if (isOverfull([...others, next])) yield overfull([...others, next]);
+      else {
+        // A counting lease has no token that could excuse it once it was taken away.
+        const certain = others.filter((other) => !isRevoked(other, next, revocations));
+        if (isOverfull([...certain, next])) yield overfull([...certain, next]);
+      }
       inside.push(next);
     }
   }
 }
 
-function fits(earlier: Held, later: Held, { guarantee }: Bounds): boolean {
+function fits(
+  earlier: Held,
+  later: Held,
+  { guarantee }: Bounds,
+  revocations: readonly FaultEvent[],
+): boolean {
   const [one, other] = [earlier.request, later.request];
   if (one.mode === other.mode && one.mode !== 'exclusive') return one.capacity === other.capacity;
+  if (guarantee !== 'fence' && !isRevoked(earlier, later, revocations)) return false;
   const [lower, higher] = [tokenOf(earlier), tokenOf(later)];
-  return guarantee === 'fence' && lower !== undefined && higher !== undefined && lower < higher;
+  return lower !== undefined && higher !== undefined && lower < higher;
+}
+
+/** Whether the earlier lease may have been taken away before it could know. */
+function isRevoked(earlier: Held, later: Held, revocations: readonly FaultEvent[]): boolean {
+  return revocations.some(
+    ({ at, revokedUntilMs = at }) =>
+      at <= later.heldFrom.at && earlier.heldUntil.at <= revokedUntilMs,
+  );
 }
 
 function isOverfull(spans: readonly Span[]): boolean {

@@ -131,6 +131,12 @@ export interface FaultEvent extends HistoryStamp {
    * While it lasted the backend answered nobody, from `at` until this moment: nobody can have renewed.
    */
   readonly silentUntilMs?: number | undefined;
+  /**
+   * It took leases away from holders that could not know yet (a session ended by an administrator, a
+   * forced release), until they had heard or their deadline came. What they claim up to this moment
+   * may overlap with what came next, if that has the higher token.
+   */
+  readonly revokedUntilMs?: number | undefined;
 }
 
 /** Nobody asks for anything any more, and this is what the backend still shows. */

@@ -105,6 +105,15 @@ describe('mutual exclusion', () => {
       'mutual-exclusion',
     );
   });
+  test('a lease that was taken away may meet the next, with the higher token, until it can know', () => {
+    const revoked = (revokedUntilMs: number) =>
+      fault(5, 60, { fault: 'kill session', revokedUntilMs });
+    const next = whole(10, 2, { process: 'q' });
+    expect(broken([...first, ...next, revoked(50)])).not.toContain('mutual-exclusion');
+    expect(broken([...first, ...next, revoked(40)])).toContain('mutual-exclusion');
+    const lower = whole(10, 0, { process: 'q' });
+    expect(broken([...first, ...lower, revoked(50)])).toContain('mutual-exclusion');
+  });
   test('readers meet readers and no writer', () => {
     const reader = (asked: number, more: Partial<Story> = {}) =>
       whole(asked, 1, { mode: 'shared', held: asked + 50, released: asked + 51, ...more });
