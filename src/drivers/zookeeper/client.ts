@@ -6,6 +6,8 @@ export interface ZookeeperStat {
   readonly mzxid: number;
   readonly pzxid: number;
   readonly version: number;
+  /** How many bytes of data the node has. */
+  readonly dataLength: number;
   readonly ctime: Date;
   readonly mtime: Date;
   /** The owning session in hexadecimal without leading zeros, `0` for a persistent node. */

@@ -1,20 +1,30 @@
-import { abortable, abortScope, throwIfAborted } from '../../core/abort.js';
-import { deferred } from '../../core/deferred.js';
+import { abortable, throwIfAborted } from '../../core/abort.js';
+import type { Validity } from '../../core/clock.js';
 import type { GrantRequest, LockNode } from '../../lock/driver.js';
+import { capacityMismatchError } from '../../lock/errors.js';
 import type { Connection } from './connection.js';
-import type { LiveSession } from './live-session.js';
-import { lineOf, type Place, type Standing, standingOf } from './lock-line.js';
+import { claimPlace } from './lock-claim.js';
+import {
+  countedCapacity,
+  lineOf,
+  otherCapacity,
+  type Place,
+  standingOf,
+  withDowngraded,
+} from './lock-line.js';
 import { type Listing, leavePlace, type PlaceContext, relist, takePlace } from './lock-place.js';
+import { noteDowngraded, turn } from './lock-turn.js';
 import type { Reaper } from './reaper.js';
 
 /** What a won contention leaves: a place that holds. */
 export interface WonPlace {
-  readonly grantId: string;
-  readonly live: LiveSession;
-  readonly directory: string;
+  readonly context: PlaceContext;
   readonly place: Place;
-  readonly listing: Listing;
+  readonly fencingToken: bigint | undefined;
+  readonly validity: Validity;
   readonly waiters: number;
+  /** Writers in front that hold a shared grant by now, as this reader has learnt. */
+  readonly downgraded: ReadonlySet<string>;
 }
 
 /** What contending needs. */
@@ -24,103 +34,108 @@ export interface Contention {
   readonly node: LockNode;
 }
 
-/** A lost notice costs at most this, in milliseconds: the line is read again without one. */
-const RECHECK_MS = 10_000;
-
 /**
  * Contends until the place holds, through lost answers and new sessions. Undefined when the request
  * does not wait and somebody is in front. After a rejection nothing stays in line.
  */
 export async function contend(
-  contention: Contention,
+  { connection, reaper, node }: Contention,
   request: GrantRequest,
   directory: string,
 ): Promise<WonPlace | undefined> {
-  const { connection, reaper } = contention;
   const { resource, signal } = request;
   for (;;) {
     throwIfAborted(signal);
     const live = await connection.current(`lock ${JSON.stringify(resource)}`, { signal });
-    const context: PlaceContext = { connection, reaper, live, directory };
-    if (!request.wait && (await isTaken(context, request))) return undefined;
-    const outcome = await attempt(context, request, contention.node.nextGrantId());
+    const grantId = node.nextGrantId();
+    const context: PlaceContext = { connection, reaper, live, directory, request, grantId };
+    if (!request.wait && (await abortable(isTaken(context), signal))) return undefined;
+    const outcome = await attempt(context);
     if (outcome === 'taken') return undefined;
     if (outcome !== 'again') return outcome;
   }
 }
 
-/** Whether somebody is in line, so that a request that does not wait need not write anything. */
-async function isTaken(context: PlaceContext, { capacity }: GrantRequest): Promise<boolean> {
-  const { live, directory } = context;
+/** Whether a place would have to wait, so that a request that does not need not write anything. */
+async function isTaken(context: PlaceContext): Promise<boolean> {
+  const { live, directory, request, grantId } = context;
   const [, listed] = await Promise.all([live.ask.sync(directory), live.ask.children(directory)]);
-  return listed.ok && capacity === 1 && lineOf(listed.value.names, directory).length > 0;
+  if (!listed.ok) return false;
+  const { places } = lineOf(listed.value.names, directory);
+  refuseOtherCapacity(context, places);
+  const { mode, permits, capacity } = request;
+  const own: Place = { name: '', grantId, mode, permits, capacity, sequence: 0 };
+  const standing = standingOf([...places, own], grantId);
+  if (standing.state !== 'waits') return false;
+  return standing.until !== 'shares' || !(await noteDowngraded(context, standing, new Set()));
 }
 
-async function attempt(
-  context: PlaceContext,
-  request: GrantRequest,
-  grantId: string,
-): Promise<WonPlace | 'again' | 'taken'> {
-  const { signal, capacity } = request;
-  const taking = takePlace(context, request, grantId);
-  let known: Place | undefined;
+/** Whoever is in front of the first listing decides how the resource is shared. */
+function refuseOtherCapacity({ request, grantId }: PlaceContext, places: readonly Place[]): void {
+  const { resource, mode, permits, capacity } = request;
+  const other = otherCapacity(places, { grantId, mode, permits, capacity });
+  if (other !== undefined) throw capacityMismatchError(resource, countedCapacity(request), other);
+}
+
+async function attempt(context: PlaceContext): Promise<WonPlace | 'again' | 'taken'> {
+  const { request, grantId } = context;
+  const { signal } = request;
+  const taking = takePlace(context);
+  const place: { name?: string | undefined } = {};
   try {
-    let listing = await abortable(taking, signal);
-    for (;;) {
-      if (listing === 'again') break;
-      const standing = standingOf(listing.line, grantId, capacity);
-      known = listing.line.find((each) => each.grantId === grantId);
-      if (standing.state === 'gone' || known === undefined) return 'again';
-      if (standing.state === 'holds') {
-        const { live, directory } = context;
-        return { grantId, live, directory, place: known, listing, waiters: standing.waiters };
-      }
-      if (!request.wait) {
-        await leavePlace(context, grantId, known.name);
-        return 'taken';
-      }
-      await turn(context, standing, signal);
-      listing = await abortable(relist(context), signal);
-    }
+    const first = await abortable(taking, signal);
+    if (first === 'again') return await leave(context, place.name);
+    place.name = first.line.places.find((each) => each.grantId === grantId)?.name;
+    refuseOtherCapacity(context, first.line.places);
+    const outcome = await waitInLine(context, first);
+    // What was won stays; what was not is left, also where nobody knows whether it is there.
+    return typeof outcome === 'object' ? outcome : await leave(context, place.name, outcome);
   } catch (error) {
     // Whatever the creation comes to after all, its node goes.
-    void taking.catch(() => {}).then(() => leavePlace(context, grantId, known?.name));
+    void taking.catch(() => {}).then(() => leavePlace(context, place.name));
     throw error;
   }
-  void leavePlace(context, grantId, known?.name);
-  return 'again';
 }
 
-/** Waits until one of the places in front changes, or may have changed unseen. */
-async function turn(
-  { connection, live, directory }: PlaceContext,
-  { behind }: Standing & { readonly state: 'waits' },
-  signal: AbortSignal,
-): Promise<void> {
-  const changed = deferred<void>();
-  const wake = (): void => changed.resolve();
-  const stops = [live.onReconnect(wake)];
-  for (const { name } of behind) {
-    const path = `${directory}/${name}`;
-    // Reading its data, because `exists` would leave a watch behind on a node that has gone.
-    const watch = (): void => {
-      void live.ask.get(path, true).then((reply) => {
-        if (!reply.ok) wake();
-      });
-    };
-    // A watch fires once, also when the holder only publishes its token.
-    stops.push(live.onChange(path, (event) => (event === 'deleted' ? wake() : watch())));
-    watch();
-  }
-  using scope = abortScope({
-    clock: connection.clock,
-    parents: [live.ended, signal],
-    timeoutMs: RECHECK_MS,
-  });
-  scope.signal.addEventListener('abort', wake, { once: true });
-  try {
-    await abortable(changed.promise, signal);
-  } finally {
-    for (const stop of stops) stop();
+async function leave<Outcome extends 'again' | 'taken'>(
+  context: PlaceContext,
+  name: string | undefined,
+  outcome: Outcome = 'again' as Outcome,
+): Promise<Outcome> {
+  const leaving = leavePlace(context, name);
+  if (outcome === 'taken') await leaving;
+  return outcome;
+}
+
+/** From listing to listing, until the place holds, or is gone, or would have to wait and may not. */
+async function waitInLine(
+  context: PlaceContext,
+  first: Listing,
+): Promise<WonPlace | 'again' | 'taken'> {
+  const { request, grantId } = context;
+  const { signal } = request;
+  const downgraded = new Set<string>();
+  for (let listing = first; ; ) {
+    const places = withDowngraded(listing.line.places, downgraded);
+    const standing = standingOf(places, grantId);
+    const place = places.find((each) => each.grantId === grantId);
+    if (standing.state === 'gone' || place === undefined) return 'again';
+    if (standing.state === 'holds') {
+      const claim = await claimPlace(context, listing);
+      if (claim.state === 'delayed') return 'taken';
+      if (claim.state === 'granted') {
+        const { fencingToken } = claim;
+        const { waiters } = standing;
+        const { validity } = listing;
+        return { context, place, fencingToken, validity, waiters, downgraded };
+      }
+    } else if (request.wait) {
+      await turn(context, standing, downgraded);
+    } else if (!(await noteDowngraded(context, standing, downgraded))) {
+      return 'taken';
+    }
+    const next = await abortable(relist(context), signal);
+    if (next === 'again') return 'again';
+    listing = next;
   }
 }

@@ -1,32 +1,47 @@
 import { onAbort } from '../../core/abort.js';
 import {
   type CancelTimer,
+  type Clock,
   elapsedMs,
+  type Instant,
   instantOf,
   remainingMs,
   type Validity,
 } from '../../core/clock.js';
-import { CoordinationError } from '../../core/errors.js';
+import type { CoordinationError } from '../../core/errors.js';
 import type { Grant, GrantRequest } from '../../lock/driver.js';
+import { lockLostError } from '../../lock/errors.js';
 import { loseGrant } from '../../lock/lose-grant.js';
-import type { Connection } from './connection.js';
 import type { LiveSession } from './live-session.js';
-import { encodePlace, type PlaceData } from './lock-data.js';
-import { ANY_VERSION } from './requests.js';
+import type { PlaceData } from './lock-data.js';
 
 /** A grant of this node with what the driver needs to keep and to end it. */
 export interface HeldGrant {
+  /** As it was answered last: a downgrade puts another in its place. */
   readonly grant: Grant;
   readonly live: LiveSession;
   readonly directory: string;
+  /** Of its place. */
   readonly path: string;
-  readonly capacity: number;
-  /** What its znode holds, or will hold once it is published. */
-  readonly data: PlaceData;
+  /** Of its guard, if it has a lock delay. */
+  readonly guardPath: string | undefined;
+  /** What the last request for it asked for, in milliseconds. */
+  readonly ttlMs: number;
+  readonly validity: Validity;
+  /** Who holds a shared grant under the name of a writer, as far as is known here. */
+  readonly downgraded: Set<string>;
+  /** The highest token that it owns. */
+  lastToken: bigint | undefined;
+  /** A downgrade was sent and not answered: it may be either. */
+  isEither: boolean;
+  /** What its znode should hold now. */
+  data(): PlaceData;
   /** The session was proven alive: the grant is valid for longer. */
-  renew(validity: Validity): void;
-  /** Others wait; tells the engine when they have become more. */
-  noteWaiters(waiters: number): void;
+  renew(validity: Validity, ttlMs: number): void;
+  /** Others wait; tells the engine when they have become more, or in any case. */
+  noteWaiters(waiters: number, inAnyCase?: boolean): void;
+  /** The grant that stands for it from now on. */
+  become(grant: Grant): void;
   /** Called once, at its end, whatever that is. */
   onEnd(listener: () => void): void;
   /** Forgets it; with a reason its lease is lost. */
@@ -35,44 +50,57 @@ export interface HeldGrant {
 
 /** What a new grant is made of. */
 export interface NewGrant {
+  readonly clock: Clock;
   readonly request: GrantRequest;
   readonly grantId: string;
   readonly live: LiveSession;
   readonly directory: string;
   readonly path: string;
+  readonly guardPath: string | undefined;
   readonly fencingToken: bigint | undefined;
   readonly tokens: number;
   readonly validity: Validity;
   readonly waiters: number;
+  readonly downgraded: ReadonlySet<string>;
   /** Called when nobody renewed it in time: its place must go. */
   onExpiry(): void;
 }
 
-/** A short critical section never pays for making its token visible to `inspect`. */
-const PUBLISH_AFTER_MS = 50;
 const BACKGROUND = { keepAlive: false } as const;
 
 /**
  * Starts to keep a grant: its lease is lost when the session ends, and its place goes when nobody
  * renews it, because the session alone would keep it for as long as this process lives.
  */
-export function holdGrant(connection: Connection, made: NewGrant): HeldGrant {
-  const { live, directory, path } = made;
-  const { owner, capacity } = made.request;
-  const grant = grantOf(made);
+export function holdGrant(made: NewGrant): HeldGrant {
+  const { clock, live, request, waiters } = made;
   const endings: (() => void)[] = [];
-  let known = made.waiters;
+  const grantedAt = instantOf(clock);
+  let known = waiters;
   let isOver = false;
-  const held: HeldGrant & { data: PlaceData; validity: Validity } = {
-    ...{ grant, live, directory, path, capacity, validity: made.validity },
-    data: { owner, capacity, fencingToken: made.fencingToken },
-    renew(validity) {
+  const held: Changing<HeldGrant> = {
+    grant: grantOf(made),
+    live,
+    directory: made.directory,
+    path: made.path,
+    guardPath: made.guardPath,
+    ttlMs: request.ttlMs,
+    validity: made.validity,
+    downgraded: new Set(made.downgraded),
+    lastToken: lastOf(made),
+    isEither: false,
+    data: () => dataOf(held, request.owner, clock, grantedAt),
+    renew(validity, ttlMs) {
       held.validity = validity;
+      held.ttlMs = ttlMs;
     },
-    noteWaiters(count) {
-      const grew = count > known;
+    noteWaiters(count, inAnyCase = false) {
+      const isNews = count > known || (inAnyCase && count > 0);
       known = count;
-      if (grew && !isOver) grant.onWaiters?.(count);
+      if (isNews && !isOver) held.grant.onWaiters?.(count);
+    },
+    become(grant) {
+      held.grant = grant;
     },
     onEnd(listener) {
       if (isOver) listener();
@@ -82,14 +110,19 @@ export function holdGrant(connection: Connection, made: NewGrant): HeldGrant {
       if (isOver) return;
       isOver = true;
       for (const ending of endings.splice(0)) ending();
-      if (lostReason !== undefined) loseGrant(grant, lostReason);
+      if (lostReason !== undefined) loseGrant(held.grant, lostReason);
     },
   };
-  endings.push(onAbort(live.ended, () => held.end(sessionLostError(grant, live.ended.reason))));
-  if (made.fencingToken !== undefined) publishLater(connection, held);
-  watchExpiry(connection, held, made.onExpiry);
+  endings.push(
+    onAbort(live.ended, () => {
+      held.end(endedError(held.grant, 'its ZooKeeper session ended', live.ended.reason));
+    }),
+  );
+  watchExpiry(clock, held, made.onExpiry);
   return held;
 }
+
+type Changing<T> = { -readonly [Name in keyof T]: T[Name] };
 
 function grantOf(made: NewGrant): Grant {
   const { request, grantId, fencingToken, tokens, validity, waiters } = made;
@@ -100,26 +133,18 @@ function grantOf(made: NewGrant): Grant {
   };
 }
 
-/** Writes token and time into the place, for those who inspect; nothing depends on it. */
-function publishLater(connection: Connection, held: HeldGrant & { data: PlaceData }): void {
-  const { clock } = connection;
-  const { live, path } = held;
-  const grantedAt = instantOf(clock);
-  const publish = async (): Promise<void> => {
-    const nowMs = await connection.serverTimeMs(live);
-    const heldSinceMs = Math.round(nowMs - elapsedMs(clock, grantedAt));
-    held.data = { ...held.data, heldSinceMs };
-    await live.ask.set(path, encodePlace(held.data), ANY_VERSION);
-  };
-  const callback = (): void => void publish().catch(() => {});
-  held.onEnd(clock.schedule(PUBLISH_AFTER_MS, callback, BACKGROUND));
+function lastOf({ fencingToken, tokens }: NewGrant): bigint | undefined {
+  return fencingToken === undefined ? undefined : fencingToken + BigInt(tokens - 1);
 }
 
-function watchExpiry(
-  { clock }: Connection,
-  held: HeldGrant & { readonly validity: Validity },
-  onExpiry: () => void,
-): void {
+function dataOf(held: HeldGrant, owner: string, clock: Clock, since: Instant): PlaceData {
+  const { mode, grantId, fencingToken } = held.grant;
+  const isDowngraded = mode === 'shared' && held.downgraded.has(grantId);
+  const heldForMs = Math.round(elapsedMs(clock, since));
+  return { owner, fencingToken, heldForMs, isDowngraded: isDowngraded || undefined };
+}
+
+function watchExpiry(clock: Clock, held: HeldGrant, onExpiry: () => void): void {
   let cancel: CancelTimer = () => {};
   const look = (): void => {
     const leftMs = remainingMs(clock, held.validity);
@@ -134,17 +159,11 @@ function watchExpiry(
   held.onEnd(() => cancel());
 }
 
-function sessionLostError(grant: Grant, cause: unknown): CoordinationError<'LOCK_LOST'> {
-  return endedError(grant, 'its ZooKeeper session ended', cause);
-}
-
 /** The reason of a lease that was lost. */
 export function endedError(
   { resource, fencingToken }: Grant,
   why: string,
   cause?: unknown,
 ): CoordinationError<'LOCK_LOST'> {
-  const shown = JSON.stringify(resource);
-  const message = `the lease of ${shown} has ended: ${why}`;
-  return new CoordinationError('LOCK_LOST', message, { resource, fencingToken }, { cause });
+  return lockLostError(resource, fencingToken, why, cause);
 }

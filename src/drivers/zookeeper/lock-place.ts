@@ -1,29 +1,33 @@
 import { type Instant, instantOf, type Validity } from '../../core/clock.js';
 import type { GrantRequest } from '../../lock/driver.js';
 import { CREATE, type ZookeeperStat } from './client.js';
-import { errorOf, expectOk, type Reply } from './codes.js';
+import { errorOf, expectOk, type Failure, type Reply } from './codes.js';
 import type { Connection } from './connection.js';
 import type { LiveSession } from './live-session.js';
 import { encodePlace } from './lock-data.js';
-import { lineOf, type Place, placePrefix } from './lock-line.js';
+import { guardName, type Line, lineOf, noticeName, placePrefix } from './lock-line.js';
 import type { Reaper } from './reaper.js';
-import type { NodeChildren } from './requests.js';
+import type { NodeChildren, NodeData } from './requests.js';
 
 /** A line as one listing showed it. */
 export interface Listing {
-  readonly line: readonly Place[];
+  readonly line: Line;
   /** Of the directory, of the same moment. */
   readonly stat: ZookeeperStat;
+  /** The directory's data and Stat of the moment before; for readers, who look for their epoch. */
+  readonly before: NodeData | undefined;
   /** The session, proven by a request that was sent with the listing. */
   readonly validity: Validity;
 }
 
-/** What taking places needs. */
+/** What one attempt at a place is made with. */
 export interface PlaceContext {
   readonly connection: Connection;
   readonly reaper: Reaper;
   readonly live: LiveSession;
   readonly directory: string;
+  readonly request: GrantRequest;
+  readonly grantId: string;
 }
 
 /** An attempt at a place: `'again'` under another grant id, because this one's fate is unknown. */
@@ -39,41 +43,48 @@ const MISSING_CHECKS = 10;
  * order, so that the listing includes the place. A create whose answer was lost is looked for by its
  * grant id. Never rejects for a place that may exist; the caller leaves it by its grant id.
  */
-export async function takePlace(
-  context: PlaceContext,
-  request: GrantRequest,
-  grantId: string,
-): Promise<Taken> {
-  const { connection, live, directory } = context;
-  const { mode, permits, owner, capacity } = request;
-  const path = `${directory}/${placePrefix({ grantId, mode, permits })}`;
-  const data = encodePlace({ owner, capacity });
+export async function takePlace(context: PlaceContext): Promise<Taken> {
+  const { connection, live, directory, request, grantId } = context;
+  const { mode, permits, capacity, owner } = request;
+  const path = `${directory}/${placePrefix({ grantId, mode, permits, capacity })}`;
+  const data = encodePlace({ owner });
   for (let attempt = 0; ; attempt += 1) {
     const since = instantOf(connection.clock);
     const creating = live.ask.create(path, data, CREATE.ephemeralSequential);
-    const listing = live.ask.children(directory, true);
-    const [created, listed] = await Promise.all([creating, listing]);
-    if (created.ok) {
-      const own = listed.ok ? listingOf(context, listed.value, since) : undefined;
-      return own ?? relist(context);
-    }
-    if (created.kind === 'unknown') return adopt(context, grantId);
+    const looking = look(context);
+    const created = await creating;
+    if (created.ok) return listingOf(context, await looking, since) ?? relist(context);
+    const listed = await looking;
+    if (created.kind === 'unknown') return adopt(context);
     if (created.kind === 'unsent') return 'again';
     const isMissing = created.kind === 'no-node' && attempt < DIRECTORY_TRIES;
-    if (!isMissing) throw errorOf(created, `stand in line for ${request.resource}`);
+    if (!isMissing) throw errorOf(created, `stand in line for ${JSON.stringify(request.resource)}`);
     // The server removes an empty container some time after its last child.
-    await connection.ensure(live, directory, CREATE.container);
+    if (!listed.children.ok) await connection.ensure(live, directory, CREATE.container);
   }
 }
 
+/** The replies to a burst of reading. */
+interface Look {
+  readonly children: Reply<NodeChildren>;
+  readonly before: Reply<NodeData> | undefined;
+}
+
+/** Lists the line; for a reader the directory's data comes first, so that a change shows. */
+async function look({ live, directory, request }: PlaceContext): Promise<Look> {
+  const reading = request.mode === 'shared' ? live.ask.get(directory) : undefined;
+  const listing = live.ask.children(directory);
+  return { before: await reading, children: await listing };
+}
+
 /** Looks for a place whose creation was not answered; what is not there yet may still appear. */
-async function adopt(context: PlaceContext, grantId: string): Promise<Taken> {
-  const { live } = context;
+async function adopt(context: PlaceContext): Promise<Taken> {
+  const { live, directory, grantId } = context;
   const listing = await relist(context);
   if (listing === 'again') return 'again';
-  const own = listing.line.find((place) => place.grantId === grantId);
+  const own = listing.line.places.find((place) => place.grantId === grantId);
   if (own === undefined) return 'again';
-  const stat = await live.ask.exists(`${context.directory}/${own.name}`);
+  const stat = await live.ask.exists(`${directory}/${own.name}`);
   return stat.ok && stat.value.ephemeralOwner === live.id ? listing : 'again';
 }
 
@@ -84,37 +95,52 @@ export async function relist(context: PlaceContext): Promise<Taken> {
     if (live.ended.aborted) return 'again';
     await live.connected().catch(() => {});
     const since = instantOf(connection.clock);
-    const syncing = live.ask.sync(directory);
-    const [synced, listed] = await Promise.all([syncing, live.ask.children(directory, true)]);
-    if (synced.ok && listed.ok) return listingOf(context, listed.value, since);
-    if (!listed.ok && listed.kind === 'no-node') return 'again';
-    if (isFinal(synced)) expectOk(synced, 'read a line');
-    if (isFinal(listed)) expectOk(listed, 'read a line');
+    const [synced, seen] = await Promise.all([live.ask.sync(directory), look(context)]);
+    const listing = synced.ok ? listingOf(context, seen, since) : undefined;
+    if (listing !== undefined) return listing;
+    const failures = [synced, seen.children, seen.before].filter((reply) => reply?.ok === false);
+    if (failures.some((each) => (each as Failure).kind === 'no-node')) return 'again';
+    for (const each of failures) if (isFinal(each)) expectOk(each, 'read a line');
   }
 }
 
-function isFinal(reply: Reply<unknown>): boolean {
-  return !reply.ok && reply.kind !== 'unknown' && reply.kind !== 'unsent';
+function isFinal(reply: Reply<unknown> | undefined): reply is Failure {
+  return reply?.ok === false && reply.kind !== 'unknown' && reply.kind !== 'unsent';
 }
 
+/** Undefined when something was not answered. */
 function listingOf(
   { live, directory }: PlaceContext,
-  { names, stat }: NodeChildren,
+  { children, before }: Look,
   since: Instant,
-): Listing {
-  return { line: lineOf(names, directory), stat, validity: { since, forMs: live.timeoutMs } };
+): Listing | undefined {
+  if (!children.ok || before?.ok === false) return undefined;
+  const { names, stat } = children.value;
+  return {
+    line: lineOf(names, directory),
+    stat,
+    before: before?.value,
+    validity: { since, forMs: live.timeoutMs },
+  };
 }
 
-/** Leaves the line: at once where the place is known, else whenever its creation shows up. */
+/**
+ * Leaves the line: at once where the place is known, else whenever its creation shows up. Its guard
+ * goes first, so that it does not count as left behind; or it stays, to delay whoever comes next.
+ */
 export async function leavePlace(
   context: PlaceContext,
-  grantId: string,
   name: string | undefined,
+  guard: 'goes' | 'stays' = 'goes',
 ): Promise<void> {
-  const { live, directory, reaper } = context;
+  const { live, directory, reaper, grantId, request } = context;
+  const hasGuard = guard === 'goes' && request.lockDelayMs;
   if (name !== undefined) {
-    const removed = await live.ask.remove(`${directory}/${name}`);
-    if (isGone(removed)) return;
+    const removed = await Promise.all([
+      ...(hasGuard ? [live.ask.remove(guardPath(context, hasGuard))] : []),
+      live.ask.remove(`${directory}/${name}`),
+    ]);
+    if (removed.every(isGone)) return;
   }
   let checksLeft = MISSING_CHECKS;
   reaper.undo(live, async () => {
@@ -122,14 +148,34 @@ export async function leavePlace(
     const [proof, listed] = await Promise.all([synced, live.ask.children(directory)]);
     if (!proof.ok || !(listed.ok || listed.kind === 'no-node')) return 'again';
     const names = listed.ok ? listed.value.names : [];
-    const own = names.find((each) => each.startsWith(`${grantId}-`));
-    if (own !== undefined) {
-      return isGone(await live.ask.remove(`${directory}/${own}`)) ? 'done' : 'again';
+    const own = names.filter((each) => each.startsWith(`${grantId}-`));
+    const left = own.filter((each) => mayGo(each, grantId, guard)).sort(guardsFirst);
+    if (left.length > 0) {
+      const removed = left.map((each) => live.ask.remove(`${directory}/${each}`));
+      return (await Promise.all(removed)).every(isGone) ? 'done' : 'again';
     }
     // A create can still be on its way through the connection that was lost.
     checksLeft -= 1;
     return checksLeft === 0 ? 'done' : 'again';
   });
+}
+
+/** Where the guard of a grant stands. */
+export function guardPath(
+  { directory, grantId }: Pick<PlaceContext, 'directory' | 'grantId'>,
+  lockDelayMs: number,
+): string {
+  return `${directory}/${guardName(grantId, lockDelayMs)}`;
+}
+
+/** A guard ends in `-d‹ms›`, a place in its sequence. */
+const isGuard = (name: string): boolean => /-d\d+$/.test(name);
+
+const guardsFirst = (one: string, other: string): number =>
+  Number(isGuard(other)) - Number(isGuard(one));
+
+function mayGo(name: string, grantId: string, guard: 'goes' | 'stays'): boolean {
+  return name !== noticeName(grantId) && (guard === 'goes' || !isGuard(name));
 }
 
 /** Whether a removal left nothing. */

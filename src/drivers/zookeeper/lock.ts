@@ -11,15 +11,18 @@ import type {
   LockNode,
   RenewReply,
 } from '../../lock/driver.js';
-import { unsupportedVerbs } from '../../lock/unsupported-verbs.js';
 import type { Connection } from './connection.js';
 import { ensembleGuarantees } from './guarantees.js';
 import { contend, type WonPlace } from './lock-acquire.js';
-import { firstTokenOf, TOKENS_PER_ZXID } from './lock-fence.js';
+import { downgradeGrant } from './lock-downgrade.js';
+import { TOKENS_PER_ZXID } from './lock-fence.js';
+import { forceLine } from './lock-force.js';
 import { type HeldGrant, holdGrant } from './lock-grants.js';
 import { inspectLine } from './lock-inspect.js';
-import { releaseGrant, renewGrants, reserveBlock, watchWaiters } from './lock-keeping.js';
-import { leavePlace } from './lock-place.js';
+import { releaseGrant, renewGrants, reserveBlock } from './lock-keeping.js';
+import { listLines, watchLine } from './lock-list.js';
+import { guardPath, leavePlace } from './lock-place.js';
+import { type Outlook, outlookOf, publish } from './lock-watch.js';
 import { encodeName } from './names.js';
 import { createReaper } from './reaper.js';
 import { connectionOf, type ZookeeperSession } from './session.js';
@@ -52,65 +55,68 @@ function openBackend(connection: Connection, node: LockNode): LockBackend {
   const { clock } = node;
   const reaper = createReaper(clock, node.random);
   const grants = new Map<string, HeldGrant>();
-  const endings = new WeakMap<Grant, Promise<'released' | 'lost'>>();
+  const known = new WeakMap<Grant, KnownGrant>();
   const closed = new AbortController();
+  const looking = { connection, grants };
   const directoryOf = (resource: string): string =>
     `${connection.root}/locks/${encodeName(resource)}`;
-
+  const heldOf = (grant: Grant): HeldGrant | undefined => grants.get(grant.grantId);
   const hold = (request: GrantRequest, won: WonPlace): Grant => {
-    const { grantId, live, directory, place, listing, waiters } = won;
-    const isCounting = request.mode === 'counting';
-    const held = holdGrant(connection, {
-      ...{ request, grantId, live, directory, waiters },
-      path: `${directory}/${place.name}`,
-      fencingToken: isCounting ? undefined : firstTokenOf(listing.stat.pzxid),
-      tokens: Math.min(request.tokens, TOKENS_PER_ZXID),
-      validity: cappedAt(request.ttlMs, listing.validity),
-      onExpiry: () => void leavePlace({ connection, reaper, live, directory }, grantId, place.name),
-    });
-    grants.set(grantId, held);
-    held.onEnd(() => grants.delete(grantId));
-    watchWaiters(held);
+    const held = holdPlace(clock, request, won);
+    const outlook = outlookOf(connection, held);
+    known.set(held.grant, { outlook, ending: undefined });
+    grants.set(held.grant.grantId, held);
+    held.onEnd(() => grants.delete(held.grant.grantId));
+    // Whoever has others waiting here must hear when somebody elsewhere wants his turn.
+    if (request.tokens > 1) outlook.open();
+    // The next in line watches this place to learn whether it fits as well.
+    if (request.mode === 'counting' && won.waiters > 0) publish(held);
     return held.grant;
   };
 
   return {
-    ...unsupportedVerbs('zookeeper'),
     async acquire(request) {
-      throwIfAborted(request.signal);
       throwIfAborted(closed.signal);
-      const won = await contend(
-        { connection, reaper, node },
-        request,
-        directoryOf(request.resource),
-      );
+      const directory = directoryOf(request.resource);
+      const won = await contend({ connection, reaper, node }, request, directory);
       return won === undefined ? undefined : hold(request, won);
     },
-    renew: (asked, ttlMs) =>
-      renewAll(
-        clock,
-        asked.map(({ grantId }) => grants.get(grantId)),
-        ttlMs,
-      ),
+    renew: (asked, ttlMs) => renewAll(clock, asked.map(heldOf), ttlMs),
     async release(grant, { signal }: CallOptions = {}) {
-      const before = endings.get(grant);
-      if (before !== undefined) return before;
-      const held = grants.get(grant.grantId);
+      const state = known.get(grant);
+      if (state?.ending !== undefined) return state.ending;
+      const held = heldOf(grant);
       // Not in the table: it has expired, or its session has ended.
       if (held === undefined) return 'lost';
       const ending = releaseGrant(clock, reaper, held, signal);
-      endings.set(grant, ending);
+      if (state !== undefined) state.ending = ending;
       return ending;
+    },
+    async downgrade(grant, { signal }: CallOptions = {}) {
+      const held = heldOf(grant);
+      if (held === undefined) return undefined;
+      const shared = await downgradeGrant(clock, held, signal);
+      const state = known.get(grant);
+      if (shared !== undefined && state !== undefined) known.set(shared, state);
+      return shared;
     },
     async reserveTokens(grant, tokens, { signal }: CallOptions = {}) {
       if (tokens > TOKENS_PER_ZXID) {
         throw invalidArgument('tokens', tokens, `at most ${TOKENS_PER_ZXID} at a time`);
       }
-      const held = grants.get(grant.grantId);
-      return held === undefined ? undefined : reserveBlock(held, signal);
+      const held = heldOf(grant);
+      if (held?.grant.mode !== 'exclusive') return undefined;
+      known.get(grant)?.outlook.open();
+      return reserveBlock(held, tokens, signal);
     },
-    inspect: (resource, callOptions) =>
-      inspectLine({ connection, grants }, resource, directoryOf(resource), callOptions?.signal),
+    watchWaiters: (grant) => known.get(grant)?.outlook.report(),
+    inspect: (resource, { signal }: CallOptions = {}) =>
+      inspectLine(looking, resource, directoryOf(resource), { signal }),
+    list: (prefix, options) => listLines(looking, prefix, options),
+    forceRelease: (resource, reason, { signal }: CallOptions = {}) =>
+      forceLine(looking, resource, directoryOf(resource), reason, signal),
+    watch: (resource, changed, signal) =>
+      watchLine(connection, directoryOf(resource), changed, signal),
     guarantees: (callOptions) => ensembleGuarantees(connection, 'lock', callOptions?.signal),
     async close() {
       closed.abort(closedError('the lock'));
@@ -118,6 +124,27 @@ function openBackend(connection: Connection, node: LockNode): LockBackend {
       reaper.close();
     },
   };
+}
+
+/** What is remembered of a grant that was answered. */
+interface KnownGrant {
+  readonly outlook: Outlook;
+  ending: Promise<'released' | 'lost'> | undefined;
+}
+
+function holdPlace(clock: Clock, request: GrantRequest, won: WonPlace): HeldGrant {
+  const { context, place, fencingToken, validity, waiters, downgraded } = won;
+  const { grantId, live, directory } = context;
+  const { lockDelayMs, ttlMs, mode, tokens } = request;
+  return holdGrant({
+    ...{ clock, request, grantId, live, directory, fencingToken, waiters, downgraded },
+    path: `${directory}/${place.name}`,
+    guardPath: lockDelayMs ? guardPath(context, lockDelayMs) : undefined,
+    tokens: mode === 'exclusive' ? Math.min(tokens, TOKENS_PER_ZXID) : 1,
+    validity: cappedAt(ttlMs, validity),
+    // Its guard stays: the grant was not released.
+    onExpiry: () => void leavePlace(context, place.name, 'stays'),
+  });
 }
 
 async function renewAll(
@@ -128,8 +155,9 @@ async function renewAll(
   const replies = await renewGrants(clock, held);
   return replies.map((reply, index): RenewReply => {
     if (reply.state !== 'held') return reply;
-    const validity = cappedAt(ttlMs[index] ?? 0, reply.validity);
-    held[index]?.renew(validity);
+    const asked = ttlMs[index] ?? 0;
+    const validity = cappedAt(asked, reply.validity);
+    held[index]?.renew(validity, asked);
     return { ...reply, validity };
   });
 }
@@ -137,6 +165,7 @@ async function renewAll(
 /** Lets go of what is held, without waiting for the answers. */
 function leaveAll(grants: ReadonlyMap<string, HeldGrant>): void {
   for (const held of [...grants.values()]) {
+    if (held.guardPath !== undefined) void held.live.ask.remove(held.guardPath);
     void held.live.ask.remove(held.path);
     held.end();
   }

@@ -1,16 +1,23 @@
-const PLAIN = /[A-Za-z0-9_-]/;
-
 /**
  * A text as one znode name: every byte outside `A–Z a–z 0–9 _ -` becomes `%XX`. The server refuses
- * surrogates and control characters, `/` separates, and `.` and `..` alone are not names.
+ * surrogates and control characters, `/` separates, and `.` and `..` alone are not names. Throws a
+ * URIError for a text with half a surrogate pair, which callers have refused before.
  */
 export function encodeName(text: string): string {
-  return Array.from(Buffer.from(text), (byte) => {
-    const character = String.fromCharCode(byte);
-    return PLAIN.test(character)
-      ? character
-      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }).join('');
+  return encodeURIComponent(text).replace(/[.!~*'()]/g, percentOf);
+}
+
+function percentOf(character: string): string {
+  return `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
+}
+
+/** The text that {@link encodeName} made a name of; undefined for a name that it did not make. */
+export function decodeName(name: string): string | undefined {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The parent of a path; empty for a path at the top. */

@@ -19,7 +19,8 @@ export interface NodeChildren {
  */
 export interface Requests {
   create(path: string, data: Buffer, flags: number): Promise<Reply<string>>;
-  exists(path: string): Promise<Reply<ZookeeperStat>>;
+  /** With `watch` the session hears of the node's next change, its creation too. */
+  exists(path: string, watch?: boolean): Promise<Reply<ZookeeperStat>>;
   /** With `watch` the session hears of the node's next change; not if the node does not exist. */
   get(path: string, watch?: boolean): Promise<Reply<NodeData>>;
   children(path: string, watch?: boolean): Promise<Reply<NodeChildren>>;
@@ -53,9 +54,9 @@ export function requestsOver(call: Call): Requests {
       call('leader', (to, done) =>
         to.a_create(path, data, flags, (rc, _, created) => done(rc, created)),
       ),
-    exists: (path) =>
+    exists: (path, watch = false) =>
       call('server', (to, done) =>
-        to.a_exists(path, false, (rc, _, stat) => done(rc, stat as ZookeeperStat)),
+        to.a_exists(path, watch, (rc, _, stat) => done(rc, stat as ZookeeperStat)),
       ),
     get: (path, watch = false) =>
       call('server', (to, done) => to.a_get(path, watch, dataCompletion(done))),

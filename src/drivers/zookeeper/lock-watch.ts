@@ -1,0 +1,112 @@
+import type { CancelTimer } from '../../core/clock.js';
+import type { Connection } from './connection.js';
+import { decodeNotice, encodePlace } from './lock-data.js';
+import { endedError, type HeldGrant } from './lock-grants.js';
+import { lineOf, noticeName, standingOf, withDowngraded } from './lock-line.js';
+import { ANY_VERSION, type NodeChildren } from './requests.js';
+
+/** How a holder sees what happens around it. */
+export interface Outlook {
+  /** From now on: a watch on the line. */
+  open(): void;
+  /** From now on every look that finds somebody waiting is told. */
+  report(): void;
+}
+
+/**
+ * A critical section that is shorter, in milliseconds, pays for no watch, and its token is not written
+ * down for those who inspect.
+ */
+const OPEN_AFTER_MS = 50;
+const BACKGROUND = { keepAlive: false } as const;
+
+/**
+ * Lets a holder see who comes to wait and whether its own place is removed, once it has held for a
+ * while or needs to know. A watch of the line is set again only while nobody waits, so that a long
+ * line costs its holder nothing; or always, for who retains what it does not use.
+ */
+export function outlookOf({ clock }: Connection, held: HeldGrant): Outlook {
+  const { live, directory } = held;
+  let isOpen = false;
+  let reports = false;
+  let waiters = held.grant.waiters;
+  const look = async (): Promise<void> => {
+    const listed = await live.ask.children(directory, true);
+    if (listed.ok) waiters = lookAround(held, listed.value, reports) ?? 0;
+  };
+  // A name of a newer release is reported by the next renewal; a hint need not.
+  const lookSafely = (): void => void look().catch(() => {});
+  const open = (): void => {
+    cancel();
+    if (isOpen) return;
+    isOpen = true;
+    held.onEnd(live.onReconnect(lookSafely));
+    const onChild = (): void => {
+      if (reports || waiters === 0) lookSafely();
+    };
+    held.onEnd(live.onChange(directory, (event) => event === 'child' && onChild()));
+    lookSafely();
+    watchPlace(held);
+  };
+  const cancel: CancelTimer = clock.schedule(OPEN_AFTER_MS, open, BACKGROUND);
+  held.onEnd(() => cancel());
+  return {
+    open,
+    report() {
+      reports = true;
+      if (isOpen) lookSafely();
+      else open();
+    },
+  };
+}
+
+/** Shows token and time of a grant to those who inspect, and hears of a removal of its place. */
+function watchPlace(held: HeldGrant): void {
+  const { live, path } = held;
+  const watch = async (): Promise<void> => {
+    const read = await live.ask.get(path, true);
+    if (!read.ok && read.kind === 'no-node') await loseByForce(held);
+  };
+  held.onEnd(live.onChange(path, () => void watch()));
+  held.onEnd(live.onReconnect(() => void watch()));
+  publish(held);
+  void watch();
+}
+
+/** Writes what is known of a grant into its place; nothing depends on it. */
+export function publish({ live, path, data }: HeldGrant): void {
+  void live.ask.set(path, encodePlace(data()), ANY_VERSION);
+}
+
+/** How many wait behind a grant; undefined when its place has gone. */
+export function lookAround(
+  held: HeldGrant,
+  { names }: NodeChildren,
+  inAnyCase = false,
+): number | undefined {
+  const { places } = lineOf(names, held.directory);
+  const standing = standingOf(withDowngraded(places, held.downgraded), held.grant.grantId);
+  if (standing.state === 'gone') {
+    void loseByForce(held);
+    return undefined;
+  }
+  const waiters = standing.state === 'holds' ? standing.waiters : 0;
+  held.noteWaiters(waiters, inAnyCase);
+  return waiters;
+}
+
+/** Ends a grant whose place was removed, with the reason that whoever did it has left. */
+export async function loseByForce(held: HeldGrant): Promise<void> {
+  const { live, directory, grant } = held;
+  const path = `${directory}/${noticeName(grant.grantId)}`;
+  const read = await live.ask.get(path);
+  held.end(endedError(grant, read.ok ? forcedBy(read.value.data, path) : 'its place was removed'));
+}
+
+function forcedBy(data: Buffer, path: string): string {
+  try {
+    return `it was ended by force: ${decodeNotice(data, path)}`;
+  } catch {
+    return 'it was ended by force';
+  }
+}
