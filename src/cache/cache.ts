@@ -3,6 +3,19 @@ import type { Random } from '../core/random.js';
 import type { CacheDriver } from './driver.js';
 import type { CacheStats } from './stats.js';
 
+/**
+ * What other nodes see after a write was acknowledged.
+ *
+ * | | a read on another node that begins afterwards | needs |
+ * |---|---|---|
+ * | `lease` | never answers an older value | one tier |
+ * | `tracked` | may answer an older value until the news has come: the way of one message, and two seconds at most when the connection that hears it is cut off | memory before a tier that tells of changes: `redisCache` |
+ * | `ttl` | may answer an older value for `localTtlMs` | memory before any shared tier |
+ *
+ * The node that wrote sees its own write at once, with each of them.
+ */
+export type CacheConsistency = 'ttl' | 'lease' | 'tracked';
+
 /** Options of `createCache`. Times are in milliseconds. */
 export interface CacheOptions {
   /** Names the cache in its backends, metrics and messages: 1 to 128 UTF-8 bytes, well-formed. */
@@ -16,12 +29,16 @@ export interface CacheOptions {
   readonly ttlMs: number;
   /**
    * How long the process's own copy of an entry of a shared tier lives, from before it was read; at
-   * least 1, and never longer than the entry itself. Default: `ttlMs`, at most 5,000.
-   *
-   * Other nodes do not tell this one of their writes, so for so long a read here may answer an old
-   * value after a write there. Without a shared tier this option has no effect.
+   * least 1, and never longer than the entry itself. Default: with `tracked` as long as the entry, with
+   * `ttl` at most 5,000. Without a shared tier this option has no effect.
    */
   readonly localTtlMs?: number | undefined;
+  /**
+   * What a read may answer after a write that another node has had acknowledged; see
+   * {@link CacheConsistency}. Refused where the tiers cannot give it. Default: the strongest that they
+   * can give.
+   */
+  readonly consistency?: CacheConsistency | undefined;
   /** How long a call may take, the loader included, unless the call says; at least 1. Default 5,000. */
   readonly timeoutMs?: number | undefined;
   /**
@@ -82,13 +99,13 @@ export type Loader<Result> = (context: LoadContext) => Result | Promise<Result>;
  * **What a read promises.** With a shared tier alone, or the process's memory alone: a read that
  * begins after a `set`, `delete` or `update` was acknowledged never answers an older value; a load
  * that began before it is refused its place (leases: Nishtala et al., NSDI 2013). With memory before
- * a shared tier: the same on the node that wrote; other nodes may answer an older value for
- * `localTtlMs`. A fail-over of the shared tier to a replica that lagged behind, or a writer that dies
+ * a shared tier: the same on the node that wrote; for other nodes see {@link CacheConsistency}. A fail-over of the shared tier to a replica that lagged behind, or a writer that dies
  * between its commit and the invalidation, leaves old values until their TTL; `update` closes the
  * second gap.
  *
  * **When the shared tier is down**, reads go on after `tierTimeoutMs` with the loader, whose value
- * memory keeps for `localTtlMs`; writes reject with CACHE_TIER_UNREACHABLE: then it is unknown whether
+ * memory keeps for `localTtlMs` with `ttl`, and not at all with `tracked`, as nobody would tell of a
+ * change; writes reject with CACHE_TIER_UNREACHABLE: then it is unknown whether
  * they took effect.
  *
  * Every call rejects with TypeError (INVALID_ARGUMENT) for bad arguments and with CLOSED after

@@ -1,7 +1,7 @@
 import { systemClock } from '../core/clock.js';
 import { systemRandom } from '../core/random.js';
 import { assertName, assertNumber, assertTtlMs, invalidArgument } from '../core/validate.js';
-import type { Cache, CacheOptions } from './cache.js';
+import type { Cache, CacheConsistency, CacheOptions } from './cache.js';
 import type { CacheDriver } from './driver.js';
 import { cacheEngine } from './engine.js';
 import type { CacheSettings } from './tiers.js';
@@ -42,14 +42,33 @@ function validated(options: CacheOptions): CacheSettings {
   assertTtlMs(ttlMs);
   assertNumber('timeoutMs', timeoutMs, { min: 1 });
   assertNumber('leaseMs', leaseMs, { min: LEASE_MS_MIN });
-  const { localTtlMs = Math.min(ttlMs, LOCAL_TTL_MS_DEFAULT) } = given;
-  assertTtlMs(localTtlMs, 'localTtlMs');
   const { tierTimeoutMs = Math.min(timeoutMs, TIER_TIMEOUT_MS_DEFAULT) } = given;
   assertNumber('tierTimeoutMs', tierTimeoutMs, { min: 1, max: timeoutMs });
   assertTiers(given.tiers);
   const { tiers } = given;
+  const consistency = consistencyOf(tiers, given.consistency);
+  const localTtlMsDefault =
+    consistency === 'tracked' ? Number.MAX_SAFE_INTEGER : LOCAL_TTL_MS_DEFAULT;
+  const { localTtlMs = localTtlMsDefault } = given;
+  assertTtlMs(localTtlMs, 'localTtlMs');
   const times = { ttlMs, localTtlMs, timeoutMs, tierTimeoutMs, leaseMs };
-  return { name, tiers, clock, random, ...times };
+  return { name, tiers, consistency, clock, random, ...times };
+}
+
+/** The strongest that the tiers can give, or what was asked for if they can give that. */
+function consistencyOf(
+  tiers: readonly CacheDriver[],
+  asked: CacheConsistency | undefined,
+): CacheConsistency {
+  const last = tiers.at(-1);
+  const tells = last?.scope === 'shared' && last.tells === true;
+  const strongest = tiers.length === 1 ? 'lease' : tells ? 'tracked' : 'ttl';
+  if (asked === undefined || asked === strongest || asked === 'ttl') return asked ?? strongest;
+  const remedy =
+    asked === 'lease'
+      ? "'ttl' or 'tracked', or one tier alone: memory before it cannot be that fresh"
+      : `'${strongest}', or memoryCache() before a tier that tells of changes, such as redisCache()`;
+  throw invalidArgument('consistency', asked, remedy);
 }
 
 function assertTiers(tiers: unknown): asserts tiers is readonly CacheDriver[] {

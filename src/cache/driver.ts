@@ -33,6 +33,8 @@ export interface SharedCacheDriver {
   readonly backend: string;
   /** Several processes share the tier. */
   readonly scope: 'shared';
+  /** True: its tiers can tell of every change, so that memory before them can be kept coherent. */
+  readonly tells?: boolean | undefined;
   /** Starts serving one cache. Sends nothing yet, and never throws for a server that is down. */
   open(node: CacheNode): SharedTier;
 }
@@ -45,6 +47,8 @@ export interface CacheNode {
   readonly clock: Clock;
   /** The cache's source of chance. */
   readonly random: Random;
+  /** Counts and publishes what failed in the background. */
+  onFailure?(operation: string, error: unknown): void;
 }
 
 /** An entry that was found. */
@@ -159,6 +163,21 @@ export interface LeaseTier<Stored> {
 export interface SharedTier extends LeaseTier<string> {
   /** Several processes share the tier. */
   readonly scope: 'shared';
+  /**
+   * Begins to tell of every change of an entry, whoever makes it, its own writes and the end of its
+   * time included; once, until `close`. Only where the driver says `tells: true`.
+   */
+  follow?(listener: TierListener): void;
+}
+
+/** Who hears of the changes of a shared tier. */
+export interface TierListener {
+  /** From now on every change is told. What was read before may have changed unheard. */
+  live(): void;
+  /** From now on changes may be missed, until the next `live`. */
+  lost(): void;
+  /** The entry of a key has changed or gone; undefined: any of them. */
+  changed(key: string | undefined): void;
 }
 
 /** A tier inside this process: the same promises, and a synchronous view of the same entries. */

@@ -1,6 +1,7 @@
 export type {
   Cache,
   CacheCallOptions,
+  CacheConsistency,
   CacheOptions,
   CacheWriteOptions,
   LoadContext,

@@ -1,8 +1,11 @@
 import type { Clock } from '../core/clock.js';
 import type { Random } from '../core/random.js';
 import { type Authority, authority as authorityOver } from './authority.js';
-import type { CacheDriver, LocalStore, ProcessTier, SharedTier } from './driver.js';
+import type { CacheConsistency } from './cache.js';
+import type { CacheDriver, CacheNode, LocalStore, ProcessTier, SharedTier } from './driver.js';
 import { type CacheTierStats, hitRateOf, newTierCounter, type TierCounter } from './stats.js';
+import { tierCalls } from './tier-calls.js';
+import { trackedStore } from './tracked-store.js';
 
 /** Options of `createCache`, checked and completed. */
 export interface CacheSettings {
@@ -13,6 +16,7 @@ export interface CacheSettings {
   readonly timeoutMs: number;
   readonly tierTimeoutMs: number;
   readonly leaseMs: number;
+  readonly consistency: CacheConsistency;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -34,12 +38,10 @@ interface OpenTier {
   readonly counter: TierCounter;
 }
 
-/** Opens the tiers; sends nothing. */
-export function openTiers({ name, tiers, leaseMs, clock, random }: CacheSettings): CacheTiers {
-  const node = { name, clock, random };
-  const open: OpenTier[] = tiers.map((driver) => {
-    return { tier: driver.open(node), counter: newTierCounter(driver.backend) };
-  });
+/** Opens the tiers; sends nothing, except that a tracked one begins to listen. */
+export function openTiers(settings: CacheSettings): CacheTiers {
+  const { leaseMs } = settings;
+  const open = settings.tiers.map((driver) => openTier(settings, driver));
   const [first] = open;
   const last = open.at(-1);
   if (first === undefined || last === undefined) throw new TypeError('a cache needs a tier');
@@ -47,7 +49,8 @@ export function openTiers({ name, tiers, leaseMs, clock, random }: CacheSettings
     first.tier.scope === 'process'
       ? { store: first.tier.local, counter: first.counter }
       : undefined;
-  const near = open.length > 1 ? front?.store : undefined;
+  const near = open.length > 1 ? nearStore(settings, front?.store, last.tier) : undefined;
+  const node = nodeOf(settings, last.counter);
   return {
     authority: authorityOver({ ...last, node, leaseMs, withRemaining: near !== undefined }),
     front,
@@ -57,6 +60,29 @@ export function openTiers({ name, tiers, leaseMs, clock, random }: CacheSettings
       await Promise.all(open.map(({ tier }) => tier.close()));
     },
   };
+}
+
+function openTier(settings: CacheSettings, driver: CacheDriver): OpenTier {
+  const counter = newTierCounter(driver.backend);
+  return { tier: driver.open(nodeOf(settings, counter)), counter };
+}
+
+function nodeOf({ name, clock, random }: CacheSettings, counter: TierCounter): CacheNode {
+  const node = { name, clock, random };
+  const { failed } = tierCalls(node, counter);
+  return {
+    ...node,
+    onFailure: (operation, error) => void failed(operation, undefined, error),
+  };
+}
+
+function nearStore(
+  { consistency }: CacheSettings,
+  store: LocalStore | undefined,
+  tier: OpenTier['tier'],
+): LocalStore | undefined {
+  const isTracked = consistency === 'tracked' && tier.scope === 'shared';
+  return isTracked && store !== undefined ? trackedStore(store, tier) : store;
 }
 
 function tierStats({ tier, counter }: OpenTier): CacheTierStats {

@@ -33,6 +33,11 @@ function nodeOf(
   return createCache({ name: 'fault', tiers, ttlMs: 60_000, tierTimeoutMs, timeoutMs });
 }
 
+/** Until memory keeps what it reads, because it hears of changes. */
+async function kept(cache: Cache<string>, key: string): Promise<void> {
+  await expect.poll(async () => [await cache.get(key), cache.peek(key)][1]).toBeDefined();
+}
+
 /** What a promised bound may be exceeded by: the machine's own delays. */
 const ALLOWANCE_MS = 200;
 
@@ -47,6 +52,7 @@ describe('a frozen redis under a cache [redis]', () => {
     await using redis = await startRedis();
     const cache = nodeOf(redis.url, { isTiered: true });
     await cache.set('warm', 'value');
+    await kept(cache, 'warm');
     await redis.pause();
     const coldMs = await elapsedOf(async () => {
       expect(await cache.getOrLoad('cold', () => 'source')).toBe('source');

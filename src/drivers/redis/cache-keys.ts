@@ -1,5 +1,5 @@
 import { keyPrefixOf, type RedisClient } from './client.js';
-import { encodeTag, NAMESPACE_DEFAULT } from './keys.js';
+import { decodeTag, encodeTag, NAMESPACE_DEFAULT } from './keys.js';
 
 /** The names of one cache's keys in Redis. */
 export interface CacheKeys {
@@ -10,6 +10,10 @@ export interface CacheKeys {
   /** Patterns for SCAN, with the client's keyPrefix, which SCAN does not add. */
   readonly entryPattern: string;
   readonly claimPattern: string;
+  /** What every entry's whole name begins with, with the keyPrefix, which tracking does not add. */
+  readonly trackedPrefix: string;
+  /** The key of an entry by its whole name; undefined for what is no entry of this cache. */
+  keyOf(name: string): string | undefined;
   /** A key as SCAN answers it, without the keyPrefix, which every other command adds. */
   withoutPrefix(key: string): string;
   /** The channel of ended leases, with the keyPrefix, which no channel gets by itself. */
@@ -36,6 +40,12 @@ export function cacheKeys(
     pair(key) {
       const tag = `{${encodeTag(key)}}`;
       return [entries + tag, claims + tag];
+    },
+    trackedPrefix: clientPrefix + entries,
+    keyOf(name) {
+      const begin = `${clientPrefix}${entries}{`;
+      if (!name.startsWith(begin) || !name.endsWith('}')) return undefined;
+      return decodeTag(name.slice(begin.length, -1));
     },
     entryPattern: pattern(entries),
     claimPattern: pattern(claims),

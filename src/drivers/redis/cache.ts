@@ -12,6 +12,7 @@ import { clearCache } from './cache-clear.js';
 import type { RedisCacheClient } from './cache-client.js';
 import { type CacheKeys, cacheKeys } from './cache-keys.js';
 import { FILL, LEASE, READ, RENEW, WITHDRAW } from './cache-scripts.js';
+import { cacheTracking } from './cache-tracking.js';
 import { cacheWakeups } from './cache-wakeups.js';
 import { formatError } from './errors.js';
 import { assertNamespace, NAMESPACE_DEFAULT } from './keys.js';
@@ -36,7 +37,11 @@ export interface RedisCacheOptions {
  * queue. The first wait for another node's load opens one connection (`client.duplicate()`) for
  * wake-ups; `close()` of the cache closes it.
  *
- * ACL: `+get +set +del +unlink +pttl +pexpire +publish +subscribe +eval +evalsha +scan`, keys
+ * Memory before this tier is kept coherent by the server: it tells a connection of its own which
+ * entries change (`CLIENT TRACKING` in broadcast mode), on every master of a Cluster. While that
+ * connection is down, or has not answered for two seconds, memory serves nothing.
+ *
+ * ACL: `+client|id +client|tracking +ping +get +set +del +unlink +pttl +pexpire +publish +subscribe +eval +evalsha +scan`, keys
  * `tricord:*`, channels `tricord:*` (with the client's keyPrefix before them).
  *
  * @throws TypeError (INVALID_ARGUMENT) for something that is no ioredis client, and for a bad
@@ -51,12 +56,16 @@ export function redisCache(options: RedisCacheOptions): SharedCacheDriver {
   return {
     backend: 'redis',
     scope: 'shared',
+    tells: true,
     open: (node) => redisTier(node, client, cacheKeys(client, node.name, namespace)),
   };
 }
 
-function redisTier({ clock }: CacheNode, client: RedisCacheClient, keys: CacheKeys): SharedTier {
+function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): SharedTier {
+  const { clock, random } = node;
   const calls = cacheCalls(client, clock);
+  const onFailure = (error: unknown): void => node.onFailure?.('follow', error);
+  const tracking = cacheTracking({ client, keys, clock, random, onFailure });
   const wakeups = cacheWakeups(client, keys.channel);
   const withdraw = async (
     key: string,
@@ -106,7 +115,9 @@ function redisTier({ clock }: CacheNode, client: RedisCacheClient, keys: CacheKe
     },
     clear: (bounds) => clearCache({ calls, client, keys, clock }, bounds),
     changed: (key, signal) => wakeups.next(key, signal),
+    follow: tracking.open,
     async close() {
+      tracking.close();
       wakeups.close();
       calls.dispose();
     },
