@@ -134,6 +134,13 @@ export interface ErrorDetails {
     /** The outer transaction. */
     readonly transactionId: string;
   };
+  /** Another transaction with the same key is under way, or was decided meanwhile. Retryable. */
+  TRANSACTION_KEY_BUSY: {
+    /** The key. */
+    readonly key: string;
+    /** The transaction that has it, where it has begun to be decided. */
+    readonly transactionId: string | undefined;
+  };
   /** A participant was enlisted that was not registered with the coordinator. */
   PARTICIPANT_UNKNOWN: {
     /** The name of the one that was enlisted. */
@@ -227,6 +234,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'LOCK_TIMEOUT',
   'BACKEND_UNAVAILABLE',
   'SESSION_EXPIRED',
+  'TRANSACTION_KEY_BUSY',
   'PARTICIPANT_FULL',
   'CACHE_TIMEOUT',
 ]);

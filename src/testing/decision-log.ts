@@ -1,5 +1,6 @@
 import type { ContractCase } from './contract.js';
 import { decisionCases } from './decision-log-decisions.js';
+import { keyCases } from './decision-log-keys.js';
 import { retentionCases } from './decision-log-retention.js';
 import { type DecisionLogSubject, onDecisionLogStage } from './decision-log-stage.js';
 
@@ -15,7 +16,7 @@ import { type DecisionLogSubject, onDecisionLogStage } from './decision-log-stag
  */
 export function decisionLogContract(subject: DecisionLogSubject): readonly ContractCase[] {
   const { unacknowledgedMax, isForgetful = false } = subject;
-  return [...decisionCases, ...retentionCases]
+  return [...decisionCases, ...keyCases, ...retentionCases]
     .filter((each) => (each.isForgetful ?? false) === isForgetful)
     .filter(({ needsLimit }) => needsLimit !== true || unacknowledgedMax !== undefined)
     .map(({ name, play }) => ({ name, run: () => onDecisionLogStage(subject, play) }));

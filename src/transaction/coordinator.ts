@@ -63,12 +63,43 @@ export interface TransactionOptions {
   readonly waitFor?: 'applied' | 'decided' | undefined;
   /** Aborts the transaction until its decision was sent; afterwards it is ignored. */
   readonly signal?: AbortSignal | undefined;
+  /**
+   * Makes the transaction happen once, 1 to 1,024 UTF-8 bytes: for 24 hours after it committed, `run`
+   * with the same key in this namespace answers that it was committed, without running the body.
+   *
+   * Only commits are remembered: an abort can be tried again, and so can a transaction in which no
+   * participant wrote. The body's value is not stored: a repeated outcome has `isRepeated: true` and
+   * no value. While another one with this key is under way, TRANSACTION_KEY_BUSY.
+   */
+  readonly key?: string | undefined;
+  /**
+   * Begins again, with a fresh transaction and the same body, when a participant says that the
+   * abort came of a conflict with others: a serialization failure, a deadlock, a lock that was
+   * waited for too long. So the body must be one that can run again. Default one attempt.
+   */
+  readonly retry?: TransactionRetry | undefined;
+}
+
+/** How often a transaction is tried. */
+export interface TransactionRetry {
+  /**
+   * How many times the body may run at most, 1 to 100. Between two attempts it waits 5 to 10 ms,
+   * twice as long each time, at most 1 s; all of them together take no longer than `timeoutMs`.
+   */
+  readonly attempts: number;
+}
+
+/** Options of a transaction that happens once. */
+export interface KeyedTransactionOptions extends TransactionOptions {
+  readonly key: string;
 }
 
 /** What the body of a transaction works with. */
 export interface Transaction {
   /** The global id, `transactionId(resourceId, nodeId, …)`. */
   readonly transactionId: TransactionId;
+  /** Which try of the body this is, from 1 on: more than 1 only with `retry`. */
+  readonly attempt: number;
   /**
    * Aborted when the transaction cannot commit any more: time-out, the caller's signal, a fence,
    * close.
@@ -118,8 +149,13 @@ export interface TransactionCoordinator {
   /**
    * Runs `body` as a transaction and commits it. Resolves with an {@link Outcome}; rejects only
    * when it could not begin: INVALID_ARGUMENT, CLOSED, TRANSACTION_NESTED, GUARANTEE_REFUSED,
-   * LOG_FULL, BACKEND_UNAVAILABLE, or the reason of a signal that was aborted before.
+   * LOG_FULL, BACKEND_UNAVAILABLE, or the reason of a signal that was aborted before; and with
+   * TRANSACTION_KEY_BUSY, after which nothing of it took effect.
    */
+  run<Value>(
+    options: KeyedTransactionOptions,
+    body: (tx: Transaction) => Promise<Value> | Value,
+  ): Promise<Outcome<Value | undefined>>;
   run<Value>(
     options: TransactionOptions,
     body: (tx: Transaction) => Promise<Value> | Value,
@@ -128,6 +164,10 @@ export interface TransactionCoordinator {
    * Like `run`, and answers the body's value. Rejects with the body's own error as it is, with
    * TRANSACTION_ABORTED or with TRANSACTION_IN_DOUBT.
    */
+  commit<Value>(
+    options: KeyedTransactionOptions,
+    body: (tx: Transaction) => Promise<Value> | Value,
+  ): Promise<Value | undefined>;
   commit<Value>(
     options: TransactionOptions,
     body: (tx: Transaction) => Promise<Value> | Value,

@@ -16,21 +16,19 @@ import { boundedCall, type CoordinatorHost, sharedController } from './host.js';
 import { lives } from './lives.js';
 import {
   type CheckedCoordinatorOptions,
-  type CheckedTransactionOptions,
   checkCoordinatorOptions,
   checkTransactionOptions,
 } from './options.js';
 import type { Outcome } from './outcome.js';
 import { readiness } from './readiness.js';
 import { recoveryOf } from './recover.js';
-import { becomeReady, runTransaction, type TransactionStart } from './run-transaction.js';
+import { runAttempts } from './run-attempts.js';
+import type { TransactionStart } from './run-transaction.js';
 import { transactionRecorder } from './statistics.js';
 import { startSweep } from './sweep.js';
 
 const WHAT = 'the transaction coordinator';
 const DRAIN_MS = 5_000;
-/** So many transactions may wait for the log's answer in the background. */
-const IN_DOUBT_MAX = 1_000;
 
 /** The transaction that the current asynchronous task is inside of. */
 interface Inside {
@@ -64,23 +62,15 @@ export function createTransactionCoordinator(
   const run = async <Value>(
     runOptions: TransactionOptions,
     body: (tx: Transaction) => Promise<Value> | Value,
-  ): Promise<Outcome<Value>> => {
+  ): Promise<Outcome<Value | undefined>> => {
     const since = instantOf(clock);
     const checked = checkTransactionOptions(runOptions, body, settings);
     throwIfAborted(checked.signal);
     assertNotNested(inside.getStore());
     const { resourceId: resource } = checked;
     const context = (): TransactionRunContext => ({ resource, nodeId, backend: host.backend });
-    return gate.run(() =>
-      host.channels.run.trace(context, async () => {
-        host.recorder.started();
-        const life = await readyLife(host, checked);
-        const start = { options: checked, life, since, within: nesting(inside) };
-        const outcome = await runTransaction(host, start, body);
-        record(host, resource, outcome, elapsedMs(clock, since));
-        return outcome;
-      }),
-    );
+    const request = { options: checked, since, within: nesting(inside) };
+    return gate.run(() => host.channels.run.trace(context, () => runAttempts(host, request, body)));
   };
   const close = async (drainMs: number): Promise<void> => {
     const since = instantOf(clock);
@@ -96,8 +86,10 @@ export function createTransactionCoordinator(
   return {
     nodeId,
     namespace,
-    run,
-    commit: async (runOptions, body) => (await run(runOptions, body)).unwrap(),
+    // Without a key, an outcome that is committed has the body's value.
+    run: run as TransactionCoordinator['run'],
+    commit: (async (runOptions: TransactionOptions, body: (tx: Transaction) => unknown) =>
+      (await run(runOptions, body)).unwrap()) as TransactionCoordinator['commit'],
     recover: (call) => gate.run(() => recovery.recover(call?.signal, false)),
     inDoubt: (call) => recovery.inDoubt(call?.signal),
     guarantees: (call) =>
@@ -167,23 +159,11 @@ function hostOf(
     recorder,
     channels,
     active: new Map(),
+    keys: new Set(),
     onAbort: abortFanOut(),
     closing,
     stopped,
   };
-}
-
-async function readyLife(
-  host: CoordinatorHost,
-  options: CheckedTransactionOptions,
-): ReturnType<typeof becomeReady> {
-  try {
-    assertRoom(host);
-    return await becomeReady(host, options);
-  } catch (error) {
-    host.recorder.refused();
-    throw error;
-  }
 }
 
 function assertNotNested(outer: Inside | undefined): void {
@@ -195,31 +175,6 @@ function assertNotNested(outer: Inside | undefined): void {
       'do its work in the outer one, or begin it after the outer one has ended',
     { transactionId },
   );
-}
-
-function assertRoom({ active }: CoordinatorHost): void {
-  const waiting = Array.from(active.values()).filter(({ isInDoubt }) => isInDoubt());
-  if (waiting.length < IN_DOUBT_MAX) return;
-  const names = waiting.flatMap(({ branches }) => branches.map((each) => each.participant.name));
-  const participants = Array.from(new Set(names));
-  throw new CoordinationError(
-    'LOG_FULL',
-    `${IN_DOUBT_MAX} transactions of this process wait for an answer of the log; ` +
-      'bring the log back before beginning more',
-    { limit: IN_DOUBT_MAX, participants },
-  );
-}
-
-function record(
-  { recorder, channels }: CoordinatorHost,
-  resource: string,
-  outcome: Outcome<unknown>,
-  durationMs: number,
-): void {
-  const { state, transactionId } = outcome;
-  const by = outcome.state === 'aborted' ? outcome.by : undefined;
-  recorder.ended(state, durationMs, by);
-  channels.ended.publish(() => ({ transactionId, resource, state, by, durationMs }));
 }
 
 /** Waits for phase two in the background; what is in doubt is not waited for. */

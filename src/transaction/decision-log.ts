@@ -57,6 +57,29 @@ export interface CommitRecord {
   readonly nodeId: string;
   /** Every branch that voted yes. */
   readonly branches: readonly DecidedBranch[];
+  /** The transaction's key, which is confirmed before the last acknowledgement. */
+  readonly key?: string | undefined;
+}
+
+/** Who holds the key of a transaction. */
+export interface KeyReservation {
+  /** The transaction that reserved it. */
+  readonly transactionId: TransactionId;
+  /** Whether that one is known to be committed; then it holds the key for 24 hours. */
+  readonly isCommitted: boolean;
+}
+
+/** What {@link DecisionLogSession.reserveKey} is asked for. */
+export interface KeyRequest {
+  /** The key, 1 to 1,024 UTF-8 bytes. */
+  readonly key: string;
+  /** For which transaction. */
+  readonly transactionId: TransactionId;
+  /**
+   * The holder that it is taken from, which certainly has not decided and never will: its
+   * incarnation was fenced, and there is no record.
+   */
+  readonly replaces?: TransactionId | undefined;
 }
 
 /** A commit record as the log keeps it. */
@@ -115,6 +138,20 @@ export interface DecisionLogSession {
     record: CommitRecord,
     options?: LogCallOptions,
   ): Promise<'committed' | 'fenced'>;
+  /** Who holds a key of this namespace, linearizably; undefined when nobody does. */
+  findKey(key: string, options?: LogCallOptions): Promise<KeyReservation | undefined>;
+  /**
+   * Reserves a key unless somebody holds it, in one atomic step, and answers who holds it then. It
+   * comes before `decide`, whose record carries the key.
+   */
+  reserveKey(request: KeyRequest, options?: LogCallOptions): Promise<KeyReservation>;
+  /**
+   * Notes that the transaction that holds a key is committed, after its record and before its last
+   * acknowledgement: from here on the key stays for 24 hours. Changes nothing of another holder.
+   */
+  confirmKey(key: string, transactionId: TransactionId, options?: LogCallOptions): Promise<void>;
+  /** Gives up a reservation of a transaction that did not and will not commit. */
+  releaseKey(key: string, transactionId: TransactionId, options?: LogCallOptions): Promise<void>;
   /**
    * Notes that branches have committed; a record with all of them goes after `recordRetainMs`.
    * Batched and lazy: resolves when it is queued or written; losing it costs a repeated commit.

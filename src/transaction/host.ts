@@ -28,6 +28,8 @@ export interface CoordinatorHost {
   readonly channels: TransactionChannels;
   /** Transactions that this process has not brought to their end; the sweep leaves them alone. */
   readonly active: Map<TransactionId, ActiveTransaction>;
+  /** Keys of transactions that this process has under way. */
+  readonly keys: Set<string>;
   /** Listens to callers' signals, of which one may serve many transactions. */
   readonly onAbort: typeof onAbort;
   /** Aborted when `close` stops waiting: what is undecided aborts. */
@@ -94,11 +96,13 @@ export function silenceError(
   backend: string,
   operation: string,
   waitedMs: number = CALL_TIMEOUT_MS,
+  cause?: unknown,
 ): CoordinationError<'BACKEND_UNAVAILABLE'> {
   return new CoordinationError(
     'BACKEND_UNAVAILABLE',
     `${backend} did not answer ${operation} within ${waitedMs} ms`,
     { backend, operation },
+    { cause },
   );
 }
 

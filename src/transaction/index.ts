@@ -1,10 +1,12 @@
 export type {
   CoordinatorCallOptions,
   CoordinatorGuarantees,
+  KeyedTransactionOptions,
   Transaction,
   TransactionCoordinator,
   TransactionCoordinatorOptions,
   TransactionOptions,
+  TransactionRetry,
 } from './coordinator.js';
 export { createTransactionCoordinator } from './create-coordinator.js';
 export type {
@@ -15,6 +17,8 @@ export type {
   DecisionLogNode,
   DecisionLogSession,
   IncarnationStatus,
+  KeyRequest,
+  KeyReservation,
   LogCallOptions,
   StoredCommitRecord,
 } from './decision-log.js';

@@ -14,6 +14,7 @@ const SWEEP_MS = 5_000;
 const SWEEP_MS_MIN = 10;
 /** Branch numbers have at most three digits, so that a branch's id keeps within 64 bytes. */
 const PARTICIPANTS_MAX = 999;
+const ATTEMPTS_MAX = 100;
 const NAMESPACE = /^[\w-]{1,10}$/;
 const AUTHORITY = /^[\w-]{1,8}$/;
 
@@ -27,7 +28,7 @@ type Checked<Options, Optional extends keyof Options> = {
 export type CheckedCoordinatorOptions = Checked<TransactionCoordinatorOptions, 'requireGuarantee'>;
 
 /** Options of one transaction with their defaults, checked. */
-export type CheckedTransactionOptions = Checked<TransactionOptions, 'signal'>;
+export type CheckedTransactionOptions = Checked<TransactionOptions, 'signal' | 'key'>;
 
 /** Checks the options of a coordinator. @throws TypeError (INVALID_ARGUMENT) */
 export function checkCoordinatorOptions(
@@ -104,7 +105,7 @@ export function checkTransactionOptions(
     throw invalidArgument('options', options, '{ resourceId }');
   }
   const { resourceId, timeoutMs = defaults.timeoutMs, protocol = 'two-phase' } = options;
-  const { waitFor = 'applied', signal } = options;
+  const { waitFor = 'applied', signal, key, retry = { attempts: 1 } } = options;
   assertResourceId(resourceId);
   assertTimeoutMs(timeoutMs);
   if (protocol !== 'two-phase') throw invalidArgument('protocol', protocol, "'two-phase'");
@@ -114,8 +115,10 @@ export function checkTransactionOptions(
   if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
     throw invalidArgument('signal', signal, 'an AbortSignal');
   }
+  if (key !== undefined) assertResourceId(key, 'key');
+  assertNumber('retry.attempts', retry?.attempts, { min: 1, max: ATTEMPTS_MAX, integer: true });
   if (typeof body !== 'function') {
     throw invalidArgument('body', body, 'a function that does the work of the transaction');
   }
-  return { resourceId, timeoutMs, protocol, waitFor, signal };
+  return { resourceId, timeoutMs, protocol, waitFor, signal, key, retry };
 }

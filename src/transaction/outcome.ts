@@ -20,6 +20,11 @@ export interface CommittedOutcome<Value> {
    * Participants that have not applied it yet, by name: they will, and until then hold their locks.
    */
   readonly pending: readonly string[];
+  /**
+   * The transaction with this `key` had been committed before, and the body did not run now: `value`
+   * is undefined, because it was not stored, and `transactionId` is the first one's.
+   */
+  readonly isRepeated?: true | undefined;
   /** Answers the value. */
   unwrap(): Value;
 }
@@ -65,6 +70,12 @@ export function committedOutcome<Value>(
   pending: readonly string[],
 ): CommittedOutcome<Value> {
   return withUnwrap({ state: 'committed', transactionId, value, pending }, () => value);
+}
+
+/** The outcome of a transaction whose key had been committed before. */
+export function repeatedOutcome(transactionId: TransactionId): CommittedOutcome<undefined> {
+  const facts = { state: 'committed', transactionId, value: undefined, pending: [] } as const;
+  return withUnwrap({ ...facts, isRepeated: true as const }, () => undefined);
 }
 
 /** The outcome of an abort. */

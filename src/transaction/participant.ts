@@ -40,6 +40,12 @@ export interface Participant<Handle = unknown> {
    */
   outcome(branch: BranchRecord, options?: ParticipantCallOptions): Promise<BranchOutcome>;
   /**
+   * Whether an error of the body or of a vote came of a race with others (a serialization failure, a
+   * deadlock), so that another try of the transaction may succeed. Serialization failures and
+   * deadlocks of PostgreSQL, MariaDB and MySQL are known without it.
+   */
+  isConflict?(error: Error): boolean;
+  /**
    * Reads the resource's live configuration. Rejects with BACKEND_UNSUPPORTED when it cannot
    * prepare.
    */

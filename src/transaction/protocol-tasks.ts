@@ -1,8 +1,14 @@
 import { backoffMs } from '../core/backoff.js';
-import { isCoordinationError } from '../core/errors.js';
+import { type ErrorCode, isCoordinationError } from '../core/errors.js';
 import type { DecidedBranch } from './decision-log.js';
 import { finishBranch, pause } from './finish-branch.js';
-import { boundedCall, CALL_TIMEOUT_MS, type EnlistedBranch, reasonOf } from './host.js';
+import {
+  boundedCall,
+  CALL_TIMEOUT_MS,
+  type EnlistedBranch,
+  reasonOf,
+  silenceError,
+} from './host.js';
 import type {
   BranchOutcome,
   BranchRecord,
@@ -11,6 +17,7 @@ import type {
   Vote,
 } from './participant.js';
 import type { Running } from './protocol.js';
+import { takeKey } from './transaction-key.js';
 import type { AbortCause, LostVote, TwoPhaseEffect, TwoPhaseEvent } from './two-phase.js';
 
 /** An effect that takes time. */
@@ -21,6 +28,14 @@ export type TaskEffect = Exclude<
 
 /** Between two tries to learn the decision. */
 const BACKOFF = { baseMs: 20, maxMs: 2_000 };
+/** So often a key that is not needed is given up, if that fails. */
+const RELEASES_MAX = 6;
+/** Errors of a log that certainly recorded nothing. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set([
+  'LOG_FULL',
+  'BACKEND_UNAVAILABLE',
+  'TRANSACTION_KEY_BUSY',
+]);
 
 /** The work of an effect; it ends with an event, unless the coordinator ends first. */
 export function taskOf(running: Running, effect: TaskEffect): () => Promise<void> {
@@ -105,27 +120,65 @@ async function onePhaseAnswer(
 
 /** The deciding step; sent again, after a pause, when an earlier reply was lost. */
 async function decide(running: Running): Promise<void> {
-  const { host, subject } = running;
+  const { host, subject, state } = running;
   if (!(await isNextAttemptDue(running))) return;
   const { transactionId, resourceId, incarnation } = subject;
   const { nodeId } = host;
-  const record = { transactionId, resourceId, nodeId, branches: preparedOf(running) };
+  const facts = { transactionId, resourceId, nodeId, branches: preparedOf(running) };
+  const { key } = subject;
+  const record = key === undefined ? facts : { ...facts, key };
   let event: TwoPhaseEvent;
   try {
+    if (key !== undefined && !state.isUncertain) await reserve(running, key);
     const answer = await decisiveCall(running, (signal) =>
       host.session.decide(incarnation, record, { signal }),
     );
     const reason = 'a recoverer took this coordinator for dead';
     event = { type: 'decided', answer, cause: { by: 'fence', reason } };
   } catch (cause) {
-    const isRefused =
-      isCoordinationError(cause, 'LOG_FULL') || isCoordinationError(cause, 'BACKEND_UNAVAILABLE');
-    const answer = isRefused ? 'refused' : 'lost';
-    publishFailure(running, 'decide', cause);
-    event = { type: 'decided', answer, cause: { by: 'log', reason: reasonOf(cause), cause } };
+    const isBusy = isCoordinationError(cause, 'TRANSACTION_KEY_BUSY');
+    if (!isBusy) publishFailure(running, 'decide', cause);
+    const blame = { by: isBusy ? 'key' : 'log', reason: reasonOf(cause), cause } as const;
+    event = { type: 'decided', answer: isRefusal(cause) ? 'refused' : 'lost', cause: blame };
   }
   if (event.answer === 'fenced') host.lives.end(incarnation);
   running.happen(event);
+}
+
+/** Whether it is certain that nothing was recorded, nor will be. */
+function isRefusal(error: unknown): boolean {
+  return isCoordinationError(error) && REFUSALS.has(error.code);
+}
+
+/** A step before the decision: whatever it fails with, nothing was decided. */
+async function reserve(running: Running, key: string): Promise<void> {
+  const { host, subject } = running;
+  running.isKeyAsked = true;
+  try {
+    await takeKey(host.session, { key, transactionId: subject.transactionId }, (call) =>
+      decisiveCall(running, call),
+    );
+  } catch (error) {
+    if (isRefusal(error)) throw error;
+    throw silenceError(`${host.backend} log`, 'reserve the key', CALL_TIMEOUT_MS, error);
+  }
+}
+
+/** Gives the key up again. If that fails too, it stays taken until this coordinator's life ends. */
+export async function releaseKey(running: Running): Promise<void> {
+  const { host, subject } = running;
+  const { key, transactionId } = subject;
+  if (key === undefined) return;
+  for (let attempt = 0; attempt < RELEASES_MAX && !host.stopped.aborted; attempt += 1) {
+    try {
+      return await boundedCall(host.clock, { signals: [host.stopped] }, (signal) =>
+        host.session.releaseKey(key, transactionId, { signal }),
+      );
+    } catch (error) {
+      publishFailure(running, 'release the key', error);
+    }
+    await pause(backoffMs(attempt, BACKOFF, host.random), host);
+  }
 }
 
 /** Asks the resources what became of the branches, after a lost reply. */
@@ -219,9 +272,12 @@ async function acknowledge(running: Running): Promise<void> {
     .map((participant) => ({ transactionId, participant }));
   if (acknowledgements.length === 0) return;
   try {
-    await boundedCall(host.clock, { signals: [host.stopped] }, (signal) =>
-      host.session.acknowledge(acknowledgements, { signal }),
-    );
+    await boundedCall(host.clock, { signals: [host.stopped] }, async (signal) => {
+      // In this order: a record that is forgotten must have left its key behind.
+      const { key } = subject;
+      if (key !== undefined) await host.session.confirmKey(key, transactionId, { signal });
+      await host.session.acknowledge(acknowledgements, { signal });
+    });
   } catch (error) {
     publishFailure(running, 'acknowledge', error);
   }

@@ -1,7 +1,7 @@
 import { type Deferred, deferred } from '../core/deferred.js';
 import type { TransactionId } from '../core/ids.js';
 import type { CoordinatorHost, EnlistedBranch } from './host.js';
-import { publishFailure, taskOf } from './protocol-tasks.js';
+import { publishFailure, releaseKey, taskOf } from './protocol-tasks.js';
 import {
   type AbortCause,
   TWO_PHASE_START,
@@ -16,6 +16,8 @@ export interface ProtocolSubject {
   readonly transactionId: TransactionId;
   readonly resourceId: string;
   readonly incarnation: string;
+  /** Reserved before the decision. */
+  readonly key: string | undefined;
   /** Aborted when the body's work must end; a prepare is not waited for any longer. */
   readonly workSignal: AbortSignal;
   /** Milliseconds until the caller must be answered; zero or less afterwards. */
@@ -51,6 +53,8 @@ export interface Running {
   commits: number;
   /** Tries to decide or to inspect so far. */
   attempts: number;
+  /** Whether the log was asked for the key; it may hold a reservation. */
+  isKeyAsked: boolean;
   /** Participants that committed, and that the log has not been told of. */
   readonly acknowledged: string[];
   readonly answer: Deferred<'committed' | 'aborted' | 'in-doubt'>;
@@ -74,6 +78,7 @@ export function protocol(host: CoordinatorHost, subject: ProtocolSubject): Proto
     untold: 0,
     commits: 0,
     attempts: 0,
+    isKeyAsked: false,
     acknowledged: [],
     answer: deferred(),
     conclusion: deferred(),
@@ -91,7 +96,9 @@ export function protocol(host: CoordinatorHost, subject: ProtocolSubject): Proto
       happen(running, { type: 'enlisted' });
     },
     workDone() {
-      const isOnePhase = branches[0]?.branch.commitOnePhase !== undefined;
+      // A key is reserved for a decision, so there has to be one.
+      const isOnePhase =
+        subject.key === undefined && branches[0]?.branch.commitOnePhase !== undefined;
       happen(running, { type: 'work-done', isOnePhase });
     },
     giveUp: (cause) => happen(running, { type: 'give-up', cause }),
@@ -120,6 +127,9 @@ function perform(running: Running, effect: TwoPhaseEffect): void {
     case 'conclude':
       running.answer.resolve(effect.outcome);
       running.conclusion.resolve(effect.outcome);
+      if (effect.outcome === 'aborted' && running.isKeyAsked) {
+        start(running, () => releaseKey(running));
+      }
       break;
     case 'doubt':
       running.answer.resolve('in-doubt');

@@ -225,7 +225,8 @@ async function endOrphan(
         return participant.abort({ branchId, evidence: '' }, { signal });
       }
       await participant.commit({ branchId, evidence: effect.evidence }, { signal });
-      await acknowledge(pass, transactionId, participant.name, signal);
+      const record = await pass.records.get(transactionId);
+      await acknowledge(pass, { transactionId, key: record?.key }, participant.name, signal);
     });
     const { name } = participant;
     const recovered = { transactionId, branchId, participant: name, outcome } as const;
@@ -237,10 +238,12 @@ async function endOrphan(
 
 async function acknowledge(
   { host }: RecoveryPass,
-  transactionId: TransactionId,
+  { transactionId, key }: Pick<StoredCommitRecord, 'transactionId' | 'key'>,
   participant: string,
   signal: AbortSignal,
 ): Promise<void> {
+  // In this order: a record that is forgotten must have left its key behind.
+  if (key !== undefined) await host.session.confirmKey(key, transactionId, { signal });
   await host.session.acknowledge([{ transactionId, participant }], { signal });
 }
 
@@ -294,7 +297,7 @@ async function repeatCommit(pass: RecoveryPass, record: StoredCommitRecord): Pro
     try {
       await passCall(pass, participant, async (signal) => {
         await participant.commit({ branchId, evidence }, { signal });
-        await acknowledge(pass, transactionId, name, signal);
+        await acknowledge(pass, record, name, signal);
       });
       findings.recommitted += 1;
     } catch (error) {

@@ -28,6 +28,8 @@ import type { AbortCause } from './two-phase.js';
 export interface TransactionStart {
   readonly options: CheckedTransactionOptions;
   readonly life: Life;
+  /** Which try of the body this is, from 1 on. */
+  readonly attempt: number;
   /** When the caller asked: its time counts from then. */
   readonly since: Instant;
   /** Runs the body where a nested `run` can see that it is nested. */
@@ -59,7 +61,8 @@ export async function runTransaction<Value>(
   const remainingMs = (): number => options.timeoutMs - elapsedMs(host.clock, since);
   const work = sharedController();
   const { incarnation } = life;
-  const subject = { transactionId, resourceId: options.resourceId, incarnation, remainingMs };
+  const { resourceId, key } = options;
+  const subject = { transactionId, resourceId, incarnation, key, remainingMs };
   const rounds = protocol(host, { ...subject, workSignal: work.signal });
   const onBranch = rounds.enlisted;
   const enlistOptions = { transactionId, signal: work.signal, remainingMs, onBranch };
@@ -154,6 +157,7 @@ function transactionOf(run: Run): Transaction {
   const { transactionId, work, enlisting, callbacks } = run;
   return {
     transactionId,
+    attempt: run.start.attempt,
     signal: work.signal,
     enlist: (participant) => enlisting.enlist(participant),
     afterCommit(callback) {
@@ -229,9 +233,10 @@ async function callBack({ callbacks, host, transactionId }: Run): Promise<void> 
 export async function becomeReady(
   host: CoordinatorHost,
   options: CheckedTransactionOptions,
+  since: Instant,
 ): Promise<Life> {
   const { clock, closing, readiness, lives } = host;
-  const { timeoutMs } = options;
+  const timeoutMs = Math.max(options.timeoutMs - elapsedMs(clock, since), 1);
   const caller = new AbortController();
   const signals = [caller.signal, closing];
   const stop = host.onAbort(options.signal, () => caller.abort(options.signal?.reason));

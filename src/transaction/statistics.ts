@@ -21,6 +21,10 @@ export interface TransactionStats {
   readonly recoveredCount: number;
   /** Branches whose evidence contradicted the decision: somebody ended them by hand. */
   readonly contradictedCount: number;
+  /** How many were answered without running, because their key had been committed before. */
+  readonly repeatedCount: number;
+  /** How many attempts were begun anew after a conflict, by `retry`. */
+  readonly retriedCount: number;
   /** From `run` to its answer, in milliseconds, of committed transactions. */
   readonly commitMs: DurationSummary;
   /** From `run` to its answer, in milliseconds, of aborted transactions. */
@@ -36,6 +40,9 @@ export interface TransactionRecorder {
   ended(state: OutcomeState, durationMs: number, by?: AbortedBy): void;
   /** It could not begin. */
   refused(): void;
+  /** It was answered by its key. */
+  repeated(): void;
+  retried(): void;
   resolved(): void;
   fenced(): void;
   recovered(count: number): void;
@@ -55,9 +62,11 @@ export function transactionRecorder(): TransactionRecorder {
     signal: 0,
     fence: 0,
     log: 0,
+    key: 0,
     close: 0,
   };
   const counts = { inFlight: 0, inDoubt: 0, resolved: 0, fenced: 0, recovered: 0, contradicted: 0 };
+  const again = { repeated: 0, retried: 0 };
   return {
     started() {
       counts.inFlight += 1;
@@ -71,6 +80,13 @@ export function transactionRecorder(): TransactionRecorder {
     },
     refused() {
       counts.inFlight -= 1;
+    },
+    repeated() {
+      counts.inFlight -= 1;
+      again.repeated += 1;
+    },
+    retried() {
+      again.retried += 1;
     },
     resolved() {
       counts.resolved += 1;
@@ -94,6 +110,8 @@ export function transactionRecorder(): TransactionRecorder {
       fencedCount: counts.fenced,
       recoveredCount: counts.recovered,
       contradictedCount: counts.contradicted,
+      repeatedCount: again.repeated,
+      retriedCount: again.retried,
       commitMs: commitMs.summary(),
       abortMs: abortMs.summary(),
     }),

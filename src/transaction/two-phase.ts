@@ -50,7 +50,8 @@ export interface AbortCause {
 /**
  * Who aborted a transaction: its body threw ('body') or asked for it ('rollback-only'), a
  * participant voted no or did not answer, its time ran out, the caller's signal was aborted, a
- * recoverer fenced the coordinator, the log refused, or the coordinator was closed.
+ * recoverer fenced the coordinator, the log refused, another transaction had its key, or the
+ * coordinator was closed.
  */
 export type AbortedBy =
   | 'body'
@@ -60,6 +61,7 @@ export type AbortedBy =
   | 'signal'
   | 'fence'
   | 'log'
+  | 'key'
   | 'close';
 
 /** What happens to a transaction. `branch` is an index into `branches`. */

@@ -380,7 +380,7 @@ describe('a decision log on PostgreSQL [postgresql]', () => {
     test('tables of a newer release are refused with UPGRADE_NEEDED, and left alone by setup', async () => {
       const database = await emptied();
       await run(database, setupSql());
-      await run(database, 'update tricord.versions set version = 2');
+      await run(database, 'update tricord.versions set version = 3');
       await run(database, setupSql());
       const { session } = nodeAt(database);
       await refuses('UPGRADE_NEEDED', session.register(newIncarnation()));
@@ -412,7 +412,7 @@ describe('a decision log on PostgreSQL [postgresql]', () => {
         database,
         `grant usage on schema tricord to ${role}; grant select on tricord.versions to ${role};
         grant select, insert, update, delete on tricord.incarnations, tricord.heartbeats,
-        tricord.decisions to ${role}`,
+        tricord.decisions, tricord.keys to ${role}`,
       );
       const { incarnation, record } = await register();
       const decided = record();

@@ -23,6 +23,7 @@ export function naiveCoordinator(options: TransactionCoordinatorOptions): Explor
       let rollbackReason: string | undefined;
       const value = await body({
         transactionId,
+        attempt: 1,
         signal: controller.signal,
         async enlist<Handle>(participant: Participant<Handle>) {
           const branchId = `${transactionId}.${branches.size + 1}`;

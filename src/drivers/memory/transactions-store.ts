@@ -8,6 +8,7 @@ import type {
   StoredCommitRecord,
 } from '../../transaction/decision-log.js';
 import { incarnationFencedError, logFullError } from '../../transaction/log-errors.js';
+import { type MemoryKeys, memoryKeys } from './transactions-keys.js';
 
 /** What the sessions of one in-process log share. Each method is one atomic step. */
 export interface DecisionStore {
@@ -19,6 +20,7 @@ export interface DecisionStore {
   incarnations(namespace: string): readonly IncarnationStatus[];
   unacknowledged(incarnation: string, limit: number): readonly StoredCommitRecord[];
   prune(namespace: string): void;
+  readonly keys: MemoryKeys;
   fencedSignal(incarnation: string): AbortSignal;
 }
 
@@ -66,6 +68,7 @@ export function decisionStore(limits: {
   const records = new Map<TransactionId, Kept>();
   const state: StoreState = { ...limits, lives, records, acknowledged: new Map() };
   return {
+    keys: memoryKeys(limits.clock),
     register(incarnation, node, liveness) {
       const known = lives.get(incarnation);
       if (known?.fenced.signal.aborted) throw known.fenced.signal.reason;

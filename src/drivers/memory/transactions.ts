@@ -69,6 +69,13 @@ function memorySession(store: DecisionStore, node: DecisionLogNode): DecisionLog
     incarnations: (options) => step(options?.signal, () => store.incarnations(node.namespace)),
     unacknowledged: (incarnation, limit, options) =>
       step(options?.signal, () => store.unacknowledged(incarnation, limit)),
+    findKey: (key, options) => step(options?.signal, () => store.keys.find(node.namespace, key)),
+    reserveKey: (request, options) =>
+      step(options?.signal, () => store.keys.reserve(node.namespace, request)),
+    confirmKey: (key, transactionId, options) =>
+      step(options?.signal, () => store.keys.confirm(node.namespace, key, transactionId)),
+    releaseKey: (key, transactionId, options) =>
+      step(options?.signal, () => store.keys.release(node.namespace, key, transactionId)),
     prune: (options) => step(options?.signal, () => store.prune(node.namespace)),
     fencedSignal: (incarnation) => store.fencedSignal(incarnation),
     guarantees: (options) => step(options?.signal, () => GUARANTEES),

@@ -11,6 +11,7 @@ interface RecordBody {
   readonly nodeId: string;
   /** Branch id, participant and evidence of each. */
   readonly branches: readonly (readonly [string, string, string])[];
+  readonly key?: string | undefined;
 }
 
 /** What the columns of a decision hold. */
@@ -23,12 +24,13 @@ export interface DecisionValues {
 
 /** The values of a decision. */
 export function encodeDecision(record: CommitRecord): DecisionValues {
-  const { transactionId, resourceId, nodeId, branches } = record;
+  const { transactionId, resourceId, nodeId, branches, key } = record;
   const names = new Set(branches.map(({ participant }) => participant));
   const body: RecordBody = {
     resourceId,
     nodeId,
     branches: branches.map((each) => [each.branchId, each.participant, each.evidence]),
+    key,
   };
   return { transactionId, participants: [...names].join(','), record: JSON.stringify(body) };
 }
@@ -39,7 +41,7 @@ export function decodeRecord(row: Readonly<Record<string, unknown>>): StoredComm
   if (Number(row.format) !== RECORD_FORMAT) {
     throw upgradeNeeded(where, String(row.format), String(RECORD_FORMAT));
   }
-  const { resourceId, nodeId, branches } = bodyOf(where, String(row.record));
+  const { resourceId, nodeId, branches, key } = bodyOf(where, String(row.record));
   const names = String(row.unacknowledged);
   return {
     transactionId: row.transaction_id as TransactionId,
@@ -50,6 +52,7 @@ export function decodeRecord(row: Readonly<Record<string, unknown>>): StoredComm
       participant,
       evidence,
     })),
+    ...(key !== undefined && { key }),
     unacknowledged: names === '' ? [] : names.split(','),
     ageMs: Math.max(0, Number(row.age_ms)),
   };

@@ -1,3 +1,4 @@
+import { KEY_RESERVE_MS, KEY_RETAIN_MS } from '../../transaction/log-keys.js';
 import { type DecisionValues, RECORD_FORMAT } from './decision-log-record.js';
 import { type LogTables, TABLES_PART } from './setup-sql.js';
 
@@ -40,6 +41,14 @@ export interface LogStatements {
 /** A text as a literal, whatever `standard_conforming_strings` is. */
 export function literal(text: string): string {
   return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
+
+/** Whether a key of a transaction is as good as gone; prune deletes it. */
+export function isExpiredKey(held: string): string {
+  const since = `coalesce(${held}.committed_at, ${held}.reserved_at)`;
+  const lastingMs = `case when ${held}.committed_at is null
+    then ${KEY_RESERVE_MS} else ${KEY_RETAIN_MS} end`;
+  return `${since} < clock_timestamp() - (${lastingMs}) * interval '1 millisecond'`;
 }
 
 const textArray = (values: readonly string[]): string =>
@@ -211,7 +220,7 @@ function acknowledgeStatement(
 
 /** Retired is what recovery needs no longer; it stays fenced for as long as a late step may come. */
 function pruneStatements(
-  { incarnations, heartbeats, decisions }: LogTables,
+  { incarnations, heartbeats, decisions, keys }: LogTables,
   space: string,
   retainMs: number,
   limit: number,
@@ -233,5 +242,6 @@ function pruneStatements(
       `heard_at < ${before} and not exists (select 1 from ${incarnations} as known
         where known.namespace = old.namespace and known.incarnation = old.incarnation)`,
     )}`,
+    `delete from ${keys} where ${some(keys, isExpiredKey('old'))}`,
   ];
 }

@@ -17,6 +17,7 @@ import { logLiveness } from '../../transaction/log-liveness.js';
 import type { PostgresPool } from './client.js';
 import { decisionSteps } from './decision-log-decider.js';
 import { logGuarantees } from './decision-log-guarantees.js';
+import { logKeys } from './decision-log-keys.js';
 import { decodeRecord } from './decision-log-record.js';
 import { BACKEND, type LogStore, logStore } from './decision-log-store.js';
 import { unsupported } from './errors.js';
@@ -197,6 +198,7 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
         const [result] = await store.ask(message, options?.signal);
         return (result?.rows ?? []).map(decodeRecord);
       }),
+    ...logKeys({ store, table: logTables(settings.schema).keys, namespace: node.namespace }, step),
     prune: (options) =>
       step(options, async () => {
         await store.ask(statements.prune(recordRetainMs, PRUNE_ROWS_MAX), options?.signal);

@@ -10,7 +10,7 @@ export interface SetupSqlOptions {
 }
 
 /** The version of the tables of the decision log; a newer one is refused with UPGRADE_NEEDED. */
-export const TABLES_VERSION = 1;
+export const TABLES_VERSION = 2;
 /** The row of `versions` that is about the decision log. */
 export const TABLES_PART = 'transactions';
 /** The schema that is used when none was given. */
@@ -22,6 +22,7 @@ export interface LogTables {
   readonly incarnations: string;
   readonly heartbeats: string;
   readonly decisions: string;
+  readonly keys: string;
 }
 
 /** Setups of one database wait for each other: `create … if not exists` alone may collide. */
@@ -38,13 +39,13 @@ const SETUP_LOCK = 8_421_967;
  * The role of the service needs no more than
  * `grant usage on schema tricord to service; grant select on tricord.versions to service;
  * grant select, insert, update, delete on tricord.incarnations, tricord.heartbeats,
- * tricord.decisions to service`.
+ * tricord.decisions, tricord.keys to service`.
  *
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed schema.
  */
 export function setupSql(options: SetupSqlOptions = {}): string {
   const { schema = SCHEMA_DEFAULT } = options;
-  const { versions, incarnations, heartbeats, decisions } = logTables(schema);
+  const { versions, incarnations, heartbeats, decisions, keys } = logTables(schema);
   return `
 select pg_advisory_xact_lock(${SETUP_LOCK});
 create schema if not exists "${schema}";
@@ -78,6 +79,15 @@ create table if not exists ${decisions} (
   acknowledged_at timestamptz,
   primary key (namespace, transaction_id)
 );
+create table if not exists ${keys} (
+  namespace text not null,
+  key_digest text not null,
+  transaction_id text not null,
+  reserved_at timestamptz not null,
+  committed_at timestamptz,
+  primary key (namespace, key_digest)
+);
+create index if not exists keys_age on ${keys} (namespace, reserved_at);
 create index if not exists decisions_open on ${decisions}
   (namespace, incarnation, decided_at) where acknowledged_at is null;
 create index if not exists decisions_done on ${decisions}
@@ -100,5 +110,6 @@ export function logTables(schema: string): LogTables {
     incarnations: table('incarnations'),
     heartbeats: table('heartbeats'),
     decisions: table('decisions'),
+    keys: table('keys'),
   };
 }

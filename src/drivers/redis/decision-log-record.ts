@@ -12,11 +12,12 @@ interface RecordBody {
   readonly nodeId: string;
   /** Branch id, participant and evidence of each. */
   readonly branches: readonly (readonly [string, string, string])[];
+  readonly key?: string | undefined;
 }
 
 /** The arguments of a decision: transaction, participants to acknowledge, record. */
 export function encodeDecision(record: CommitRecord): [string, string, string] {
-  const { transactionId, resourceId, nodeId, branches } = record;
+  const { transactionId, resourceId, nodeId, branches, key } = record;
   const names = new Set(branches.map(({ participant }) => participant));
   const body: RecordBody = {
     resourceId,
@@ -26,6 +27,7 @@ export function encodeDecision(record: CommitRecord): [string, string, string] {
       participant,
       evidence,
     ]),
+    key,
   };
   return [transactionId, [...names].join(','), JSON.stringify(body)];
 }
@@ -39,7 +41,7 @@ export function decodeRecord(
   const where = `the record of transaction ${transactionId}`;
   const [, decidedMs, names = '', text = ''] = STORED.exec(stored) ?? [];
   if (decidedMs === undefined) throw formatError(where, stored, LOG_FORMAT);
-  const { resourceId, nodeId, branches } = bodyOf(where, text);
+  const { resourceId, nodeId, branches, key } = bodyOf(where, text);
   return {
     transactionId: transactionId as TransactionId,
     resourceId,
@@ -49,6 +51,7 @@ export function decodeRecord(
       participant,
       evidence,
     })),
+    ...(key !== undefined && { key }),
     unacknowledged: names === '' ? [] : names.split(','),
     ageMs: Math.max(0, nowMs - Number(decidedMs)),
   };

@@ -2,6 +2,7 @@ import { abortScope, sleep, throwIfAborted } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import { isCoordinationError } from '../../core/errors.js';
 import type { DecisionLogNode } from '../../transaction/decision-log.js';
+import { keyDigest } from '../../transaction/log-keys.js';
 import type { RedisCalls } from './calls.js';
 import { LOG_FORMAT } from './decision-log-scripts.js';
 import { formatError, unknown } from './errors.js';
@@ -26,6 +27,13 @@ export interface LogStore {
   /** Runs a script about the namespace's index, again while the reply is lost. */
   askIndex(
     script: RedisScript,
+    values: readonly (string | number)[],
+    signal?: AbortSignal,
+  ): Promise<LogReply>;
+  /** Runs a script about the key of a transaction, again while the reply is lost. */
+  askKey(
+    script: RedisScript,
+    key: string,
     values: readonly (string | number)[],
     signal?: AbortSignal,
   ): Promise<LogReply>;
@@ -95,6 +103,8 @@ export function logStore(options: {
     once: (script, incarnation, values) => run(script, keysOf(incarnation), values),
     ask: (script, incarnation, values, signal) =>
       again(script, keysOf(incarnation), values, signal),
+    askKey: (script, key, values, signal) =>
+      again(script, [keys.key(`${namespace}:${keyDigest(key)}`, ':key')], values, signal),
     askIndex: (script, values, signal) => again(script, indexKeys, values, signal),
     pause,
   };

@@ -16,6 +16,7 @@ import { logLiveness } from '../../transaction/log-liveness.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
 import type { RedisClient } from './client.js';
 import { decisionSteps } from './decision-log-decider.js';
+import { logKeys } from './decision-log-keys.js';
 import { decodeRecord } from './decision-log-record.js';
 import {
   FENCE,
@@ -198,6 +199,7 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
         const ids = rest.filter((_, index) => index % 2 === 0);
         return ids.map((id, index) => decodeRecord(id, rest[2 * index + 1] ?? '', Number(nowMs)));
       }),
+    ...logKeys(store, step),
     prune: (options) => step(options, () => prune(store, node, recordRetainMs, options)),
     fencedSignal: (incarnation) => alive.signal(incarnation),
     guarantees: (options) =>

@@ -41,7 +41,7 @@ export interface HeadState {
 export const HEAD_BYTES_MAX: number = 64 * 1_024;
 const VERSION = 1;
 
-/** A record as stored: `t` id, `r` resource, `n` node, `b` branches, `d` decided, `u` open, `a` acknowledged. */
+/** A record as stored: `t` id, `r` resource, `n` node, `b` branches, `d` decided, `u` open, `a` acknowledged, `k` key. */
 interface StoredRecord {
   readonly t: string;
   readonly r: string;
@@ -50,6 +50,7 @@ interface StoredRecord {
   readonly d: number;
   readonly u: readonly string[];
   readonly a?: number | undefined;
+  readonly k?: string | undefined;
 }
 
 /** Writes a head. */
@@ -77,6 +78,26 @@ export function decodeHead(data: Buffer, where: string): HeadState {
 /** Reads an overflow znode. */
 export function decodeSegment(data: Buffer, where: string): readonly KeptRecord[] {
   return recordsOf(parsed(data, where), data, where);
+}
+
+/** Who holds the key of a transaction, as stored. */
+export interface KeyState {
+  readonly transactionId: string;
+  /** By the leader's clock, in milliseconds since 1970. */
+  readonly reservedAtMs: number;
+  readonly committedAtMs?: number | undefined;
+}
+
+/** Writes the znode of a key. */
+export function encodeKey(state: KeyState): Buffer {
+  return Buffer.from(JSON.stringify({ v: VERSION, ...state }));
+}
+
+/** Reads the znode of a key. */
+export function decodeKey(data: Buffer, where: string): KeyState {
+  const { transactionId, reservedAtMs, committedAtMs } = parsed(data, where) as unknown as KeyState;
+  if (typeof transactionId !== 'string') throw corruptError(data, where);
+  return { transactionId, reservedAtMs, committedAtMs };
 }
 
 /** How many bytes a record takes. */
@@ -111,7 +132,7 @@ export function acknowledged(
 }
 
 function storedOf(kept: KeptRecord): StoredRecord {
-  const { transactionId, resourceId, nodeId, branches } = kept.record;
+  const { transactionId, resourceId, nodeId, branches, key } = kept.record;
   return {
     t: transactionId,
     r: resourceId,
@@ -120,16 +141,18 @@ function storedOf(kept: KeptRecord): StoredRecord {
     d: kept.decidedAtMs,
     u: kept.unacknowledged,
     a: kept.acknowledgedAtMs,
+    k: key,
   };
 }
 
-function keptOf({ t, r, n, b, d, u, a }: StoredRecord): KeptRecord {
+function keptOf({ t, r, n, b, d, u, a, k }: StoredRecord): KeptRecord {
   const branches = b.map(([participant, branchId, evidence]) => ({
     participant,
     branchId,
     evidence,
   }));
-  const record = { transactionId: t as TransactionId, resourceId: r, nodeId: n, branches };
+  const facts = { transactionId: t as TransactionId, resourceId: r, nodeId: n, branches };
+  const record = k === undefined ? facts : { ...facts, key: k };
   return { record, decidedAtMs: d, unacknowledged: u, acknowledgedAtMs: a };
 }
 

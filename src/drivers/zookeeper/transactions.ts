@@ -12,6 +12,7 @@ import { incarnationFencedError } from '../../transaction/log-errors.js';
 import type { Connection } from './connection.js';
 import { ensembleGuarantees } from './guarantees.js';
 import type { HeadState } from './log-format.js';
+import { confirmKey, findKey, pruneKeys, releaseKey, reserveKey } from './log-keys.js';
 import { keepLive } from './log-liveness.js';
 import { type LogLimits, LogOwner } from './log-owner.js';
 import {
@@ -129,9 +130,26 @@ function logSession(
       enter(signal);
       return openRecords(store, incarnation, limit, signal);
     },
+    async findKey(key, { signal } = {}) {
+      enter(signal);
+      return findKey(store, key, signal);
+    },
+    async reserveKey(request, { signal } = {}) {
+      enter(signal);
+      return reserveKey(store, request, signal);
+    },
+    async confirmKey(key, transactionId, { signal } = {}) {
+      enter(signal);
+      await confirmKey(store, key, transactionId, signal);
+    },
+    async releaseKey(key, transactionId, { signal } = {}) {
+      enter(signal);
+      await releaseKey(store, key, transactionId, signal);
+    },
     async prune({ signal } = {}) {
       enter(signal);
       await pruneAll(store, owners, limits, signal);
+      await pruneKeys(store, signal);
     },
     fencedSignal: (incarnation) => owners.get(incarnation)?.fenced ?? new AbortController().signal,
     async guarantees({ signal } = {}) {

@@ -45,9 +45,9 @@ const none: Fault = () => undefined;
 const SEED = Number(process.env.TRICORD_SEED ?? 20_261);
 
 /** Two shops' stores, a log, virtual time; every process with faults of its own. */
-export function stage(): Stage {
+export function stage(options: { readonly recordRetainMs?: number } = {}): Stage {
   const clock = virtualClock();
-  const log = memoryTransactions({ clock });
+  const log = memoryTransactions({ clock, ...options });
   const stock = memoryParticipant({ name: 'stock', clock });
   const orders = memoryParticipant({ name: 'orders', clock });
   stock.load({ 'sku:42': 10 });
