@@ -26,7 +26,7 @@ const typescriptEmit: Plugin = {
 };
 
 export default defineConfig({
-  entry: ['memory', 'redis', 'zookeeper', 'postgres', 'mysql', 'testing', 'index'].map(
+  entry: ['memory', 'redis', 'zookeeper', 'postgres', 'mysql', 'memcached', 'testing', 'index'].map(
     (e) => `src/${e}.ts`,
   ),
   format: 'esm',

@@ -1,1 +1,7 @@
-export { type MemcachedCacheOptions, memcachedCache } from './drivers/memcached/cache.js';
+/**
+ * The cache in Memcached.
+ *
+ * @module
+ */
+export type { MemcachedCacheOptions } from './drivers/memcached/cache.js';
+export { memcachedCache } from './drivers/memcached/cache.js';

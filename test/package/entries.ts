@@ -10,5 +10,6 @@ export const ENTRIES = [
   { name: 'tricord/zookeeper', file: 'zookeeper', drivers: ['zookeeper'], budget: 30_000 },
   { name: 'tricord/postgres', file: 'postgres', drivers: ['postgres'], budget: 26_000 },
   { name: 'tricord/mysql', file: 'mysql', drivers: ['mysql'], budget: 22_000 },
+  { name: 'tricord/memcached', file: 'memcached', drivers: ['memcached'], budget: 16_000 },
   { name: 'tricord/testing', file: 'testing', drivers: [], budget: 60_000 },
 ] as const;
