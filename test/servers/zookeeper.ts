@@ -17,7 +17,8 @@ export interface ZookeeperOptions {
   readonly java?: readonly string[] | undefined;
 }
 
-interface ZookeeperPrograms {
+/** What runs a server. */
+export interface ZookeeperPrograms {
   readonly java: string;
   readonly classPath: string;
 }
@@ -36,15 +37,11 @@ export const zookeeperRecipe: Recipe<ZookeeperOptions, ZookeeperPrograms> = {
     return java === undefined || classPath === undefined ? undefined : { java, classPath };
   },
 
-  async planProcess({ java, classPath }, site, options) {
+  async planProcess(programs, site, options) {
     const configuration = join(site.folder, 'zoo.cfg');
     await mkdir(join(site.folder, 'data'));
     await writeFile(configuration, zooCfg(site, options));
-    // Quick to start and small: the compiler that optimises would eat a core for nothing.
-    const machine = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'];
-    const main = 'org.apache.zookeeper.server.quorum.QuorumPeerMain';
-    const args = [...machine, ...(options.java ?? []), '-cp', classPath, main, configuration];
-    return { command: java, args };
+    return { command: programs.java, args: machineArguments(programs, options, configuration) };
   },
 
   planContainer({ tickTimeMs = DEFAULT_TICK_TIME_MS, config = {}, java = [] }) {
@@ -77,7 +74,20 @@ export const zookeeperRecipe: Recipe<ZookeeperOptions, ZookeeperPrograms> = {
   },
 };
 
-function zooCfg(
+/** The command line of one server. */
+export function machineArguments(
+  { classPath }: ZookeeperPrograms,
+  { java = [] }: ZookeeperOptions,
+  configuration: string,
+): string[] {
+  // Quick to start and small: the compiler that optimises would eat a core for nothing.
+  const machine = ['-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-Xshare:auto'];
+  const main = 'org.apache.zookeeper.server.quorum.QuorumPeerMain';
+  return [...machine, ...java, '-cp', classPath, main, configuration];
+}
+
+/** The configuration file of one server. */
+export function zooCfg(
   { host, port, folder }: Site,
   { tickTimeMs = DEFAULT_TICK_TIME_MS, config = {} }: ZookeeperOptions,
 ): string {
