@@ -61,6 +61,8 @@ export interface RedisSubscriber extends RedisEvents {
   connect(): Promise<unknown>;
   /** SUBSCRIBE. */
   subscribe(...channels: string[]): Promise<unknown>;
+  /** UNSUBSCRIBE. */
+  unsubscribe(...channels: string[]): Promise<unknown>;
   /** Closes at once. */
   disconnect(): void;
 }

@@ -18,7 +18,7 @@ export function scriptsOf(rules: Rules) {
     state.ghost.fault ??= fault;
   };
 
-  const writeGrant = (state: State, id: string, ttl: number): void => {
+  const writeGrant = (state: State, id: string, ttl: number): number => {
     const { server, ghost, now } = state;
     const clock = rules.fenceFollowsClock ? (now + 5 - server.clockBehind) * clockTokensPerTick : 0;
     server.fence = Math.max(server.fence + 1, clock);
@@ -35,6 +35,7 @@ export function scriptsOf(rules: Rules) {
     ghost.granted.push(id);
     server.line = server.line.filter((waiter) => waiter.id !== id);
     server.holder = { id, ends: now + ttl };
+    return now + ttl;
   };
   const expire = (state: State): void => {
     const { server, now } = state;
@@ -52,8 +53,8 @@ export function scriptsOf(rules: Rules) {
         server.line.shift();
         continue;
       }
-      writeGrant(state, id, Math.min(rules.ttl, rules.provisionalTtl));
-      if (id !== caller) state.net.push({ kind: 'push', id });
+      const ends = writeGrant(state, id, Math.min(rules.ttl, rules.provisionalTtl));
+      if (id !== caller) state.net.push({ kind: 'push', id, ends });
     }
   };
   const refresh = ({ server, now }: State, id: string): void => {
@@ -85,13 +86,14 @@ export function scriptsOf(rules: Rules) {
     if (!server.line.some((waiter) => waiter.id === id)) {
       server.line.push({ id, alive: now + rules.waiterTtl });
     }
-    return { answer: 'queued' };
+    return { answer: 'queued', seen: now };
   };
   const heartbeat = (state: State, id: string): Partial<Message> => {
     refresh(state, id);
     if (rules.heartbeatSettles) settle(state, id);
     if (holds(state, id)) return heldReply(state);
-    return { answer: state.server.line.some((waiter) => waiter.id === id) ? 'queued' : 'gone' };
+    if (!state.server.line.some((waiter) => waiter.id === id)) return { answer: 'gone' };
+    return { answer: 'queued', seen: state.now };
   };
   const release = (state: State, id: string, ambiguous: boolean): Partial<Message> => {
     const { holder } = state.server;

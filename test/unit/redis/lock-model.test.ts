@@ -19,6 +19,7 @@ const SIZES: readonly (readonly [name: string, size: Partial<Rules>])[] = [
   ['two nodes and provisional grants', { ttl: 2, timeMax: 2 }],
   ['two nodes that send again', { ...SMALL, timeMax: 1, resends: 1 }],
   ['two nodes that renew', { ...SMALL, renewals: 1 }],
+  ['two nodes that renew what was pushed', { ttl: 2, timeMax: 2, renewals: 1 }],
   ['a server that restarts empty: the fence', { ...RESTART, attempts: 1, nodes: 2 }],
 ];
 
@@ -31,7 +32,9 @@ for (const [name, size] of SIZES) {
 }
 
 const MUTANTS: readonly (readonly [name: string, rules: Partial<Rules>])[] = [
-  ['a push is believed for a TTL from its receipt', { ...SMALL, push: 'believed' }],
+  ['a push is believed for a TTL from its receipt', { ...SMALL, push: 'its receipt' }],
+  ['a push counts from the newest send', { ...SMALL, heartbeats: 1, push: 'the newest send' }],
+  ['a push without a sighting counts for the whole TTL', { push: 'the whole TTL' }],
   ['a reply is dated by the newest send', { resends: 1, replyDatedBy: 'the newest send' }],
   ['an acquire sent twice is two', { resends: 1, acquireIsIdempotent: false }],
   ['no tombstones', { ...SMALL, cancels: 1, tombstones: false }],

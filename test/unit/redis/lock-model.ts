@@ -25,8 +25,11 @@ export interface Rules {
   readonly cancels: number;
   readonly restarts: number;
   readonly clockStepBack: number;
-  /** A push only makes the waiter ask; or, wrongly, it is believed for a TTL from its receipt. */
-  readonly push: 'hint' | 'believed';
+  /**
+   * A push is dated by the latest send that was answered "queued", without one by the first send;
+   * or, wrongly, by its receipt, by the newest send, or by the first send and the whole TTL.
+   */
+  readonly push: 'its sighting' | 'its receipt' | 'the newest send' | 'the whole TTL';
   /** A reply is dated by the send that it answers; or, wrongly, by the newest one. */
   readonly replyDatedBy: 'its send' | 'the newest send';
   readonly acquireIsIdempotent: boolean;
@@ -55,7 +58,7 @@ export const DESIGN: Rules = {
   cancels: 0,
   restarts: 0,
   clockStepBack: 0,
-  push: 'hint',
+  push: 'its sighting',
   replyDatedBy: 'its send',
   acquireIsIdempotent: true,
   acquireWaitsItsTurn: true,
@@ -81,12 +84,18 @@ export interface Message {
   readonly answer?: 'held' | 'queued' | 'gone' | 'over';
   readonly fence?: number;
   readonly left?: number;
+  /** Of a push and of the answer "queued": the server's clock. */
+  readonly ends?: number;
+  readonly seen?: number;
 }
 
 interface Node {
   phase: Phase;
   attempt: number;
+  firstSent: number;
   newestSent: number;
+  /** The latest send that was answered "queued", and the server's clock then. */
+  sighting: { readonly sent: number; readonly seen: number } | null;
   deadline: number;
   unanswered: number;
   resends: number;
@@ -132,7 +141,9 @@ export function lockModel(rules: Rules): Model<State> {
   const fresh = (attempt: number): Node => ({
     phase: 'idle',
     attempt,
+    firstSent: 0,
     newestSent: 0,
+    sighting: null,
     deadline: 0,
     unanswered: 0,
     resends: rules.resends,
@@ -152,7 +163,10 @@ export function lockModel(rules: Rules): Model<State> {
   const sendAcquire = (state: State, index: number): Message => {
     const node = nodeOf(state, index);
     if (OVER.includes(node.phase)) {
-      state.nodes[index] = { ...fresh(node.attempt + 1), phase: 'asked' };
+      state.nodes[index] = {
+        ...fresh(node.attempt + 1),
+        ...{ phase: 'asked', firstSent: state.now },
+      };
     }
     nodeOf(state, index).unanswered += 1;
     return request(state, index, 'acquire');
@@ -167,14 +181,28 @@ export function lockModel(rules: Rules): Model<State> {
     node.phase = 'held';
     node.deadline = deadline;
   };
+  const pushedDeadline = (state: State, node: Node, { ends = 0 }: Message): number => {
+    const provisional = Math.min(rules.ttl, rules.provisionalTtl);
+    switch (rules.push) {
+      case 'its receipt':
+        return state.now + provisional;
+      case 'the newest send':
+        return node.newestSent + provisional;
+      default: {
+        const { sighting } = node;
+        const unseen = rules.push === 'the whole TTL' ? rules.ttl : provisional;
+        if (sighting === null) return node.firstSent + unseen;
+        return sighting.sent + Math.min(rules.ttl, ends - sighting.seen);
+      }
+    }
+  };
   const receive = (state: State, message: Message): Message | undefined => {
     const index = ownerOf(message.id);
     const node = nodeOf(state, index);
     const { verb, answer, sent = 0, left = 0 } = message;
     if (message.kind === 'push') {
       if (!PENDING.includes(node.phase)) return undefined;
-      if (rules.push === 'hint') return request(state, index, 'heartbeat');
-      becomeHolder(state, node, state.now + rules.ttl);
+      becomeHolder(state, node, pushedDeadline(state, node, message));
       return undefined;
     }
     if (verb === 'acquire') node.unanswered -= 1;
@@ -187,7 +215,10 @@ export function lockModel(rules: Rules): Model<State> {
     if (!PENDING.includes(node.phase)) return undefined;
     const datedBy = rules.replyDatedBy === 'its send' ? sent : node.newestSent;
     if (answer === 'held') becomeHolder(state, node, datedBy + left);
-    if (answer === 'queued') node.phase = 'waiting';
+    if (answer === 'queued') {
+      node.phase = 'waiting';
+      node.sighting = { sent, seen: message.seen ?? 0 };
+    }
     if (answer === 'gone') node.phase = 'gone';
     return undefined;
   };

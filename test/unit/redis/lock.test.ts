@@ -4,7 +4,7 @@ import { virtualClock } from 'tricord/testing';
 import { expect, test } from 'vitest';
 import { seededRandom } from '../../../src/core/random.js';
 import { redisGuarantees } from '../../../src/drivers/redis/guarantees.js';
-import { repliedValidity } from '../../../src/drivers/redis/lock/deadline.js';
+import { pushedValidity, repliedValidity } from '../../../src/drivers/redis/lock/deadline.js';
 import type { GrantRequest } from '../../../src/lock/driver.js';
 import { lockNode } from '../../../src/lock/node.js';
 import { FakeClient, replyError } from './fake-client.js';
@@ -12,6 +12,18 @@ import { FakeClient, replyError } from './fake-client.js';
 test('a grant counts from before the send that is answered, not from the answer', () => {
   const sent = { monotonicMs: 1_000, wallMs: 5_000 };
   expect(repliedValidity(sent, 400)).toEqual({ since: sent, forMs: 400 });
+});
+
+test('a pushed grant counts from the send that the server answered "queued", never from the message', () => {
+  const sent = { monotonicMs: 1_000, wallMs: 5_000 };
+  const first = { monotonicMs: 400, wallMs: 4_400 };
+  const pushed = { endsUs: 9_000_000, ttlMs: 2_000 };
+  const sighting = { sent, serverUs: 6_500_000 };
+  expect(pushedValidity(pushed, sighting, first, 30_000)).toEqual({ since: sent, forMs: 2_500 });
+  // A clock that was set forward in between makes nobody believe for longer than the TTL.
+  expect(pushedValidity(pushed, sighting, first, 1_000)).toEqual({ since: sent, forMs: 1_000 });
+  // The message overtook the answer: the grant was written after the first send.
+  expect(pushedValidity(pushed, undefined, first, 30_000)).toEqual({ since: first, forMs: 2_000 });
 });
 
 /** A driver on a client without a server, in virtual time. */
@@ -80,7 +92,7 @@ test('a request that was overtaken by its own end contends under a new id', asyn
   const replies = ['G', 'H|9|10000|0'];
   client.answer = () => Promise.resolve(replies.shift());
   const grant = await backend.acquire(request());
-  const ids = client.sent.map(({ values }) => values[2]);
+  const ids = client.sent.map(({ values }) => values[1]);
   expect(new Set(ids).size).toBe(2);
   expect(grant?.grantId).toBe(ids[1]);
   await backend.close();
@@ -93,7 +105,7 @@ test('a request that is refused with RESULT_UNKNOWN is cancelled in the backgrou
   });
   await clock.advance(5_000);
   await refused;
-  const ids = new Set(client.sent.map(({ values }) => values[2]));
+  const ids = new Set(client.sent.map(({ values }) => values[1]));
   expect(ids.size, 'one id, also for the cancel').toBe(1);
   expect(new Set(client.sent.map(({ text }) => text)).size, 'two scripts').toBe(2);
   await backend.close();

@@ -1,73 +1,78 @@
 import { type RedisScript, redisScript } from '../script.js';
-import { CLOCK, LINE, RECORD } from './state.js';
+import { LINE, TOMBSTONES } from './queue.js';
+import { CLOCK, RECORD } from './state.js';
 
-/**
- * KEYS resource, line. ARGV grant id, ttl ms, party, waiter's ttl ms (0: do not wait), tombstone ms.
- *
- * → `H|fence|ms left|waiters` held · `Q|first?|ms` in line · `B` busy · `G` the id is used up ·
- * `C|capacity` another capacity is in use · `V|record` of another format.
- *
- * Twice is once: who holds under this id is told so again, for the whole TTL.
- */
-export const ACQUIRE: RedisScript = redisScript(
-  'lock.acquire',
-  `
-local id, ttl, party = ARGV[1], ARGV[2], ARGV[3]
-local record = redis.call('hget', KEYS[1], 'r')
-${CLOCK}
--- The fast path: exclusive, one token, free, nobody in line, nothing buried.
-if record and string.sub(party, 1, 8) == 'x,1,1,1,' then
-  local last, released = string.match(record, '^1|(%d+)|s?|0|0|([^|]*)|$')
-  if last and released ~= id then
-    local fence = math.max(tonumber(last) + 1, now)
-    local token = string.format('%.0f', fence)
-    local at = fence == now and token or string.format('%.0f', now)
-    redis.call('hset', KEYS[1], 'r', '1|' .. token .. '||0|0|' .. released .. '|' .. id .. ',' .. at
-      .. ',' .. ttl .. ',' .. token .. ',' .. at .. ',' .. party)
-    redis.call('pexpire', KEYS[1], string.format('%.0f', ttl + 3600000 + math.ceil((fence - now) / 1000)))
-    return 'H|' .. token .. '|' .. ttl .. '|0'
-  end
-end
-${RECORD}${LINE}
-local waiterTtl, buryMs = tonumber(ARGV[4]), tonumber(ARGV[5])
-local s = load(KEYS[1], KEYS[2])
+const BODY: string = `
+${CLOCK}${RECORD}${TOMBSTONES}${LINE}
+local id, wait = ARGV[1], ARGV[3] == '1'
+local ttl, party = match(ARGV[2], '^(%d+),(.*)$')
+ttl, party = tonumber(ttl), partyOf(party)
+local s = load(KEYS[1])
 if s.alien then return s.alien end
 -- A copy that comes after the release of its id has no tombstone, as a rule, but is remembered.
-if isBuried(s, id) or s.released == id then return 'G' end
+if s.released == id or isBuried(s, id) then return 'G' end
 local own = holderOf(s, id)
-if own and ends(own) > now then
-  own.at, own.ttl = now, tonumber(ttl)
+if own then
+  if ends(own) <= now then return 'G' end
+  extend(own, ttl)
   save(s)
   return held(s, own)
 end
-refresh(s, id, waiterTtl)
-settle(s, id, buryMs)
-local buried, waits = isBuried(s, id)
+local waits = refresh(s, id)
+settle(s, id)
 own = holderOf(s, id)
-local mode, permits, capacity = string.match(party, '^(%a),(%d+),(%d+),')
-local other = s.holders[1]
 local reply
-if buried then
-  reply = 'G'
-elseif not own and mode == 'c' and other and other.mode == 'c' and other.capacity ~= tonumber(capacity) then
-  reply = 'C|' .. whole(other.capacity)
-elseif not own and not waits and redis.call('zcount', s.queue, 1, '+inf') == 0
-  and fits(s, tonumber(permits), tonumber(capacity)) then
-  own = grant(s, id, ttl, party)
-elseif not own and waiterTtl == 0 then
-  reply = 'B'
-elseif not own and not waits then
-  local tail = redis.call('zrevrange', s.queue, 0, 0, 'withscores')[2]
-  local number = tail and math.max(tonumber(tail), 0) + 1 or 1
-  redis.call('zadd', s.queue, whole(number), id)
-  s.alive = now + waiterTtl * 1000
-  redis.call('hset', s.key, 'w:' .. id, whole(s.alive) .. ',' .. ttl .. ',' .. whole(now) .. ',' .. party)
-  if s.waiters == 0 then
-    for _, holder in ipairs(s.holders) do tell(s, holder.incarnation, '1 w ' .. holder.id .. ' 1') end
+if not own and not waits then
+  reply = mismatch(s, party)
+  if reply then
+    -- Nothing of it is kept.
+  elseif s.line.count == 0 and fits(s, party) then
+    own = grant(s, id, ttl, party)
+  elseif wait then
+    join(s, id, ttl, party)
+  else
+    reply = 'B'
   end
 end
 save(s)
-if own then return held(s, own) end
-return reply or queued(s, id)
-`,
+return own and held(s, own) or reply or queued(s, id)
+`;
+
+/**
+ * KEYS resource. ARGV grant id, `ttl ms,party`, whether to wait (1 or 0).
+ *
+ * → `H|fence|ms left|waiters` held · `Q|first?|ms|now` in line · `B` busy · `G` the id is used up ·
+ * `C|capacity` those who are here use the resource in another way · `V|record` of another format.
+ *
+ * Twice is once: who holds under this id is told so again, for the whole TTL.
+ */
+export const ACQUIRE: RedisScript = redisScript('lock.acquire', BODY);
+
+/**
+ * The same for an exclusive lock with one token and a TTL up to PLAIN_TTL_MS_MAX: when it is free,
+ * with nobody in line, nothing buried and nobody watching, it is one read and one write.
+ *
+ * → also `h‹fence›`: held for the whole TTL, and nobody waits.
+ */
+export const ACQUIRE_PLAIN: RedisScript = redisScript(
+  'lock.acquire',
+  `
+do
+  local call = redis.call
+  local record = call('hget', KEYS[1], 'r')
+  if record then
+    local last, fresh, released = string.match(record, '^1|(%d+)|s?|0|0|0|(%d+)|([^|]*)|$')
+    if last then
+      local time, id = call('time'), ARGV[1]
+      local now = time[1] .. string.sub('00000' .. time[2], -6)
+      -- Texts of sixteen digits compare as their numbers do; others take the long way.
+      if #last == #now and last < now and now < fresh and released ~= id then
+        call('hset', KEYS[1], 'r', '1|' .. now .. '||0|0|0|' .. fresh .. '|' .. released .. '|' .. now .. ','
+          .. now .. ',' .. now .. ',0,' .. id .. ',' .. ARGV[2])
+        return 'h' .. now
+      end
+    end
+  end
+end
+${BODY}`,
 );

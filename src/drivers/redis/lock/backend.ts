@@ -1,23 +1,28 @@
 import { throwIfAborted } from '../../../core/abort.js';
 import { closedError } from '../../../core/errors.js';
 import type { Grant, GrantRequest, LockBackend, LockNode } from '../../../lock/driver.js';
-import { unsupportedVerbs } from '../../../lock/unsupported-verbs.js';
+import { loseGrant } from '../../../lock/lose-grant.js';
 import { redisCalls } from '../calls.js';
 import type { RedisClient } from '../client.js';
 import { readRedisSettings } from '../guarantees.js';
 import type { RedisKeys } from '../keys.js';
 import { background } from './background.js';
 import { type ContendParts, contend, notStarted } from './contend.js';
-import { keysOf, type RedisLockContext, type RedisLockTimes } from './context.js';
+import { keyOf, type RedisLockContext, type RedisLockTimes } from './context.js';
 import { heldGrants } from './held.js';
 import { lockInbox } from './inbox.js';
-import { INSPECT } from './inspect.js';
 import { cancel, release } from './let-go.js';
 import { waitingLine } from './line.js';
+import { listResources } from './listing.js';
+import { INSPECT } from './look.js';
 import { assertRedisVersion, lockGuarantees } from './promises.js';
 import { RESERVE } from './renew.js';
-import { renewAll } from './renewals.js';
-import { parseInspection, parseReserved } from './reply.js';
+import { renewals } from './renewals.js';
+import { forcedError, parseInspection, parseNumber } from './reply.js';
+import { acquireSeveral } from './several.js';
+import { downgrade, forceRelease } from './verbs.js';
+import { countWaiters } from './wanted.js';
+import { watching } from './watching.js';
 
 /** One lock of this process on a Redis. Sends nothing until it is asked for something. */
 export function redisLockBackend(options: {
@@ -33,10 +38,23 @@ export function redisLockBackend(options: {
   const work = background(node);
   const line = waitingLine(context);
   const inbox = lockInbox(context, {
-    onGranted: (grantId) => line.ask(grantId),
+    onGranted: (grantId, pushed) => line.tell(grantId, pushed),
     onWaiters: (grantId, waiters) => grants.get(grantId)?.grant.onWaiters?.(waiters),
-    onListening: () => line.askAll(),
+    onForced(grantId, why) {
+      const grant = grants.get(grantId)?.grant;
+      if (grant !== undefined) {
+        loseGrant(grant, forcedError(grant.resource, grant.fencingToken, why));
+      }
+    },
+    onChanged: (tag) => watchers.tell(tag),
+    onListening() {
+      line.askAll();
+      watchers.tellAll();
+      countWaiters(context, grants);
+    },
   });
+  const watchers = watching(context, inbox);
+  const renewAll = renewals({ context, grants });
   const contenders: ContendParts = {
     context,
     line,
@@ -55,40 +73,62 @@ export function redisLockBackend(options: {
     isReady = true;
     if (!isClosed) inbox.open();
   };
-  const acquire = async (request: GrantRequest): Promise<Grant | undefined> => {
-    throwIfAborted(request.signal);
+  const assertOpen = (): void => {
     if (isClosed) throw closedError('the redis lock');
-    if (!isReady) {
-      await prepare(request.signal);
-      throwIfAborted(request.signal);
-      if (isClosed) throw closedError('the redis lock');
-    }
+  };
+  const ready = async (signal: AbortSignal): Promise<void> => {
+    throwIfAborted(signal);
+    await prepare(signal);
+    throwIfAborted(signal);
+    assertOpen();
+  };
+
+  const acquireFirst = async (request: GrantRequest): Promise<Grant | undefined> => {
+    assertOpen();
+    await ready(request.signal);
     return contend(contenders, request);
   };
 
   return {
-    ...unsupportedVerbs('redis'),
-    acquire,
+    acquire(request) {
+      if (isReady && !isClosed) return contend(contenders, request);
+      return acquireFirst(request);
+    },
+    async acquireAll(requests) {
+      assertOpen();
+      const [first] = requests;
+      if (!isReady && first !== undefined) await ready(first.signal);
+      return acquireSeveral(contenders, requests);
+    },
     renew: (list, ttlMs) =>
       renewAll(
-        { context, grants },
         list.map((grant, index) => ({ grant, ttlMs: ttlMs[index] ?? grant.validity.forMs })),
       ),
     release: (grant, callOptions) => release({ context, grants, work }, grant, callOptions),
-    async reserveTokens(grant, tokens, callOptions) {
-      const [key] = keysOf(context, grant.resource);
-      const reply = await calls.script(RESERVE, [key], [grant.grantId, tokens], callOptions);
-      return parseReserved(reply, grant.resource);
+    downgrade: (grant, callOptions) => downgrade({ context, grants }, grant, callOptions),
+    async reserveTokens({ resource, grantId }, tokens, callOptions) {
+      const keysOfIt = [keyOf(context, resource)];
+      const reply = await calls.script(RESERVE, keysOfIt, [grantId, tokens], callOptions);
+      return parseNumber(reply, resource);
     },
     async inspect(resource, callOptions) {
-      const reply = await calls.script(INSPECT, keysOf(context, resource), [], callOptions);
+      const reply = await calls.script(INSPECT, [keyOf(context, resource)], [], callOptions);
       return parseInspection(reply, resource);
+    },
+    list: (prefix, callOptions) => listResources(context, prefix, callOptions),
+    forceRelease: (resource, reason, callOptions) =>
+      forceRelease(context, resource, reason, callOptions),
+    watch(resource, changed, signal) {
+      if (isClosed) return;
+      inbox.open();
+      watchers.watch(resource, changed, signal);
     },
     async guarantees(callOptions) {
       return lockGuarantees(await readRedisSettings(calls, callOptions));
     },
     async close() {
       isClosed = true;
+      watchers.close();
       inbox.close();
       line.close();
       work.close();

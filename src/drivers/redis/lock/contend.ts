@@ -5,20 +5,15 @@ import { type Deferred, deferred } from '../../../core/deferred.js';
 import { isCoordinationError } from '../../../core/errors.js';
 import type { Grant, GrantRequest } from '../../../lock/driver.js';
 import { unavailable } from '../errors.js';
-import { ACQUIRE } from './acquire.js';
+import type { RedisScript } from '../script.js';
+import { ACQUIRE, ACQUIRE_PLAIN } from './acquire.js';
 import { mayPass } from './background.js';
-import {
-  keysOf,
-  partyOf,
-  type RedisLockContext,
-  tombstoneMs,
-  waiterTtlMs,
-  wholeTtlMs,
-} from './context.js';
-import { repliedValidity } from './deadline.js';
-import type { HeldGrants } from './held.js';
+import { isPlain, keyOf, type RedisLockContext, termsOf } from './context.js';
+import { pushedValidity, repliedValidity, type ServerSighting } from './deadline.js';
+import { type GrantFacts, grantOf, type HeldGrants } from './held.js';
+import type { PushedGrant } from './inbox.js';
 import type { Line } from './line.js';
-import { type ContendReply, type HeldReply, parseContend } from './reply.js';
+import { type ContendReply, parseContend, plainToken } from './reply.js';
 
 /** What a contender needs of its process. */
 export interface ContendParts {
@@ -32,7 +27,7 @@ export interface ContendParts {
 const RESEND = { baseMs: 20, maxMs: 1_000 };
 /** A holder's end is looked at this much after the time that was told, in milliseconds. */
 const AFTER_EXPIRY_MS = 1;
-/** A grant with less than this share of its TTL left is asked for again before it is handed out. */
+/** A grant with less than this share of its time left is asked for again before it is handed out. */
 const FRESH_SHARE = 0.5;
 /** After so many late replies, one with any time left is taken. */
 const STALE_REPLIES_MAX = 3;
@@ -49,47 +44,48 @@ class Contender {
   readonly #parts: ContendParts;
   readonly #request: GrantRequest;
   readonly #ending: Deferred<Grant | undefined> = deferred();
+  readonly #script: RedisScript;
   readonly #keys: readonly string[];
   readonly #values: readonly (string | number)[];
   readonly #started: Instant;
-  readonly #stopListening: () => void;
+  #stopListening: (() => void) | undefined;
   #grantId: string;
+  /** When this id was sent first, and when it was last answered "not yet". */
+  #firstSent: Instant;
+  #sighting: ServerSighting | undefined;
   #isOver = false;
   #isInLine = false;
   /** Sends that may still arrive: not answered, or perhaps repeated by the client itself. */
   #unanswered = 0;
   #failures = 0;
-  #cancelTimer: CancelTimer = () => {};
+  #cancelTimer: CancelTimer | undefined;
 
   constructor(parts: ContendParts, request: GrantRequest) {
     const { context } = parts;
-    const { times, node } = context;
-    const { resource, ttlMs, wait, signal } = request;
     this.#parts = parts;
     this.#request = request;
-    this.#keys = keysOf(context, resource);
-    const waiterTtl = wait ? waiterTtlMs(times) : 0;
-    const party = partyOf(request, context);
-    this.#values = [wholeTtlMs(ttlMs), party, waiterTtl, tombstoneMs(ttlMs, times)];
-    this.#started = instantOf(node.clock);
-    this.#grantId = node.nextGrantId();
-    this.#stopListening = onAbort(signal, () => this.#giveUp(signal.reason));
-    this.#send();
+    this.#script = isPlain(request) ? ACQUIRE_PLAIN : ACQUIRE;
+    this.#keys = [keyOf(context, request.resource)];
+    this.#values = [termsOf(request, context), request.wait ? '1' : '0'];
+    this.#started = instantOf(context.node.clock);
+    this.#firstSent = this.#started;
+    this.#grantId = context.node.nextGrantId();
+    this.#send(this.#started);
   }
 
   get ending(): Promise<Grant | undefined> {
     return this.#ending.promise;
   }
 
-  #send(): void {
-    const { calls, node } = this.#parts.context;
+  #send(sent: Instant): void {
+    const { calls } = this.#parts.context;
     const id = this.#grantId;
-    const sent = instantOf(node.clock);
     const closes = calls.closeCount();
     this.#unanswered += 1;
-    // What waits for a connection must not be sent once it was given up.
+    // What waits for a connection must not be sent once it was given up. Otherwise the signal is not
+    // looked at before there is something to wait for: to make one is dear.
     const options = calls.client.status === 'ready' ? undefined : { signal: this.#request.signal };
-    calls.script(ACQUIRE, this.#keys, [id, ...this.#values], options).then(
+    calls.script(this.#script, this.#keys, [id, ...this.#values], options).then(
       (reply) => {
         if (this.#isOver || id !== this.#grantId) return;
         if (calls.closeCount() === closes) this.#unanswered -= 1;
@@ -99,57 +95,100 @@ class Contender {
         if (!this.#isOver && id === this.#grantId) this.#fail(error);
       },
     );
+    // Once it may have been sent already, the request is under way for longer than a round trip.
+    if (this.#unanswered > 1 || options !== undefined) this.#listen();
+  }
+
+  #sendAgain(): void {
+    this.#send(instantOf(this.#parts.context.node.clock));
+  }
+
+  /** From now on the request can be given up. */
+  #listen(): void {
+    if (this.#stopListening !== undefined || this.#isOver) return;
+    const { signal } = this.#request;
+    this.#stopListening = () => {};
+    this.#stopListening = onAbort(signal, () => this.#giveUp(signal.reason));
   }
 
   #fail(error: unknown): void {
     const { node, times } = this.#parts.context;
     if (!isCoordinationError(error, 'RESULT_UNKNOWN')) this.#unanswered -= 1;
+    this.#listen();
+    if (this.#isOver) return;
     const isTooLate = elapsedMs(node.clock, this.#started) >= times.replyTimeoutMs;
     // Who may be in line already goes on asking, until its signal ends the wait.
     const mayBeInLine = this.#request.wait && (this.#isInLine || this.#unanswered > 0);
     if (!mayPass(error) || (isTooLate && !mayBeInLine)) this.#giveUp(error);
-    else this.#afterBackoff(() => this.#send());
+    else this.#afterBackoff(() => this.#sendAgain());
   }
 
   #receive(sent: Instant, raw: unknown): void {
     if (this.#isOver) return;
+    const fence = plainToken(raw);
+    if (fence !== undefined) {
+      this.#hold({ fence, waiters: 0, validity: repliedValidity(sent, this.#request.ttlMs) });
+      return;
+    }
     let reply: ContendReply;
     try {
-      reply = parseContend(raw, this.#request.resource, this.#request.capacity);
+      reply = parseContend(raw, this.#request);
     } catch (error) {
       this.#giveUp(error);
       return;
     }
-    if (reply.state === 'held') this.#hold(sent, reply);
-    else if (reply.state === 'queued') this.#wait(reply.isFirst, reply.holderEndsMs);
-    else if (reply.state === 'gone') this.#startAnew();
+    if (reply.state === 'held') {
+      this.#hold({ ...reply, validity: repliedValidity(sent, reply.remainingMs) });
+    } else if (reply.state === 'queued') {
+      this.#sighting = { sent, serverUs: reply.serverUs };
+      this.#wait(reply.isFirst, reply.holderEndsMs);
+    } else if (reply.state === 'gone') this.#startAnew();
     else this.#end(() => this.#ending.resolve(undefined));
   }
 
-  #hold(sent: Instant, reply: HeldReply): void {
-    const { context, grants, line } = this.#parts;
+  /** The next in line learns of its grant from a message, and need not ask: the engine renews at once. */
+  #receivePushed(pushed: PushedGrant): void {
+    if (this.#isOver) return;
     const { ttlMs } = this.#request;
-    const leftMs = reply.remainingMs - elapsedMs(context.node.clock, sent);
-    const isStale = leftMs < FRESH_SHARE * ttlMs && this.#failures < STALE_REPLIES_MAX;
-    if (leftMs <= 0 || isStale) {
+    const validity = pushedValidity(pushed, this.#sighting, this.#firstSent, ttlMs);
+    if (!this.#isStale(validity, pushed.ttlMs)) this.#accept({ ...pushed, validity });
+    else this.#parts.line.ask(this.#grantId);
+  }
+
+  #hold(facts: GrantFacts): void {
+    const isStale = this.#isStale(facts.validity, this.#request.ttlMs);
+    const isEnded = this.#isStale(facts.validity, 0);
+    if (isEnded || (isStale && this.#failures < STALE_REPLIES_MAX)) {
       // The reply was long under way. The grant is ours at the server: have it extended, as a
       // waiter's is, before work is begun on it; it is gone if it ended meanwhile.
       this.#joinLine();
-      this.#afterBackoff(() => line.ask(this.#grantId));
+      this.#afterBackoff(() => this.#parts.line.ask(this.#grantId));
       return;
     }
-    const validity = repliedValidity(sent, reply.remainingMs);
-    const grant = grants.make(this.#grantId, this.#request, reply, validity);
+    this.#accept(facts);
+  }
+
+  #isStale({ since, forMs }: GrantFacts['validity'], ttlMs: number): boolean {
+    return forMs - elapsedMs(this.#parts.context.node.clock, since) <= FRESH_SHARE * ttlMs;
+  }
+
+  #accept(facts: GrantFacts): void {
+    const { ttlMs } = this.#request;
+    const { validity } = facts;
     const isAmbiguous = this.#unanswered > 0;
+    const grant = grantOf(this.#grantId, this.#request, facts);
     this.#isInLine = false;
     this.#unanswered = 0;
-    this.#end(() => this.#ending.resolve(grants.add({ grant, ttlMs, validity, isAmbiguous })));
+    this.#end(() =>
+      this.#ending.resolve(this.#parts.grants.add({ grant, ttlMs, validity, isAmbiguous })),
+    );
   }
 
   #wait(isFirst: boolean, holderEndsMs: number): void {
     this.#joinLine();
+    if (this.#isOver) return;
     this.#failures = 0;
-    this.#cancelTimer();
+    this.#cancelTimer?.();
     // Only the first looks at the holder's end; those behind it are woken by its grant.
     if (!isFirst || holderEndsMs <= 0) return;
     this.#later(holderEndsMs + AFTER_EXPIRY_MS, () => this.#parts.line.ask(this.#grantId));
@@ -158,23 +197,35 @@ class Contender {
   #joinLine(): void {
     const { resource, ttlMs } = this.#request;
     this.#isInLine = true;
-    const onReply = (sent: Instant, reply: unknown): void => this.#receive(sent, reply);
-    this.#parts.line.add({ grantId: this.#grantId, resource, ttlMs, onReply });
+    this.#listen();
+    if (this.#isOver) return;
+    this.#parts.line.add({
+      grantId: this.#grantId,
+      resource,
+      ttlMs,
+      onReply: (sent, reply) => this.#receive(sent, reply),
+      onPushed: (pushed) => this.#receivePushed(pushed),
+    });
   }
 
   /** The id has ended; a new attempt takes its place at the end of the line. */
   #startAnew(): void {
     const isFirst = this.#failures === 0;
+    const { node } = this.#parts.context;
     this.#parts.line.remove(this.#grantId);
-    this.#grantId = this.#parts.context.node.nextGrantId();
+    this.#grantId = node.nextGrantId();
     this.#isInLine = false;
     this.#unanswered = 0;
-    if (!isFirst) {
-      this.#afterBackoff(() => this.#send());
-      return;
-    }
+    this.#sighting = undefined;
     this.#failures += 1;
-    this.#send();
+    const sendFirst = (): void => {
+      this.#firstSent = instantOf(node.clock);
+      this.#send(this.#firstSent);
+    };
+    this.#listen();
+    if (this.#isOver) return;
+    if (isFirst) sendFirst();
+    else this.#afterBackoff(sendFirst);
   }
 
   #giveUp(reason: unknown): void {
@@ -184,8 +235,8 @@ class Contender {
   #end(settle: () => void): void {
     const { line, cancel } = this.#parts;
     this.#isOver = true;
-    this.#cancelTimer();
-    this.#stopListening();
+    this.#cancelTimer?.();
+    this.#stopListening?.();
     line.remove(this.#grantId);
     settle();
     // Also when it was refused: an earlier send, not answered, may still arrive and be granted.
@@ -200,7 +251,7 @@ class Contender {
   }
 
   #later(delayMs: number, action: () => void): void {
-    this.#cancelTimer();
+    this.#cancelTimer?.();
     this.#cancelTimer = this.#parts.context.node.clock.schedule(delayMs, () => {
       if (!this.#isOver) action();
     });

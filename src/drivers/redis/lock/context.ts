@@ -2,6 +2,7 @@ import type { GrantRequest, LockNode } from '../../../lock/driver.js';
 import type { RedisCalls } from '../calls.js';
 import type { RedisKeys } from '../keys.js';
 import { modeLetter } from './reply.js';
+import { CAPACITY_MAX, PLAIN_TTL_MS_MAX } from './state.js';
 
 /** The times that the driver works with, in milliseconds. */
 export interface RedisLockTimes {
@@ -22,8 +23,6 @@ export interface RedisLockContext {
 const MISSED_HEARTBEATS_MAX = 3;
 /** Longer grants are cut to a year, so that sums of µs stay exact; renewal extends them. */
 const TTL_MS_MAX = 31_536_000_000;
-/** Stands for no limit, and is exact in Lua. */
-const CAPACITY_MAX = 2 ** 52;
 
 /** For how long a waiter stays in line after it was last heard from. */
 export function waiterTtlMs({ heartbeatMs }: RedisLockTimes): number {
@@ -40,16 +39,23 @@ export function tombstoneMs(ttlMs: number, { resendWindowMs }: RedisLockTimes): 
   return Math.max(wholeTtlMs(ttlMs), resendWindowMs);
 }
 
-/** The two keys of a resource: its record and its line. */
-export function keysOf({ keys }: RedisLockContext, resource: string): [string, string] {
-  return [keys.key(resource), keys.key(resource, ':q')];
+/** The key of a resource. */
+export function keyOf({ keys }: RedisLockContext, resource: string): string {
+  return keys.key(resource);
 }
 
-/** What is stored of a request beside its id and TTL. */
-export function partyOf(request: GrantRequest, { node, times }: RedisLockContext): string {
-  const { mode, permits, capacity, tokens, ttlMs, owner } = request;
-  const provisionalMs = Math.min(wholeTtlMs(ttlMs), 2 * times.heartbeatMs);
+/** What of a request is stored beside its id: `ttl,party`, as state.ts describes it. */
+export function termsOf(request: GrantRequest, { node, times }: RedisLockContext): string {
+  const { mode, permits, capacity, tokens, owner, lockDelayMs = 0 } = request;
+  const ttlMs = wholeTtlMs(request.ttlMs);
+  const provisionalMs = Math.min(ttlMs, 2 * times.heartbeatMs);
   const room = Math.min(capacity, CAPACITY_MAX);
-  const letter = modeLetter(mode);
-  return `${letter},${permits},${room},${tokens},${provisionalMs},${node.incarnation},${owner}`;
+  const delayMs = wholeTtlMs(lockDelayMs);
+  const kept = `${provisionalMs},${waiterTtlMs(times)},${delayMs},${times.resendWindowMs}`;
+  return `${ttlMs},${modeLetter(mode)},${permits},${room},${tokens},${kept},${node.incarnation},${owner}`;
+}
+
+/** Whether a request can be granted by the shortest script. */
+export function isPlain({ mode, tokens, ttlMs }: GrantRequest): boolean {
+  return mode === 'exclusive' && tokens === 1 && ttlMs <= PLAIN_TTL_MS_MAX;
 }

@@ -1,11 +1,12 @@
 import { type RedisScript, redisScript } from '../script.js';
-import { CLOCK, LINE, RECORD } from './state.js';
+import { LINE, TOMBSTONES } from './queue.js';
+import { CLOCK, RECORD } from './state.js';
 
 /**
- * KEYS resource, line for each waiter. ARGV waiter's ttl ms, tombstone ms, then grant id and ttl ms
- * for each waiter.
+ * KEYS resource for each waiter. ARGV grant id and ttl ms for each.
  *
- * → for each, in order: `H|fence|ms left|waiters` · `Q|first?|ms` · `G` not known here · `V|record`.
+ * → for each, in order: `H|fence|ms left|waiters` · `Q|first?|ms|now` · `G` not known here ·
+ * `V|record`.
  *
  * It never puts anybody in line. It runs the loop that grants, so a lost message costs one
  * heartbeat; and a waiter that finds its grant has been heard from, so it holds for its whole TTL.
@@ -13,21 +14,20 @@ import { CLOCK, LINE, RECORD } from './state.js';
 export const HEARTBEAT: RedisScript = redisScript(
   'lock.heartbeat',
   `
-${CLOCK}${RECORD}${LINE}
-local waiterTtl, buryMs = tonumber(ARGV[1]), tonumber(ARGV[2])
+${CLOCK}${RECORD}${TOMBSTONES}${LINE}
 local replies = {}
-for index = 1, #KEYS / 2 do
-  local id, ttl = ARGV[index * 2 + 1], ARGV[index * 2 + 2]
-  local s = load(KEYS[index * 2 - 1], KEYS[index * 2])
+for index = 1, #KEYS do
+  local id, ttl = ARGV[index * 2 - 1], tonumber(ARGV[index * 2])
+  local s = load(KEYS[index])
   local reply = s.alien
   if not reply then
-    refresh(s, id, waiterTtl)
-    settle(s, id, buryMs)
+    refresh(s, id)
+    settle(s, id)
     local own = holderOf(s, id)
-    if own then own.at, own.ttl = now, tonumber(ttl) end
-    local _, waits = isBuried(s, id)
+    local isOwn = own and ends(own) > now
+    if isOwn then extend(own, ttl) end
     save(s)
-    reply = own and held(s, own) or waits and queued(s, id) or 'G'
+    reply = isOwn and held(s, own) or waiter(s, id) and queued(s, id) or 'G'
   end
   replies[index] = reply
 end

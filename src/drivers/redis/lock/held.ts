@@ -1,6 +1,5 @@
 import { remainingMs, type Validity } from '../../../core/clock.js';
 import type { Grant, GrantRequest, LockNode } from '../../../lock/driver.js';
-import type { HeldReply } from './reply.js';
 
 /** A grant of this process, with what only the driver knows of it. */
 export interface HeldGrant {
@@ -14,11 +13,38 @@ export interface HeldGrant {
 
 /** The grants of one process. */
 export interface HeldGrants {
-  /** What the engine gets to see of a grant. */
-  make(grantId: string, request: GrantRequest, reply: HeldReply, validity: Validity): Grant;
   add(held: HeldGrant): Grant;
   get(grantId: string): HeldGrant | undefined;
   delete(grantId: string): void;
+  /** Those that may still be held. */
+  all(): Iterable<HeldGrant>;
+}
+
+/** What is told of a new grant. */
+export interface GrantFacts {
+  readonly fence: bigint;
+  readonly waiters: number;
+  readonly validity: Validity;
+}
+
+/** What the engine gets to see of a grant. */
+export function grantOf(
+  grantId: string,
+  { resource, mode, tokens }: Pick<GrantRequest, 'resource' | 'mode' | 'tokens'>,
+  { fence, waiters, validity }: GrantFacts,
+): Grant {
+  return {
+    grantId,
+    resource,
+    mode,
+    fencingToken: mode === 'counting' ? undefined : fence,
+    tokens: mode === 'exclusive' ? tokens : 1,
+    validity,
+    waiters,
+    loss: undefined,
+    onLost: undefined,
+    onWaiters: undefined,
+  };
 }
 
 const SWEEP_FROM = 128;
@@ -28,20 +54,6 @@ export function heldGrants({ clock }: LockNode): HeldGrants {
   const held = new Map<string, HeldGrant>();
   let sweepAt = SWEEP_FROM;
   return {
-    make(grantId, { resource, mode, tokens }, { fence, waiters }, validity) {
-      return {
-        grantId,
-        resource,
-        mode,
-        fencingToken: mode === 'counting' ? undefined : fence,
-        tokens: mode === 'exclusive' ? tokens : 1,
-        validity,
-        waiters,
-        loss: undefined,
-        onLost: undefined,
-        onWaiters: undefined,
-      };
-    },
     add(one) {
       if (held.size >= sweepAt) {
         for (const [id, { validity, ttlMs }] of held) {
@@ -53,6 +65,7 @@ export function heldGrants({ clock }: LockNode): HeldGrants {
       return one.grant;
     },
     get: (grantId) => held.get(grantId),
-    delete: (grantId) => held.delete(grantId),
+    delete: (grantId) => void held.delete(grantId),
+    all: () => held.values(),
   };
 }

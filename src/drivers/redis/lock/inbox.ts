@@ -1,13 +1,18 @@
 import { backoffMs } from '../../../core/backoff.js';
 import { keyPrefixOf, type RedisSubscriber } from '../client.js';
 import type { RedisLockContext } from './context.js';
+import type { PushedEnd } from './deadline.js';
 
 /** What a node is told without asking. Hints: each may be lost, late or repeated. */
 export interface InboxEvents {
   /** A waiter's grant was written. */
-  onGranted(grantId: string): void;
+  onGranted(grantId: string, pushed: PushedGrant): void;
   /** Somebody waits for what is held under this id. */
   onWaiters(grantId: string, waiters: number): void;
+  /** Somebody ended what was held under this id. */
+  onForced(grantId: string, why: string): void;
+  /** A watched resource, by the tag of its key, may have changed hands. */
+  onChanged(tag: string): void;
   /** Messages may have been missed until now. */
   onListening(): void;
 }
@@ -16,10 +21,21 @@ export interface InboxEvents {
 export interface Inbox {
   /** Begins to listen, in the background. Idempotent; never fails. */
   open(): void;
+  /** Hears of one more watched resource, or not any more. */
+  watch(tag: string): void;
+  unwatch(tag: string): void;
   close(): void;
 }
 
-const MESSAGE = /^1 ([gw]) ([\w.-]+)(?: (\d+))?$/;
+/** A waiter's grant, as the message tells it. */
+export interface PushedGrant extends PushedEnd {
+  readonly fence: bigint;
+  readonly waiters: number;
+}
+
+const GRANT = /^1 g ([\w.-]+) (\d+) (\d+) (\d+) (\d+)$/;
+const WAITERS = /^1 w ([\w.-]+) (\d+)$/;
+const FORCED = /^1 f ([\w.-]+) (.*)$/s;
 const REOPEN = { baseMs: 500, maxMs: 30_000 };
 
 /**
@@ -29,21 +45,35 @@ const REOPEN = { baseMs: 500, maxMs: 30_000 };
  */
 export function lockInbox({ node, calls, keys }: RedisLockContext, events: InboxEvents): Inbox {
   // The scripts derive the same name from the resource's key, which has the client's prefix.
-  const channel = keyPrefixOf(calls.client) + keys.channel(`inbox:${node.incarnation}`);
+  const prefix = keyPrefixOf(calls.client);
+  const channel = prefix + keys.channel(`inbox:${node.incarnation}`);
+  const watched = prefix + keys.channel('watch:');
+  const tags = new Set<string>();
   let subscriber: RedisSubscriber | undefined;
   let attempts = 0;
   let isClosed = false;
   let cancelReopen = (): void => {};
 
-  const receive = (_channel: string, message: string): void => {
+  const receive = (from: string, message: string): void => {
+    if (from !== channel) {
+      if (from.startsWith(watched)) events.onChanged(from.slice(watched.length));
+      return;
+    }
     // Messages of a newer format are hints too; ignoring one costs a heartbeat.
-    const [, kind, grantId = '', waiters] = MESSAGE.exec(message) ?? [];
-    if (kind === 'g') events.onGranted(grantId);
-    if (kind === 'w') events.onWaiters(grantId, Number(waiters));
+    const [, grantId, fence = '', endsUs, ttlMs, waiters] = GRANT.exec(message) ?? [];
+    if (grantId !== undefined) {
+      const end = { endsUs: Number(endsUs), ttlMs: Number(ttlMs) };
+      events.onGranted(grantId, { ...end, fence: BigInt(fence), waiters: Number(waiters) });
+      return;
+    }
+    const [, held, count] = WAITERS.exec(message) ?? [];
+    if (held !== undefined) events.onWaiters(held, Number(count));
+    const [, ended, why = ''] = FORCED.exec(message) ?? [];
+    if (ended !== undefined) events.onForced(ended, why);
   };
   const listen = (connection: RedisSubscriber): void => {
     // The client's own re-subscription is an option that a user may have switched off.
-    connection.subscribe(channel).then(
+    connection.subscribe(channel, ...[...tags].map((tag) => watched + tag)).then(
       () => {
         attempts = 0;
         if (!isClosed) events.onListening();
@@ -71,6 +101,15 @@ export function lockInbox({ node, calls, keys }: RedisLockContext, events: Inbox
   };
   return {
     open,
+    watch(tag) {
+      tags.add(tag);
+      // One that is not connected yet subscribes to all of them once it is.
+      if (subscriber?.status === 'ready') subscriber.subscribe(watched + tag).catch(() => {});
+    },
+    unwatch(tag) {
+      tags.delete(tag);
+      if (subscriber?.status === 'ready') subscriber.unsubscribe(watched + tag).catch(() => {});
+    },
     close() {
       isClosed = true;
       cancelReopen();

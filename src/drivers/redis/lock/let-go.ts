@@ -4,9 +4,9 @@ import { elapsedMs, instantOf, remainingMs, type Validity } from '../../../core/
 import type { CallOptions, Grant } from '../../../lock/driver.js';
 import { type Background, mayPass } from './background.js';
 import { CANCEL } from './cancel.js';
-import { keysOf, type RedisLockContext, tombstoneMs } from './context.js';
+import { keyOf, type RedisLockContext, tombstoneMs } from './context.js';
 import type { HeldGrants } from './held.js';
-import { RELEASE } from './release.js';
+import { RELEASE, RELEASE_PLAIN } from './release.js';
 import { parseWord } from './reply.js';
 
 /** What letting go needs of its process. */
@@ -32,12 +32,11 @@ export async function release(
   grants.delete(grant.grantId);
   const validity = held?.validity ?? grant.validity;
   const ttlMs = held?.ttlMs ?? grant.validity.forMs;
-  const keys = keysOf(context, grant.resource);
-  const values = (ambiguous: boolean) => [
-    grant.grantId,
-    ambiguous ? 1 : 0,
-    tombstoneMs(ttlMs, times),
-  ];
+  const keys = [keyOf(context, grant.resource)];
+  const send = (isAmbiguous: boolean, callOptions?: CallOptions): Promise<unknown> =>
+    isAmbiguous
+      ? calls.script(RELEASE, keys, [grant.grantId, tombstoneMs(ttlMs, times)], callOptions)
+      : calls.script(RELEASE_PLAIN, keys, [grant.grantId], callOptions);
   const wasValid = remainingMs(node.clock, validity) > 0;
   const started = instantOf(node.clock);
   const closes = calls.closeCount();
@@ -45,9 +44,7 @@ export async function release(
   for (let attempt = 0; ; attempt += 1) {
     try {
       throwIfAborted(signal);
-      const reply = await calls.script(RELEASE, keys, values(isAmbiguous || attempt > 0), {
-        signal,
-      });
+      const reply = await send(isAmbiguous || attempt > 0, signal && { signal });
       const found = parseWord(reply, 'R', 'N', grant.resource);
       const isRepeated = attempt > 0 || calls.closeCount() !== closes;
       return releasedOrLost(context, { found, wasValid, isRepeated, validity });
@@ -55,7 +52,7 @@ export async function release(
       const isOutOfTime = elapsedMs(node.clock, started) >= times.replyTimeoutMs;
       if (!mayPass(error) || isOutOfTime || signal?.aborted) {
         const forMs = Math.max(remainingMs(node.clock, validity), 0);
-        work.insist(() => calls.script(RELEASE, keys, values(true)), forMs);
+        work.insist(() => send(true), forMs);
         throw error;
       }
     }
@@ -91,6 +88,6 @@ export function cancel(
 ): void {
   const { calls, times } = context;
   const buryMs = tombstoneMs(ttlMs, times);
-  const keys = keysOf(context, resource);
+  const keys = [keyOf(context, resource)];
   work.insist(() => calls.script(CANCEL, keys, [grantId, buryMs]), buryMs);
 }

@@ -1,6 +1,8 @@
 import { type CancelTimer, type Instant, instantOf } from '../../../core/clock.js';
-import { keysOf, type RedisLockContext, tombstoneMs, waiterTtlMs, wholeTtlMs } from './context.js';
+import { slotGroups } from '../slots.js';
+import { keyOf, type RedisLockContext, wholeTtlMs } from './context.js';
 import { HEARTBEAT } from './heartbeat.js';
+import type { PushedGrant } from './inbox.js';
 
 /** Somebody of this process who stands in line. */
 export interface Waiter {
@@ -9,6 +11,8 @@ export interface Waiter {
   readonly ttlMs: number;
   /** Takes the answer to a heartbeat, with the time before that was sent. */
   onReply(sent: Instant, reply: unknown): void;
+  /** Takes its grant, as a message told it. */
+  onPushed(pushed: PushedGrant): void;
 }
 
 /** All waiters of one process, kept in their lines by one heartbeat a period. */
@@ -17,18 +21,17 @@ export interface Line {
   remove(grantId: string): void;
   /** Asks for one waiter now, because its grant may have been written. */
   ask(grantId: string): void;
+  /** Tells one waiter of its grant. */
+  tell(grantId: string, pushed: PushedGrant): void;
   /** Asks for all of them now, because messages may have been missed. */
   askAll(): void;
   close(): void;
 }
 
-/** Waiters that one command asks for; it bounds how long one script runs. */
-const BATCH = 50;
+/** Waiters that one command asks for; it bounds how long one script runs, to a few milliseconds. */
+const BATCH = 250;
 
-/**
- * The waiters of one process. In a cluster each resource is a slot of its own, so each waiter needs
- * a command of its own; elsewhere 50 share one.
- */
+/** The waiters of one process, and the one command a period, in a cluster a period and slot, that keeps them in line. */
 export function waitingLine(context: RedisLockContext): Line {
   const { node, calls, times } = context;
   const waiters = new Map<string, Waiter>();
@@ -37,14 +40,13 @@ export function waitingLine(context: RedisLockContext): Line {
 
   const beat = (batch: readonly Waiter[]): void => {
     const sent = instantOf(node.clock);
-    const buryMs = Math.max(...batch.map(({ ttlMs }) => tombstoneMs(ttlMs, times)));
-    const keys = batch.flatMap(({ resource }) => keysOf(context, resource));
+    const keys = batch.map(({ resource }) => keyOf(context, resource));
     const values = batch.flatMap(({ grantId, ttlMs }) => [grantId, wholeTtlMs(ttlMs)]);
     for (const { grantId } of batch) asking.add(grantId);
     const done = (): void => {
       for (const { grantId } of batch) asking.delete(grantId);
     };
-    calls.script(HEARTBEAT, keys, [waiterTtlMs(times), buryMs, ...values]).then(
+    calls.script(HEARTBEAT, keys, values).then(
       (replies) => {
         done();
         if (!Array.isArray(replies)) return;
@@ -52,13 +54,17 @@ export function waitingLine(context: RedisLockContext): Line {
           waiters.get(grantId)?.onReply(sent, replies[index]);
         }
       },
-      // Whatever went wrong, the next period asks again, and the request's signal ends the wait.
-      done,
+      () => {
+        done();
+        // While a cluster moves a slot, several of its keys may not be together anywhere. Whatever
+        // else went wrong, the next period asks again, and the request's signal ends the wait.
+        if (calls.client.isCluster && batch.length > 1) for (const one of batch) beat([one]);
+      },
     );
   };
   const beatAll = (all: readonly Waiter[]): void => {
-    const size = calls.client.isCluster ? 1 : BATCH;
-    for (let start = 0; start < all.length; start += size) beat(all.slice(start, start + size));
+    const ofWaiter = ({ resource }: Waiter): string => keyOf(context, resource);
+    for (const batch of slotGroups(calls.client, all, ofWaiter, BATCH)) beat(batch);
   };
   const arm = (): void => {
     cancelBeat ??= node.clock.schedule(times.heartbeatMs, () => {
@@ -84,6 +90,7 @@ export function waitingLine(context: RedisLockContext): Line {
       const waiter = waiters.get(grantId);
       if (waiter !== undefined) beat([waiter]);
     },
+    tell: (grantId, pushed) => waiters.get(grantId)?.onPushed(pushed),
     askAll: () => beatAll([...waiters.values()]),
     close() {
       waiters.clear();

@@ -1,5 +1,5 @@
-import { CoordinationError } from '../../../core/errors.js';
-import type { LockInspection, LockMode, LockParty } from '../../../lock/driver.js';
+import type { GrantRequest, LockInspection, LockMode, LockParty } from '../../../lock/driver.js';
+import { capacityMismatchError, lockLostError } from '../../../lock/errors.js';
 import { formatError } from '../errors.js';
 import { FORMAT_VERSION } from './state.js';
 
@@ -17,8 +17,10 @@ export type ContendReply =
   | {
       readonly state: 'queued';
       readonly isFirst: boolean;
-      /** Until a holder ends unless it renews. */
+      /** Until a holder frees it unless it renews. */
       readonly holderEndsMs: number;
+      /** When the server said so, by its clock. */
+      readonly serverUs: number;
     }
   | { readonly state: 'busy' }
   | { readonly state: 'gone' };
@@ -30,31 +32,59 @@ export function modeLetter(mode: LockMode): string {
   return mode.charAt(0) === 'e' ? 'x' : mode.charAt(0);
 }
 
-/** Reads the answer to one request for a grant. Throws UPGRADE_NEEDED or DATA_CORRUPT. */
-export function parseContend(reply: unknown, resource: string, capacity: number): ContendReply {
+/** Reads the answer to one request for a grant. Throws LOCK_CAPACITY_MISMATCH, UPGRADE_NEEDED or DATA_CORRUPT. */
+export function parseContend(reply: unknown, request: GrantRequest): ContendReply {
+  const { resource, mode, capacity } = request;
   const [kind, one = '', two = '', three = ''] = fields(reply);
   switch (kind) {
     case 'H':
       return heldReply(one, two, three);
     case 'Q':
-      return { state: 'queued', isFirst: one === '1', holderEndsMs: Number(two) };
+      return {
+        state: 'queued',
+        isFirst: one === '1',
+        holderEndsMs: Number(two),
+        serverUs: Number(three),
+      };
     case 'B':
       return { state: 'busy' };
     case 'G':
       return { state: 'gone' };
     case 'C':
-      throw capacityMismatch(resource, capacity, Number(one));
+      throw capacityMismatchError(resource, mode === 'counting' ? capacity : 1, Number(one));
     default:
       throw unexpected(reply, resource);
   }
 }
 
+/** The answer of the shortest script: the token of a grant for the whole TTL, with nobody in line. */
+export function plainToken(reply: unknown): bigint | undefined {
+  const text = String(reply);
+  return text.charCodeAt(0) === PLAIN ? BigInt(text.slice(1)) : undefined;
+}
+
+const PLAIN = 'h'.charCodeAt(0);
+
 /** Reads the answer to one renewal. Throws UPGRADE_NEEDED or DATA_CORRUPT. */
-export function parseRenewal(reply: unknown, resource: string): HeldReply | undefined {
-  const [kind, one = '', two = '', three = ''] = fields(reply);
-  if (kind === 'L') return undefined;
+export function parseRenewal(
+  reply: unknown,
+  resource: string,
+): HeldReply | { readonly state: 'lost'; readonly why?: string | undefined } {
+  const text = String(reply);
+  const [kind, one = '', two = '', three = ''] = text.split('|');
+  if (kind === 'L') return { state: 'lost' };
+  if (kind === 'F') return { state: 'lost', why: text.slice(2) };
   if (kind !== 'H') throw unexpected(reply, resource);
   return heldReply(one, two, three);
+}
+
+/** The error of a lease that somebody ended by force. */
+export function forcedError(
+  resource: string,
+  fencingToken: bigint | undefined,
+  why: string,
+): Error {
+  return lockLostError(resource, fencingToken, `its release was forced: ${why}`);
 }
 
 /** Reads a reply that says one of two words; true for the first. Throws as the others do. */
@@ -63,8 +93,8 @@ export function parseWord(reply: unknown, yes: string, no: string, resource: str
   return reply === yes;
 }
 
-/** Reads the first token of a further block; undefined when the grant was lost. */
-export function parseReserved(reply: unknown, resource: string): bigint | undefined {
+/** Reads a number, as of tokens or of grants that were ended; undefined when the grant was lost. */
+export function parseNumber(reply: unknown, resource: string): bigint | undefined {
   const [kind, first = ''] = fields(reply);
   if (kind === 'L') return undefined;
   if (kind !== 'T') throw unexpected(reply, resource);
@@ -111,12 +141,4 @@ function heldReply(fence: string, left: string, waiters: string): HeldReply {
 function unexpected(reply: unknown, resource: string): unknown {
   const found = String(reply).replace(/^V\|/, '');
   return formatError(`the lock ${JSON.stringify(resource)}`, found, FORMAT_VERSION);
-}
-
-function capacityMismatch(resource: string, requested: number, current: number): unknown {
-  return new CoordinationError(
-    'LOCK_CAPACITY_MISMATCH',
-    `"${resource}" is held with capacity ${current}, not ${requested}; ask with the same capacity everywhere`,
-    { resource, requested, current },
-  );
 }

@@ -1,93 +1,102 @@
 /**
- * What the scripts of the lock keep for one resource, and the Lua that all of them share.
+ * What the scripts of the lock keep for one resource, and the Lua that reads and writes it.
  *
- * `tricord:‹ns›:lock:{‹resource›}` is a hash. Its field `r` is the record
+ * `tricord:‹ns›:lock:{‹resource›}` is one hash; a resource is one key, because a script of two keys
+ * is refused (TRYAGAIN) for as long as a cluster moves the slot. Its field `r` is the record
  *
- *     1|last token|epoch|waiters|tombstones until|last released|holder;holder;…
+ *     1|last token|epoch|line|tombstones|watched until|fresh until|last released|holder;holder;…
  *
- * that begins with the format version; a holder is `id,at,ttl,fence,since,party`: it holds for `ttl`
- * ms from `at`. A party is `mode,permits,capacity,tokens,provisional ttl,incarnation,owner` as the
- * client made it. Field `w:‹id›` is a waiter: `alive until,ttl,since,party`. Times are of the
- * server, in µs; all numbers are texts of whole numbers, because Lua writes 14 digits by itself.
+ * that begins with the format version. `line` and `tombstones` are linked lists, `0` when empty,
+ * else `count:first:last`; their members are fields of the hash:
  *
- * `…:q` is a sorted set: waiters by number of arrival from 1 up; tombstones at minus the time until
- * which they are kept. So a waiter that leaves becomes a tombstone in one step, and the head of the
- * line is one range query.
+ * - `w:‹id›` a waiter: `alive until,ttl,since,id before,id behind,party`
+ * - `t:‹id›` the end of a grant id: `kept until,id behind,why`
  *
- * Why so: the uncontended pair is two small reads and writes of one field. Measured on one machine
- * with a round trip of 30 µs, server time of acquire and release together: raw SET NX and scripted
- * release 3.9 µs, two empty scripts 5.0, this 12.0, the same text in a string key 12.4, fields of a
- * hash 17, msgpack 20, sorted sets for holders 19.5. What a script is passed and answers weighs as
- * much as what it does: two keys, four arguments and one text as reply instead of four, nine and a
- * list took 5 µs off, and 11 µs off the client.
+ * A holder is `at,fence,since,number,id,ttl,party`: it holds for `ttl` ms from `at`, as told by the
+ * renewal of that number. A party is what its client made of the request:
+ * `mode,permits,capacity,tokens,provisional ttl,waiter's ttl,lock delay,tombstone ms,incarnation,owner`.
+ * Times are of the server, in µs; all numbers are texts of whole numbers, because Lua writes 14
+ * digits by itself.
+ *
+ * The key lives for more than an hour after all that it holds, so that a fence cannot go back; its
+ * expiry is set anew only once `fresh until` has passed, which takes a command off most grants.
+ *
+ * Why so: the uncontended pair is two small reads and writes of one field. Server time of acquire and
+ * release together, on one machine with a cold cache between commands: raw SET NX and scripted
+ * release 7.8 µs; two empty scripts 5.4; two that read, write and look at the clock 13.6; this 17.9;
+ * a string key in place of the hash 21.8; with two keys, more arguments and an expiry each time 24.8.
  *
  * The rules are those of the model in test/unit/redis/lock-model.ts.
  */
 export const FORMAT_VERSION = 1;
 
 /** After the last grant a resource is remembered for so long, so that its fence cannot go back. */
-const RETAIN_MS = 3_600_000;
-/** Tombstones of one resource; beyond, those that would end first are dropped. */
-const TOMBSTONES_MAX = 10_000;
-/** Dead waiters that one script removes at most; the next one goes on. */
-const PRUNED_MAX = 1_000;
+const RETAIN_US = 3_600_000_000;
+/** A grant of up to so long needs no look at the expiry of its key before `fresh until`. */
+export const PLAIN_TTL_MS_MAX = 600_000;
+const PLAIN_TTL_US_MAX = PLAIN_TTL_MS_MAX * 1_000;
+/** Stands for no limit, and is exact in Lua. */
+export const CAPACITY_MAX: number = 2 ** 52;
 
-/** Sets `now`. */
+/** Sets `now`, and the names that all scripts use. */
 export const CLOCK = `
-local time = redis.call('time')
+local call, match, format, max, min = redis.call, string.match, string.format, math.max, math.min
+local time = call('time')
 local now = time[1] * 1000000 + time[2]
 `;
 
-/** Reads and writes the record. Needs `now`. */
+/** Reads and writes the record. Needs CLOCK. */
 export const RECORD: string = `
-local function whole(number) return string.format('%.0f', number) end
+local function whole(number) return format('%.0f', number) end
 
-local function load(key, queue)
-  local s = { key = key, queue = queue, last = 0, epoch = '', waiters = 0, buried = 0, released = '', holders = {} }
-  local record = redis.call('hget', key, 'r')
+local function chain(text)
+  local count, first, last = match(text, '^(%d+):([^:]*):(.*)$')
+  return { count = tonumber(count) or 0, first = first or '', last = last or '' }
+end
+
+local function chainText(list)
+  return list.count == 0 and '0' or list.count .. ':' .. list.first .. ':' .. list.last
+end
+
+local function partyOf(text)
+  local mode, permits, capacity, tokens, provisional, patience, delay, window, incarnation =
+    match(text, '^(%a),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),(%d+),([^,]*),')
+  return {
+    text = text, mode = mode, permits = tonumber(permits), capacity = tonumber(capacity),
+    tokens = tonumber(tokens), provisional = tonumber(provisional), patience = tonumber(patience),
+    delay = tonumber(delay), window = tonumber(window), incarnation = incarnation,
+  }
+end
+
+local function load(key)
+  local s = {
+    key = key, last = 0, epoch = '', line = chain('0'), tombs = chain('0'), watched = 0, fresh = 0,
+    released = '', holders = {}, need = 0,
+  }
+  local record = call('hget', key, 'r')
   if not record then return s end
-  local last, epoch, waiters, buried, released, holders =
-    string.match(record, '^1|(%d+)|(s?)|(%d+)|(%d+)|([^|]*)|(.*)$')
+  local last, epoch, line, tombs, watched, fresh, released, holders =
+    match(record, '^1|(%d+)|(s?)|([^|]+)|([^|]+)|(%d+)|(%d+)|([^|]*)|(.*)$')
   if not last then
     s.alien = 'V|' .. string.sub(record, 1, 80)
     return s
   end
-  s.last, s.epoch, s.waiters = tonumber(last), epoch, tonumber(waiters)
-  s.buried, s.released = tonumber(buried), released
-  for id, at, ttl, fence, since, party in
-    string.gmatch(holders, '([^,;]+),(%d+),(%d+),(%d+),(%d+),([^;]*)')
+  s.last, s.epoch, s.line, s.tombs = tonumber(last), epoch, chain(line), chain(tombs)
+  s.watched, s.fresh, s.released, s.record = tonumber(watched), tonumber(fresh), released, record
+  for at, fence, since, number, id, ttl, party in
+    string.gmatch(holders, '(%d+),(%d+),(%d+),(%d+),([^,;]+),(%d+),([^;]*)')
   do
-    local mode, permits, capacity, _, _, incarnation =
-      string.match(party, '^(%a),(%d+),(%d+),(%d+),(%d+),([^,]*),')
     s.holders[#s.holders + 1] = {
-      id = id, at = tonumber(at), ttl = tonumber(ttl), fence = fence, since = since, party = party,
-      mode = mode, permits = tonumber(permits), capacity = tonumber(capacity), incarnation = incarnation,
+      at = tonumber(at), fence = fence, since = since, number = tonumber(number), id = id,
+      ttl = tonumber(ttl), party = partyOf(party),
     }
   end
   return s
 end
 
 local function ends(holder) return holder.at + holder.ttl * 1000 end
-
-local function save(s)
-  local parts, latest = {}, math.max(s.last, s.buried, s.alive or 0)
-  for index, h in ipairs(s.holders) do
-    parts[index] = table.concat({ h.id, whole(h.at), whole(h.ttl), h.fence, h.since, h.party }, ',')
-    latest = math.max(latest, ends(h))
-  end
-  if s.queue then
-    s.waiters = redis.call('zcount', s.queue, 1, '+inf')
-    local keep = math.max(s.buried, s.alive or 0) - now
-    if keep > 0 and redis.call('pttl', s.queue) * 1000 < keep then
-      redis.call('pexpire', s.queue, whole(math.ceil(keep / 1000)))
-    end
-  end
-  if latest == 0 then return end
-  redis.call('hset', s.key, 'r', table.concat({
-    '1', whole(s.last), s.epoch, whole(s.waiters), whole(s.buried), s.released, table.concat(parts, ';'),
-  }, '|'))
-  redis.call('pexpire', s.key, whole(math.ceil(math.max(latest - now, 0) / 1000) + ${RETAIN_MS}))
-end
+-- What a dead holder leaves is nobody's until its delay is over too.
+local function frees(holder) return ends(holder) + holder.party.delay * 1000 end
 
 local function holderOf(s, id)
   for index, holder in ipairs(s.holders) do
@@ -95,120 +104,42 @@ local function holderOf(s, id)
   end
 end
 
+local function channel(s, name) return match(s.key, '^(.*){') .. name end
+
+-- The key outlives whatever is kept in it until then.
+local function keep(s, till) s.need = max(s.need, till) end
+
+local function save(s)
+  local parts = {}
+  for index, h in ipairs(s.holders) do
+    parts[index] = whole(h.at) .. ',' .. h.fence .. ',' .. h.since .. ',' .. whole(h.number) .. ',' .. h.id
+      .. ',' .. whole(h.ttl) .. ',' .. h.party.text
+    keep(s, frees(h))
+  end
+  keep(s, s.last)
+  if s.watched <= now then s.watched = 0 end
+  -- Nothing was ever kept here.
+  if s.need == 0 then return end
+  local expires = s.fresh <= now or s.need > s.fresh + ${PLAIN_TTL_US_MAX}
+  if expires then s.fresh = max(now, s.need) + ${RETAIN_US} end
+  local record = '1|' .. whole(s.last) .. '|' .. s.epoch .. '|' .. chainText(s.line) .. '|' .. chainText(s.tombs)
+    .. '|' .. whole(s.watched) .. '|' .. whole(s.fresh) .. '|' .. s.released .. '|' .. table.concat(parts, ';')
+  if record ~= s.record then call('hset', s.key, 'r', record) end
+  if expires then
+    call('pexpire', s.key, whole(math.ceil((s.fresh - now + ${RETAIN_US} + ${PLAIN_TTL_US_MAX}) / 1000)))
+  end
+  if s.changed and s.watched > 0 then
+    redis.pcall('publish', channel(s, 'watch:') .. match(s.key, '{([^{]*)}$'), '1')
+  end
+end
+
+-- Never shortens: an older request may arrive after a newer one.
+local function extend(holder, ttl)
+  if now + ttl * 1000 > ends(holder) then holder.at, holder.ttl = now, ttl end
+end
+
 local function held(s, holder)
   local left = math.floor((ends(holder) - now) / 1000)
-  return table.concat({ 'H', holder.fence, whole(left), whole(s.waiters) }, '|')
-end
-`;
-
-/** The line, the tombstones and the loop that grants. Needs RECORD. */
-export const LINE: string = `
-local function tell(s, incarnation, message)
-  -- Where publishing is not permitted, the heartbeats of the waiters find their grants.
-  redis.pcall('publish', string.match(s.key, '^(.*){') .. 'inbox:' .. incarnation, message)
-end
-
-local function forget(s, id)
-  redis.call('zrem', s.queue, id)
-  redis.call('hdel', s.key, 'w:' .. id)
-end
-
-local function bury(s, id, ms)
-  local till = now + ms * 1000
-  redis.call('zadd', s.queue, whole(-till), id)
-  redis.call('hdel', s.key, 'w:' .. id)
-  local count = redis.call('zcount', s.queue, '-inf', -1)
-  if count > ${TOMBSTONES_MAX} then redis.call('zremrangebyrank', s.queue, ${TOMBSTONES_MAX}, count - 1) end
-  s.buried = math.max(s.buried, till)
-end
-
-local function isBuried(s, id)
-  local score = redis.call('zscore', s.queue, id)
-  return score and tonumber(score) < 0, score and tonumber(score) > 0
-end
-
--- One rule for all modes: what is used and what is asked fit into the smallest capacity in play.
--- Exclusive is 1 of 1, shared 1 of very many, counting some of some.
-local function fits(s, permits, capacity)
-  local used = 0
-  for _, holder in ipairs(s.holders) do
-    used = used + holder.permits
-    capacity = math.min(capacity, holder.capacity)
-  end
-  return used + permits <= capacity
-end
-
--- Above every earlier token, also of a life of this server whose memory is lost, as long as its
--- clock is not behind by more than the time since the last grant.
-local function takeTokens(s, count)
-  local first = math.max(s.last + 1, now)
-  s.last = first + count - 1
-  return whole(first)
-end
-
-local function grant(s, id, ttl, party)
-  local mode, permits, capacity, tokens, _, incarnation =
-    string.match(party, '^(%a),(%d+),(%d+),(%d+),(%d+),([^,]*),')
-  local fence = '0'
-  if mode == 'x' then
-    fence, s.epoch = takeTokens(s, tonumber(tokens)), ''
-  elseif mode == 's' then
-    fence = s.epoch == 's' and whole(s.last) or takeTokens(s, 1)
-    s.epoch = 's'
-  end
-  local holder = {
-    id = id, at = now, ttl = tonumber(ttl), fence = fence, since = whole(now), party = party,
-    mode = mode, permits = tonumber(permits), capacity = tonumber(capacity), incarnation = incarnation,
-  }
-  s.holders[#s.holders + 1] = holder
-  return holder
-end
-
--- Ends what has expired, drops dead waiters at the head, and writes the grants of those whose turn
--- it is. The grant of a waiter is provisional: short, until the waiter is heard from.
-local function settle(s, caller, buryMs)
-  if s.buried > 0 then redis.call('zremrangebyscore', s.queue, whole(-now), -1) end
-  if s.buried <= now then s.buried = 0 end
-  for index = #s.holders, 1, -1 do
-    local holder = s.holders[index]
-    if ends(holder) <= now then
-      -- A delayed acquire of this id must not take the resource again.
-      bury(s, holder.id, math.max(buryMs, holder.ttl))
-      table.remove(s.holders, index)
-    end
-  end
-  for _ = 1, ${PRUNED_MAX} do
-    local id = redis.call('zrangebyscore', s.queue, 1, '+inf', 'limit', 0, 1)[1]
-    if not id then return end
-    local alive, _, _, party = string.match(
-      redis.call('hget', s.key, 'w:' .. id) or '', '^(%d+),(%d+),(%d+),(.*)$')
-    if not alive or tonumber(alive) <= now then
-      forget(s, id)
-    else
-      local permits, capacity, provisional =
-        string.match(party, '^%a,(%d+),(%d+),%d+,(%d+),')
-      if not fits(s, tonumber(permits), tonumber(capacity)) then return end
-      forget(s, id)
-      local holder = grant(s, id, provisional, party)
-      if id ~= caller then tell(s, holder.incarnation, '1 g ' .. id) end
-    end
-  end
-end
-
--- Keeps a waiter in line that is there; never puts one into it.
-local function refresh(s, id, waiterTtl)
-  local waiter = redis.call('hget', s.key, 'w:' .. id)
-  if not waiter then return end
-  s.alive = math.max(s.alive or 0, now + waiterTtl * 1000)
-  redis.call('hset', s.key, 'w:' .. id, (string.gsub(waiter, '^%d+', whole(now + waiterTtl * 1000))))
-end
-
--- 'Q|whether first in line|ms until a holder ends unless it renews'
-local function queued(s, id)
-  local first = redis.call('zrangebyscore', s.queue, 1, '+inf', 'limit', 0, 1)[1] == id
-  local soonest
-  for _, holder in ipairs(s.holders) do soonest = math.min(soonest or ends(holder), ends(holder)) end
-  local left = soonest and math.ceil((soonest - now) / 1000) or 0
-  return 'Q|' .. (first and '1' or '0') .. '|' .. whole(left)
+  return 'H|' .. holder.fence .. '|' .. whole(left) .. '|' .. s.line.count
 end
 `;
