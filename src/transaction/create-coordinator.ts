@@ -3,7 +3,7 @@ import { abortFanOut, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, instantOf } from '../core/clock.js';
 import { CoordinationError, closedError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
-import { assertNumber } from '../core/validate.js';
+import { assertNumber, invalidArgument } from '../core/validate.js';
 import { workGate } from '../core/work-gate.js';
 import type {
   Transaction,
@@ -11,6 +11,7 @@ import type {
   TransactionCoordinatorOptions,
   TransactionOptions,
 } from './coordinator.js';
+import type { DecisionLogSession } from './decision-log.js';
 import { type TransactionRunContext, transactionChannels } from './diagnostics.js';
 import { boundedCall, type CoordinatorHost, sharedController } from './host.js';
 import { lives } from './lives.js';
@@ -75,13 +76,13 @@ export function createTransactionCoordinator(
   const close = async (drainMs: number): Promise<void> => {
     const since = instantOf(clock);
     sweep.stop();
+    // Node would carry it along with every promise that the process makes from now on.
+    inside.disable();
     await gate.close(drainMs);
     closing.abort(closedError(WHAT));
     await drained(host, Math.max(drainMs - elapsedMs(clock, since), 0));
     stopped.abort(closedError(WHAT));
     await closeSession(host);
-    // Node would carry it along with every promise that the process makes from now on.
-    inside.disable();
   };
   return {
     nodeId,
@@ -138,6 +139,7 @@ function hostOf(
 ): CoordinatorHost {
   const { log, clock, random, nodeId, namespace, participants } = settings;
   const session = log.open({ nodeId, namespace, clock, random });
+  assertHoldsDecisions(session, settings);
   const recorder = transactionRecorder();
   const channels = transactionChannels();
   const onFenced = (incarnation: string, reason: unknown): void => {
@@ -153,6 +155,7 @@ function hostOf(
     clock,
     random,
     session,
+    lastResource: settings.lastResource,
     participants: new Map(participants.map((each) => [each.name, each])),
     lives: lives({ session, namespace, authority, clock, random, stopped, onFenced }),
     readiness: readiness(session, participants, settings),
@@ -175,6 +178,15 @@ function assertNotNested(outer: Inside | undefined): void {
       'do its work in the outer one, or begin it after the outer one has ended',
     { transactionId },
   );
+}
+
+function assertHoldsDecisions(
+  session: DecisionLogSession,
+  { lastResource, log }: CheckedCoordinatorOptions,
+): void {
+  if (lastResource === undefined || session.decideWithin !== undefined) return;
+  const remedy = 'it with a log in the same database, postgresTransactions';
+  throw invalidArgument('lastResource', `"${lastResource.name}" with ${log.backend}`, remedy);
 }
 
 /** Waits for phase two in the background; what is in doubt is not waited for. */
