@@ -26,6 +26,8 @@ export function eventChannel<Payload extends object>(
 export interface OperationChannel<Context extends object> {
   /** The name to give to `diagnostics_channel.tracingChannel`. */
   readonly name: string;
+  /** Whether anybody listens: if not, `trace` only runs the operation. */
+  readonly isListened: boolean;
   /** Runs `operation`, and publishes its start, end and error with the context when somebody listens. */
   trace<T>(context: () => Context, operation: () => Promise<T>): Promise<T>;
 }
@@ -35,14 +37,20 @@ export function operationChannel<Context extends object>(
   name: `tricord:${string}`,
 ): OperationChannel<Context> {
   const tracing = tracingChannel<unknown, Context>(name);
+  const { start, end, asyncStart, asyncEnd, error } = tracing;
+  const isListened = (): boolean =>
+    start.hasSubscribers ||
+    asyncEnd.hasSubscribers ||
+    end.hasSubscribers ||
+    asyncStart.hasSubscribers ||
+    error.hasSubscribers;
   return {
     name,
+    get isListened() {
+      return isListened();
+    },
     trace(context, operation) {
-      const { start, end, asyncStart, asyncEnd, error } = tracing;
-      const listened = [start, end, asyncStart, asyncEnd, error].some(
-        (each) => each.hasSubscribers,
-      );
-      return listened ? tracing.tracePromise(operation, context()) : operation();
+      return isListened() ? tracing.tracePromise(operation, context()) : operation();
     },
   };
 }

@@ -1,237 +1,286 @@
+import { isCoordinationError } from '../core/errors.js';
 import { type LockId, lockId } from '../core/ids.js';
 import type { LockContext } from './context.js';
 import type { Grant } from './driver.js';
-import { type Hold, hasEnded, holdGrant } from './hold.js';
-import type { Lease } from './lock.js';
-import {
-  emptyQueue,
-  isIdle,
-  type NodeQueue,
-  type QueueEffect,
-  type QueueEvent,
-  transition,
-} from './node-queue.js';
-import { type Claim, type WaitingRoom, waitingRoom } from './waiting-room.js';
+import { Hold, type HoldListeners, hasEnded } from './hold.js';
+import { LateRequest } from './late-request.js';
+import { HeldLease } from './lease.js';
+import type { QueuedTask } from './node-grants.js';
+import { emptyQueue, isIdle, transition } from './node-queue.js';
+import type { QueueEffect, QueueEvent } from './queue-events.js';
+import { Tenure } from './tenure.js';
+import { type Claim, type RoomListeners, WaitingRoom } from './waiting-room.js';
 
-/** One node's tasks that want one resource: carries out what the machine of node-queue.ts decides. */
-export interface Contender {
-  /** Waits for the resource; undefined only when the claim does not wait and it is taken. */
-  claim(claim: Claim): Promise<Lease | undefined>;
-  /** Sends away who waits and ends the lease, both with the reason; gives back what is held. */
-  shut(reason: unknown): void;
-}
-
-interface Self {
-  readonly context: LockContext;
+/**
+ * One node's tasks that want one resource: carries out what the machine of node-queue.ts decides. A
+ * class, because one is made for most acquires.
+ */
+export class Contender implements HoldListeners, RoomListeners {
   readonly resource: string;
-  readonly owner: LockId;
-  readonly queue: NodeQueue;
-  readonly room: WaitingRoom;
-  /** How to give up each request that is under way. */
-  readonly requests: Map<number, AbortController>;
+  readonly #context: LockContext;
+  readonly #owner: LockId;
+  readonly #queue = emptyQueue();
+  readonly #room: WaitingRoom;
+  readonly #requests = new Map<number, LateRequest>();
   /** Grants by the request that won them, until they are given back. */
-  readonly holds: Map<number, Hold>;
-  readonly events: QueueEvent[];
-  isRunning: boolean;
-  isLooking: boolean;
+  readonly #holds = new Map<number, Hold>();
+  readonly #events: QueueEvent[] = [];
+  readonly #onIdle: (contender: Contender) => void;
+  #mayRetain = true;
+  #isRunning = false;
+  #isLooking = false;
   /** Who held it when somebody last looked. */
-  seenHolder: string | undefined;
-  readonly onIdle: () => void;
-}
+  #seenHolder: string | undefined;
 
-/** A contender for one resource; `onIdle` is called whenever there is nothing to remember. */
-export function contender(context: LockContext, resource: string, onIdle: () => void): Contender {
-  const room = waitingRoom(resource, context, {
-    onLeft: (task) => happen(self, { type: 'left', task }),
-    onSoonLate: () => void lookAtHolder(self),
-    holder: () => holderOf(self),
-  });
-  const self: Self = {
-    context,
-    resource,
-    owner: lockId(resource, context.node.nodeId),
-    queue: emptyQueue(),
-    room,
-    requests: new Map(),
-    holds: new Map(),
-    events: [],
-    isRunning: false,
-    isLooking: false,
-    seenHolder: undefined,
-    onIdle,
-  };
-  return {
-    claim(claim) {
-      const { id, outcome } = room.enter(claim);
-      const isWaiting = room.claimOf(id) !== undefined;
-      if (isWaiting) happen(self, { type: 'joined', task: { id, wait: claim.wait } });
-      return outcome;
-    },
-    shut: (reason) => shut(self, reason),
-  };
-}
+  /** `onIdle` is called whenever there is nothing to remember. */
+  constructor(context: LockContext, resource: string, onIdle: (contender: Contender) => void) {
+    this.#context = context;
+    this.resource = resource;
+    this.#owner = lockId(resource, context.node.nodeId);
+    this.#room = new WaitingRoom(resource, context, this);
+    this.#onIdle = onIdle;
+  }
 
-/** Feeds the machine, and does what it says. Events that happen meanwhile wait for their turn. */
-function happen(self: Self, event: QueueEvent): void {
-  // What is lost must not be handed on by an event that came before.
-  if (event.type === 'lost') self.events.unshift(event);
-  else self.events.push(event);
-  if (self.isRunning) return;
-  self.isRunning = true;
-  try {
-    for (let next = self.events.shift(); next !== undefined; next = self.events.shift()) {
-      const nowMs = self.context.node.clock.monotonicMs();
-      for (const effect of transition(self.queue, next, nowMs, self.context.limits))
-        perform(self, effect);
+  /** Waits for the resource; undefined only when the claim does not wait and it is taken. */
+  claim(claim: Claim): Promise<HeldLease | undefined> {
+    return this.#room.enter(claim, (id) =>
+      this.#happen({ type: 'joined', task: queuedTask(id, claim) }),
+    );
+  }
+
+  /** Whether nobody here wants, asks for or holds it, or it is kept for the next one. */
+  get isFreeHere(): boolean {
+    if (this.#queue.waiting.size > 0 || this.#queue.requests.size > 0) return false;
+    for (const grant of this.#queue.grants.values()) if (!grant.isRetained) return false;
+    return true;
+  }
+
+  /** Whether nothing of it is kept here. */
+  get isIdle(): boolean {
+    return isIdle(this.#queue);
+  }
+
+  /** Gives up what is retained, and retains nothing any more. */
+  stopRetaining(): void {
+    this.#mayRetain = false;
+    for (const grant of Array.from(this.#queue.grants.keys())) this.onRetained(grant);
+  }
+
+  /** Sends away who waits and ends the leases, both with the reason; gives back what is held. */
+  shut(reason: unknown): void {
+    this.stopRetaining();
+    this.#room.dismiss(reason);
+    for (const { id, holders } of Array.from(this.#queue.grants.values())) {
+      this.#holds.get(id)?.end(reason);
+      for (const task of Array.from(holders)) this.#happen({ type: 'finished', grant: id, task });
     }
-  } finally {
-    self.isRunning = false;
   }
-  if (isIdle(self.queue)) self.onIdle();
-}
 
-function perform(self: Self, effect: QueueEffect): void {
-  switch (effect.type) {
-    case 'ask':
-      self.context.background(ask(self, effect));
+  onLeft(task: number): void {
+    this.#happen({ type: 'left', task });
+  }
+
+  onSoonLate(): void {
+    void this.#lookAtHolder();
+  }
+
+  holder(): string | undefined {
+    return this.#queue.grants.size === 0 ? this.#seenHolder : this.#owner;
+  }
+
+  onFinished(grant: number, task: number): void {
+    this.#happen({ type: 'finished', grant, task });
+  }
+
+  onOthers(grant: number, count: number): void {
+    this.#happen({ type: 'others', grant, count });
+  }
+
+  onDowngraded(grant: number, epoch: bigint, sharesTtlMs: number | undefined): void {
+    this.#happen({ type: 'downgraded', grant, epoch, sharesTtlMs });
+  }
+
+  onRetained(grant: number): void {
+    this.#happen({ type: 'retained', grant });
+  }
+
+  onLost(grant: number): void {
+    this.#holds.delete(grant);
+    this.#happen({ type: 'lost', grant });
+  }
+
+  /** Feeds the machine, and does what it says. Events that happen meanwhile wait for their turn. */
+  #happen(event: QueueEvent): void {
+    const events = this.#events;
+    // What is lost must not be handed on by an event that came before.
+    if (event.type === 'lost') events.unshift(event);
+    else events.push(event);
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    const { node, limits } = this.#context;
+    try {
+      for (let next = events.shift(); next !== undefined; next = events.shift()) {
+        const effects = transition(this.#queue, next, node.clock.monotonicMs(), limits);
+        for (const effect of effects) this.#perform(effect);
+      }
+    } finally {
+      this.#isRunning = false;
+    }
+    if (isIdle(this.#queue)) this.#onIdle(this);
+  }
+
+  #perform(effect: QueueEffect): void {
+    switch (effect.type) {
+      case 'ask':
+        this.#ask(effect);
+        return;
+      case 'give-up':
+        this.#requests.get(effect.request)?.giveUp(new DOMException('given up', 'AbortError'));
+        return;
+      case 'return':
+      case 'release':
+        this.#giveBack(effect.type === 'return' ? effect.request : effect.grant);
+        return;
+      case 'start':
+        this.#start(effect);
+        return;
+      case 'retain':
+        this.#retain(effect.grant, effect.retainMs);
+        return;
+      case 'refuse':
+        this.#room.refuse(effect.task);
+        return;
+      case 'fail':
+        this.#room.fail(effect.task, effect.error);
+        return;
+      case 'reserve':
+        void this.#reserve(effect.grant, effect.tokens);
+    }
+  }
+
+  #ask({ request: id, task, tokens }: Extract<QueueEffect, { type: 'ask' }>): void {
+    const claim = this.#room.claimOf(task.id);
+    if (claim === undefined) {
+      // It left while the machine decided.
+      this.#happen({ type: 'missed', request: id });
       return;
-    case 'give-up':
-      self.requests.get(effect.request)?.abort(new DOMException('given up', 'AbortError'));
+    }
+    const { backend, work } = this.#context;
+    const asked = new LateRequest(this.resource, this.#owner, claim, tokens);
+    this.#requests.set(id, asked);
+    const answer = (event: QueueEvent): void => {
+      this.#requests.delete(id);
+      this.#happen(event);
+      work.end();
+    };
+    work.begin();
+    const asking = claim.ask === undefined ? backend.acquire(asked) : claim.ask(asked);
+    asking.then(
+      (grant) => answer(this.#arrive(id, grant, claim)),
+      (error) => answer(failure(id, error)),
+    );
+  }
+
+  /** Takes a grant in; it is given back if the machine does not want it any more. */
+  #arrive(id: number, grant: Grant | undefined, { wait, ttlMs }: Claim): QueueEvent {
+    if (grant === undefined) {
+      if (!wait) return { type: 'busy', request: id };
+      return failure(
+        id,
+        new TypeError('the lock driver answered undefined to a request that waits'),
+      );
+    }
+    const { node, work, backend } = this.#context;
+    if (hasEnded(node.clock, grant)) {
+      work.follow(backend.release(grant));
+      return { type: 'missed', request: id };
+    }
+    this.#holds.set(id, new Hold(this.#context, id, grant, ttlMs, this));
+    const { fencingToken: first, tokens: count, waiters: othersCount } = grant;
+    const tokens = first === undefined ? undefined : { first, count };
+    return { type: 'granted', request: id, tokens, othersCount, patienceMs: ttlMs / 2 };
+  }
+
+  #start({ task, grant, token, isHandedOver }: Extract<QueueEffect, { type: 'start' }>): void {
+    const claim = this.#room.claimOf(task);
+    const hold = this.#holds.get(grant);
+    if (claim === undefined) {
+      // It left while the machine decided.
+      this.#happen({ type: 'finished', grant, task });
       return;
-    case 'return':
-    case 'release':
-      giveBack(self, effect.type === 'return' ? effect.request : effect.grant);
+    }
+    if (hold === undefined || !hold.isLasting) {
+      // The grant ended while it was handed on: the task stands in line again.
+      this.#happen({ type: 'joined', task: queuedTask(task, claim) });
       return;
-    case 'start':
-      start(self, effect);
+    }
+    const context = this.#context;
+    const parts = { context, hold, owner: this.#owner, task, claim, fencingToken: token };
+    const tenure = new Tenure(parts);
+    hold.admit(tenure, claim, isHandedOver);
+    const waitedMs = this.#room.admit(task, new HeldLease(tenure), isHandedOver);
+    if (!isHandedOver) return;
+    const { resource } = this;
+    context.channels.handedOver.publish(() => ({
+      ...{ resource, owner: this.#owner, mode: claim.mode, fencingToken: token, waitedMs },
+    }));
+  }
+
+  #giveBack(grant: number): void {
+    const hold = this.#holds.get(grant);
+    this.#holds.delete(grant);
+    void hold?.giveBack();
+  }
+
+  #retain(grant: number, retainMs: number): void {
+    if (!this.#mayRetain) {
+      this.#happen({ type: 'retained', grant });
       return;
-    case 'refuse':
-      self.room.refuse(effect.task);
-      return;
-    case 'fail':
-      self.room.fail(effect.task, effect.error);
-      return;
-    case 'reserve':
-      self.context.background(reserve(self, effect.grant, effect.tokens));
+    }
+    this.#holds.get(grant)?.retain(retainMs);
+    const { resource } = this;
+    this.#context.channels.retained.publish(() => ({ resource, owner: this.#owner, retainMs }));
+  }
+
+  async #reserve(grant: number, count: number): Promise<void> {
+    const hold = this.#holds.get(grant);
+    if (hold === undefined) return;
+    const { work, backend } = this.#context;
+    let first: bigint | undefined;
+    work.begin();
+    try {
+      first = await backend.reserveTokens(hold.grant, count);
+    } catch {
+      // Without tokens the lock is released and asked for anew, which needs none from here.
+    }
+    const tokens = first === undefined ? undefined : { first, count };
+    this.#happen({ type: 'reserved', grant, tokens });
+    work.end();
+  }
+
+  async #lookAtHolder(): Promise<void> {
+    if (this.#isLooking || this.#queue.grants.size > 0) return;
+    this.#isLooking = true;
+    try {
+      const { holders } = await this.#context.backend.inspect(this.resource);
+      this.#seenHolder = holders[0]?.owner;
+    } catch {
+      this.#seenHolder = undefined;
+    } finally {
+      this.#isLooking = false;
+    }
   }
 }
 
-async function ask(self: Self, effect: Extract<QueueEffect, { type: 'ask' }>): Promise<void> {
-  const { request, task, tokens } = effect;
-  const claim = self.room.claimOf(task.id);
-  if (claim === undefined) {
-    // It left while the machine decided.
-    happen(self, { type: 'missed', request });
-    return;
-  }
-  const giveUp = new AbortController();
-  self.requests.set(request, giveUp);
-  const { resource, owner, context } = self;
-  const { ttlMs } = claim;
-  let answer: QueueEvent;
-  try {
-    const grant = await context.backend.acquire({
-      ...{ resource, owner, ttlMs, tokens, wait: task.wait, signal: giveUp.signal },
-      ...{ mode: 'exclusive', permits: 1, capacity: 1 },
-    });
-    answer = grant === undefined ? busy(request, task.wait) : arrive(self, request, grant, ttlMs);
-  } catch (error) {
-    answer = { type: 'failed', request, error };
-  }
-  self.requests.delete(request);
-  happen(self, answer);
+function queuedTask(id: number, claim: Claim): QueuedTask {
+  const { wait, mode, permits, capacity, lockDelayMs, retainMs, renew, maxHoldMs, ttlMs } = claim;
+  const isShareable = mode === 'shared' && renew && maxHoldMs === undefined;
+  const sharesTtlMs = isShareable ? ttlMs : undefined;
+  return { id, wait, mode, permits, capacity, lockDelayMs, retainMs, sharesTtlMs };
 }
 
-function busy(request: number, waits: boolean): QueueEvent {
-  if (!waits) return { type: 'busy', request };
-  const error = new TypeError('the lock driver answered undefined to a request that waits');
-  return { type: 'failed', request, error };
-}
-
-/** Takes a grant in; it is given back if the machine does not want it any more. */
-function arrive(self: Self, request: number, grant: Grant, ttlMs: number): QueueEvent {
-  const { context, owner } = self;
-  if (hasEnded(context.node.clock, grant)) {
-    context.background(context.backend.release(grant));
-    return { type: 'missed', request };
-  }
-  const hold = holdGrant(context, owner, grant, ttlMs, {
-    onFinished: (task) => happen(self, { type: 'finished', task }),
-    onOthers: (count) => happen(self, { type: 'others', grant: request, count }),
-    onLost() {
-      self.holds.delete(request);
-      happen(self, { type: 'lost', grant: request });
-    },
-  });
-  self.holds.set(request, hold);
-  const { fencingToken: first = 0n, tokens: count, waiters: othersCount } = grant;
-  const tokens = { first, count };
-  return { type: 'granted', request, tokens, othersCount, patienceMs: ttlMs / 2 };
-}
-
-function start(self: Self, effect: Extract<QueueEffect, { type: 'start' }>): void {
-  const { task, grant, token, isHandedOver } = effect;
-  const claim = self.room.claimOf(task);
-  const hold = self.holds.get(grant);
-  if (claim === undefined) {
-    // It left while the machine decided.
-    happen(self, { type: 'finished', task });
-    return;
-  }
-  if (hold === undefined || !hold.isLasting()) {
-    // The grant ended while it was handed on: the task stands in line again.
-    happen(self, { type: 'joined', task: { id: task, wait: claim.wait } });
-    return;
-  }
-  const waitedMs = self.room.waitedMs(task);
-  self.room.admit(task, hold.begin(task, claim, token, isHandedOver), isHandedOver);
-  if (!isHandedOver) return;
-  const { resource, owner } = self;
-  self.context.channels.handedOver.publish(() => ({
-    ...{ resource, owner, fencingToken: token, waitedMs },
-  }));
-}
-
-function giveBack(self: Self, grant: number): void {
-  const hold = self.holds.get(grant);
-  self.holds.delete(grant);
-  if (hold !== undefined) self.context.background(hold.giveBack());
-}
-
-async function reserve(self: Self, grant: number, count: number): Promise<void> {
-  const hold = self.holds.get(grant);
-  if (hold === undefined) return;
-  let first: bigint | undefined;
-  try {
-    first = await self.context.backend.reserveTokens(hold.grant, count);
-  } catch {
-    // Without tokens the lock is released and asked for anew, which needs none from here.
-  }
-  const tokens = first === undefined ? undefined : { first, count };
-  happen(self, { type: 'reserved', grant, tokens });
-}
-
-async function lookAtHolder(self: Self): Promise<void> {
-  if (self.isLooking || self.queue.held !== undefined) return;
-  self.isLooking = true;
-  try {
-    const { holders } = await self.context.backend.inspect(self.resource);
-    self.seenHolder = holders[0]?.owner;
-  } catch {
-    self.seenHolder = undefined;
-  } finally {
-    self.isLooking = false;
-  }
-}
-
-function holderOf(self: Self): string | undefined {
-  return self.queue.held === undefined ? self.seenHolder : self.owner;
-}
-
-function shut(self: Self, reason: unknown): void {
-  self.room.dismiss(reason);
-  const { held } = self.queue;
-  if (held?.holder === undefined) return;
-  self.holds.get(held.id)?.end(reason);
-  happen(self, { type: 'finished', task: held.holder });
+/** A request that failed; a resource used in another way concerns those alone who ask in that way. */
+function failure(request: number, error: unknown): QueueEvent {
+  const isOfKind = isCoordinationError(error, 'LOCK_CAPACITY_MISMATCH');
+  return { type: 'failed', request, error, scope: isOfKind ? 'kind' : 'all' };
 }

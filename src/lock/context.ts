@@ -2,8 +2,9 @@ import type { onAbort } from '../core/abort.js';
 import type { LockChannels } from './diagnostics.js';
 import type { LockBackend, LockNode } from './driver.js';
 import type { LeaseKeeper } from './lease-keeper.js';
-import type { QueueLimits } from './node-queue.js';
+import type { QueueLimits } from './node-grants.js';
 import type { LockRecorder } from './statistics.js';
+import type { WorkCount } from './work-count.js';
 
 /** What all resources of one lock share. */
 export interface LockContext {
@@ -14,8 +15,7 @@ export interface LockContext {
   readonly recorder: LockRecorder;
   readonly channels: LockChannels;
   readonly limits: QueueLimits;
+  readonly work: WorkCount;
   /** Listens to signals that many share. */
   readonly onAbort: typeof onAbort;
-  /** Counts work that nobody awaits, so that `close` can. */
-  background(work: Promise<unknown>): void;
 }

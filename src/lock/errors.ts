@@ -30,12 +30,12 @@ export function lockTimeoutError(
 }
 
 /** The error of a task that asks for what it holds. */
-export function lockReentryError(resource: string): CoordinationError<'LOCK_REENTRY'> {
-  return new CoordinationError(
-    'LOCK_REENTRY',
-    `this task already holds "${resource}" and would wait for itself; pass its lease on instead`,
-    { resource },
-  );
+export function lockReentryError(
+  resource: string,
+  why = 'and would wait for itself; pass its lease on instead, or ask with reentrant: true',
+): CoordinationError<'LOCK_REENTRY'> {
+  const message = `this task already holds "${resource}" ${why}`;
+  return new CoordinationError('LOCK_REENTRY', message, { resource });
 }
 
 /** The error of a request that would share a resource in another way than those who use it now. */

@@ -1,138 +1,245 @@
-import { type Clock, instantOf, remainingMs } from '../core/clock.js';
-import type { LockId } from '../core/ids.js';
+import {
+  type CancelTimer,
+  type Clock,
+  instantOf,
+  remainingMs,
+  type Validity,
+} from '../core/clock.js';
 import type { LockContext } from './context.js';
-import type { Grant } from './driver.js';
+import type { Grant, RenewReply } from './driver.js';
 import { lockLostError } from './errors.js';
 import { dependableValidity, type KeptGrant, keptForMs, renewalDueMs } from './kept-grant.js';
-import { type OpenLease, openLease } from './lease.js';
-import type { Lease } from './lock.js';
+import type { Tenure } from './tenure.js';
 import type { Claim } from './waiting-room.js';
 
 /** What a hold tells its owner. */
 export interface HoldListeners {
   /** A task's lease was released. */
-  onFinished(task: number): void;
+  onFinished(grant: number, task: number): void;
   /** So many wait elsewhere. */
-  onOthers(count: number): void;
+  onOthers(grant: number, count: number): void;
+  /** Its writer became a reader. */
+  onDowngraded(grant: number, epoch: bigint, sharesTtlMs: number | undefined): void;
+  /** It was retained for as long as was asked for. */
+  onRetained(grant: number): void;
   /** The grant ended by itself. */
-  onLost(): void;
+  onLost(grant: number): void;
 }
 
-/** A grant of this node, from its arrival to its end, and the lease that a task has of it. */
-export interface Hold {
-  readonly grant: Grant;
+/** A provisional grant has less than this part of its TTL, and is renewed at once. */
+const PROVISIONAL_PART = 2 / 3;
+
+/**
+ * A grant of this node, from its arrival to its end, and the leases that tasks have of it. A class,
+ * because one is made for most acquires: it is what the keeper keeps, too.
+ */
+export class Hold implements KeptGrant {
+  readonly id: number;
+  grant: Grant;
+  validity: Validity;
+  ttlMs: number;
+  sentTtlMs: number;
+  renewal: KeptGrant['renewal'] = 'always';
+  dueMs: number;
+  cap: Validity | undefined;
+  renewing: Promise<RenewReply> | undefined;
+  /** How it was given back, once it is. */
+  released: Promise<'released' | 'lost'> | 'lost' | undefined;
+  readonly #context: LockContext;
+  readonly #listeners: HoldListeners;
+  readonly #tenures = new Set<Tenure>();
+  readonly #isProvisional: boolean;
+  #idleSinceMs: number | undefined;
+  #retainMs = 0;
+  #cancelRetention: CancelTimer | undefined;
+  #isWatched = false;
+
+  /** Begins to keep a grant that was won by the request `id`. */
+  constructor(
+    context: LockContext,
+    id: number,
+    grant: Grant,
+    ttlMs: number,
+    listeners: HoldListeners,
+  ) {
+    const { keeper } = context;
+    this.#context = context;
+    this.#listeners = listeners;
+    this.id = id;
+    this.grant = grant;
+    this.ttlMs = ttlMs;
+    this.sentTtlMs = ttlMs;
+    this.validity = dependableValidity(grant.validity);
+    const usualMs = Math.min(ttlMs, keeper.validityMsMax);
+    this.#isProvisional = grant.validity.forMs < usualMs * PROVISIONAL_PART;
+    this.dueMs = this.#isProvisional ? 0 : renewalDueMs(grant.validity);
+    this.#attach(grant);
+    keeper.keep(this);
+  }
+
   /** Whether it can be relied on right now; one that cannot is lost by asking. */
-  isLasting(): boolean;
-  /** Begins a task's lease, of a grant that was just won, or that another task had before. */
-  begin(task: number, claim: Claim, fencingToken: bigint, isHandedOver: boolean): Lease;
+  get isLasting(): boolean {
+    return this.#context.keeper.check(this);
+  }
+
+  get keptForMs(): number {
+    return keptForMs(this.#context.node.clock, this);
+  }
+
+  /** A task's lease begins, of a grant that was just won, or that others had before or have. */
+  admit(tenure: Tenure, claim: Claim, isHandedOver: boolean): void {
+    const isShared = this.#tenures.size > 0;
+    this.#tenures.add(tenure);
+    this.#idleSinceMs = undefined;
+    if (!isShared) this.#suit(claim, isHandedOver);
+  }
+
+  /** A task's lease ends. Answers how that went, if the grant ends with it. */
+  finish(tenure: Tenure, task: number): Promise<'released' | 'lost'> | 'released' | 'lost' {
+    this.#tenures.delete(tenure);
+    // A grant that is retained lasts for as long as it is retained.
+    if (this.#tenures.size === 0) this.cap = undefined;
+    this.#listeners.onFinished(this.id, task);
+    return this.released ?? 'released';
+  }
+
+  /** Extends it for one of those who hold it. */
+  extend(ttlMs: number): Promise<RenewReply> {
+    this.ttlMs = this.#tenures.size > 1 ? Math.max(ttlMs, this.ttlMs) : ttlMs;
+    return this.#context.keeper.renewNow(this);
+  }
+
+  /** The writer that holds it is a reader from now on. */
+  replace(writer: Tenure, reader: Tenure, grant: Grant): void {
+    this.#tenures.delete(writer);
+    this.#tenures.add(reader);
+    // What is told of the grant that was is of this one: a driver may know the first alone.
+    this.grant = grant;
+    this.validity = dependableValidity(grant.validity);
+    this.#attach(grant);
+    this.#context.keeper.keep(this);
+    const isPlain = this.renewal === 'always' && this.cap === undefined;
+    const { fencingToken: epoch = 0n } = grant;
+    this.#listeners.onDowngraded(this.id, epoch, isPlain ? this.ttlMs : undefined);
+  }
+
+  /** Nobody holds it; it is kept for so long, from now on. */
+  retain(retainMs: number): void {
+    const { node, backend } = this.#context;
+    this.#idleSinceMs = node.clock.monotonicMs();
+    this.#retainMs = retainMs;
+    if (this.#cancelRetention === undefined) this.#watchRetention(retainMs);
+    if (this.#isWatched) return;
+    this.#isWatched = true;
+    backend.watchWaiters?.(this.grant);
+  }
+
   /** Gives the grant back to the backend, once. Never rejects. */
-  giveBack(): Promise<'released' | 'lost'>;
-  /** Ends the lease, without giving the grant back. */
-  end(reason: unknown): void;
+  giveBack(): Promise<'released' | 'lost'> | 'lost' {
+    if (this.released !== undefined) return this.released;
+    const leftMs = this.keptForMs;
+    this.#detach();
+    this.released = this.#release(leftMs);
+    return this.released;
+  }
+
+  /** Ends the leases, without giving the grant back. */
+  end(reason: unknown): void {
+    for (const tenure of Array.from(this.#tenures)) tenure.lose(reason);
+  }
+
+  onRenewed(waiters: number): void {
+    this.#listeners.onOthers(this.id, waiters);
+  }
+
+  onLost(isGone: boolean): void {
+    this.#lose(isGone, this.#lossOf(isGone));
+  }
+
+  #attach(grant: Grant): void {
+    grant.onLost = (reason) => this.#lose(true, reason);
+    grant.onWaiters = (count) => this.#listeners.onOthers(this.id, count);
+  }
+
+  #detach(): void {
+    this.grant.onLost = undefined;
+    this.grant.onWaiters = undefined;
+    this.#cancelRetention?.();
+    this.#cancelRetention = undefined;
+    this.#context.keeper.drop(this);
+  }
+
+  #lose(isGone: boolean, reason: unknown): void {
+    const { work, backend } = this.#context;
+    this.#detach();
+    this.released ??= 'lost';
+    // Nobody may rely on it here, but there it may still stand: an unanswered renewal may have worked.
+    if (!isGone) work.follow(backend.release(this.grant));
+    this.end(reason);
+    this.#tenures.clear();
+    this.#listeners.onLost(this.id);
+  }
+
+  #lossOf(isGone: boolean): Error {
+    const { cap, grant } = this;
+    const { clock } = this.#context.node;
+    const isCapped = cap !== undefined && remainingMs(clock, cap) <= 0;
+    const inTime = isCapped ? `its ${cap.forMs} ms are over` : 'it could not be renewed in time';
+    const why = isGone ? 'the backend had ended it' : inTime;
+    return lockLostError(grant.resource, grant.fencingToken, why);
+  }
+
+  /** Sets what is kept to what the next task asked for. */
+  #suit({ ttlMs, renew, maxHoldMs }: Claim, isHandedOver: boolean): void {
+    const { clock } = this.#context.node;
+    const isPlain = renew && maxHoldMs === undefined && this.cap === undefined;
+    const isSame = isPlain && this.ttlMs === ttlMs && this.renewal === 'always';
+    if (isSame && (!isHandedOver || this.keptForMs >= ttlMs / 2)) return;
+    const isFresh = !isHandedOver && this.ttlMs === ttlMs && !this.#isProvisional;
+    const isShort = this.ttlMs !== ttlMs || this.keptForMs < ttlMs / 2;
+    this.ttlMs = ttlMs;
+    this.cap = maxHoldMs === undefined ? undefined : { since: instantOf(clock), forMs: maxHoldMs };
+    this.renewal = renew ? 'always' : isFresh ? 'never' : 'once';
+    if (this.renewal === 'once' || (!isFresh && isShort)) this.dueMs = clock.monotonicMs();
+    this.#context.keeper.keep(this);
+  }
+
+  /** One timer for however many tasks come and go meanwhile. */
+  #watchRetention(delayMs: number): void {
+    const { clock } = this.#context.node;
+    const look = (): void => {
+      this.#cancelRetention = undefined;
+      if (this.#idleSinceMs === undefined) return;
+      const leftMs = this.#idleSinceMs + this.#retainMs - clock.monotonicMs();
+      if (leftMs > 0) this.#watchRetention(leftMs);
+      else this.#listeners.onRetained(this.id);
+    };
+    this.#cancelRetention = clock.schedule(delayMs, look, { keepAlive: false });
+  }
+
+  /** Releases; whoever gets no reply before the grant would have ended is judged by the local clock. */
+  #release(leftMs: number): Promise<'released' | 'lost'> {
+    const { backend, node, work } = this.#context;
+    const guess = leftMs > 0 ? 'released' : 'lost';
+    work.begin();
+    return new Promise((resolve) => {
+      let isSettled = false;
+      const settle = (ending: 'released' | 'lost'): void => {
+        if (isSettled) return;
+        isSettled = true;
+        cancel();
+        work.end();
+        resolve(ending);
+      };
+      const giveUp = (): void => settle(guess);
+      const cancel = node.clock.schedule(leftMs, giveUp, { keepAlive: false });
+      // The driver goes on trying in the background; the work was done while the lease was held.
+      backend.release(this.grant).then(settle, giveUp);
+    });
+  }
 }
 
 /** Whether a grant arrived too late to begin anything with. */
 export function hasEnded(clock: Clock, { validity, loss }: Grant): boolean {
   return loss !== undefined || remainingMs(clock, dependableValidity(validity)) <= 0;
-}
-
-/** Begins to keep a grant. */
-export function holdGrant(
-  context: LockContext,
-  owner: LockId,
-  grant: Grant,
-  ttlMs: number,
-  listeners: HoldListeners,
-): Hold {
-  const { backend, keeper, node } = context;
-  let open: OpenLease | undefined;
-  let released: Promise<'released' | 'lost'> | undefined;
-  const lose = (isGone: boolean, reason: unknown): void => {
-    stop();
-    keeper.drop(kept);
-    released ??= Promise.resolve('lost');
-    // Nobody may rely on it here, but there it may still stand: an unanswered renewal may have worked.
-    if (!isGone) context.background(backend.release(grant));
-    open?.lose(reason);
-    listeners.onLost();
-  };
-  const kept: KeptGrant = {
-    grant,
-    validity: dependableValidity(grant.validity),
-    ttlMs,
-    sentTtlMs: ttlMs,
-    renewal: 'always',
-    dueMs: renewalDueMs(grant.validity),
-    cap: undefined,
-    renewing: undefined,
-    onRenewed: listeners.onOthers,
-    onLost: (isGone) => lose(isGone, lossOf(kept, isGone, node.clock)),
-  };
-  const stop = (): void => {
-    grant.onLost = undefined;
-  };
-  grant.onLost = (reason) => lose(true, reason);
-  grant.onWaiters = listeners.onOthers;
-  keeper.keep(kept);
-  return {
-    grant,
-    isLasting: () => keeper.check(kept),
-    begin(task, claim, fencingToken, isHandedOver) {
-      suit(kept, claim, isHandedOver, node.clock);
-      keeper.keep(kept);
-      const finish = async (): Promise<'released' | 'lost'> => {
-        listeners.onFinished(task);
-        return released ?? 'released';
-      };
-      open = openLease({ context, owner, fencingToken, kept, finish });
-      return open.lease;
-    },
-    giveBack() {
-      stop();
-      const leftMs = keptForMs(node.clock, kept);
-      keeper.drop(kept);
-      released ??= giveBack(context, grant, leftMs);
-      return released;
-    },
-    end: (reason) => open?.lose(reason),
-  };
-}
-
-/** Sets what is kept to what the next task asked for. */
-function suit(kept: KeptGrant, claim: Claim, isHandedOver: boolean, clock: Clock): void {
-  const { ttlMs, renew, maxHoldMs } = claim;
-  const isFresh = !isHandedOver && kept.ttlMs === ttlMs;
-  const isShort = kept.ttlMs !== ttlMs || keptForMs(clock, kept) < ttlMs / 2;
-  kept.ttlMs = ttlMs;
-  kept.cap = maxHoldMs === undefined ? undefined : { since: instantOf(clock), forMs: maxHoldMs };
-  kept.renewal = renew ? 'always' : isFresh ? 'never' : 'once';
-  if (kept.renewal === 'once' || (!isFresh && isShort)) kept.dueMs = clock.monotonicMs();
-}
-
-function lossOf({ grant, cap }: KeptGrant, isGone: boolean, clock: Clock): Error {
-  const isCapped = cap !== undefined && remainingMs(clock, cap) <= 0;
-  const inTime = isCapped ? `its ${cap.forMs} ms are over` : 'it could not be renewed in time';
-  const why = isGone ? 'the backend had ended it' : inTime;
-  return lockLostError(grant.resource, grant.fencingToken, why);
-}
-
-/** Releases; whoever gets no reply before the grant would have ended is judged by the local clock. */
-async function giveBack(
-  { backend, node }: LockContext,
-  grant: Grant,
-  leftMs: number,
-): Promise<'released' | 'lost'> {
-  const guess = leftMs > 0 ? 'released' : 'lost';
-  let cancel = (): void => {};
-  const late = new Promise<'released' | 'lost'>((resolve) => {
-    cancel = node.clock.schedule(leftMs, () => resolve(guess), { keepAlive: false });
-  });
-  try {
-    return await Promise.race([backend.release(grant), late]);
-  } catch {
-    // The driver goes on trying in the background; the work was done while the lease was held.
-    return guess;
-  } finally {
-    cancel();
-  }
 }

@@ -1,10 +1,14 @@
 export { createLock } from './create-lock.js';
 export type {
   LockAcquireContext,
+  LockDowngradedEvent,
+  LockElectedEvent,
   LockHandedOverEvent,
   LockLostEvent,
   LockReleaseContext,
   LockReleasedEvent,
+  LockResignedEvent,
+  LockRetainedEvent,
 } from './diagnostics.js';
 export type {
   CallOptions,
@@ -19,15 +23,22 @@ export type {
   LockParty,
   RenewReply,
 } from './driver.js';
+export type { AnyLease, CountingLease, Lease, LeaseSet, SharedLease } from './leases.js';
+export type { Election, Lock, LockBody, LockEvent } from './lock.js';
+export { loseGrant } from './lose-grant.js';
 export type {
   AcquireOptions,
   CloseLockOptions,
-  Lease,
+  CountingMode,
+  ElectOptions,
+  ExclusiveMode,
+  ForceReleaseOptions,
   LeaseOptions,
-  Lock,
+  ListOptions,
   LockCallOptions,
   LockOptions,
+  SharedMode,
+  WatchOptions,
   WithLockOptions,
-} from './lock.js';
-export { loseGrant } from './lose-grant.js';
-export type { LockStats } from './statistics.js';
+} from './options.js';
+export type { LockModeStats, LockStats } from './statistics.js';

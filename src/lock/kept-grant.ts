@@ -3,7 +3,7 @@ import type { Grant, RenewReply } from './driver.js';
 
 /** A grant that is renewed in time, or noticed to have ended. */
 export interface KeptGrant {
-  readonly grant: Grant;
+  grant: Grant;
   /** Until when it may be relied on: the backend's validity less the drift margin. */
   validity: Validity;
   /** What the next renewal asks for. */

@@ -13,10 +13,17 @@ export interface LeaseKeeper {
   check(kept: KeptGrant): boolean;
   /** Renews it now, after a renewal that is under way. */
   renewNow(kept: KeptGrant): Promise<RenewReply>;
+  /**
+   * The longest validity that this backend gives to grants which ask for more, in milliseconds:
+   * infinity until one was given less. A session backend gives its own time-out.
+   */
+  readonly validityMsMax: number;
   /** Cancels the timer; nothing is kept any more. */
   close(): void;
 }
 
+/** A renewal that gives less than this part of what was asked was cut to what the backend has. */
+const WHOLE_PART = 2 / 3;
 /** After a reply that did not come: again after this part of what is left, but no sooner than … */
 const RETRY_PART = 1 / 4;
 const RETRY_MS_MIN = 5;
@@ -27,6 +34,13 @@ export function leaseKeeper(backend: LockBackend, clock: Clock): LeaseKeeper {
     onDue: (batch) => renew(batch),
     onEnded: (kept) => kept.onLost(false),
   });
+  let validityMsMax = Number.POSITIVE_INFINITY;
+  const noteValidity = (askedMs: number, givenMs: number): void => {
+    const isCut = givenMs < askedMs * WHOLE_PART;
+    if (isCut)
+      validityMsMax = Math.max(givenMs, Number.isFinite(validityMsMax) ? validityMsMax : 0);
+    else if (givenMs > validityMsMax) validityMsMax = Number.POSITIVE_INFINITY;
+  };
   const lose = (kept: KeptGrant, isGone: boolean): void => {
     if (schedule.remove(kept)) kept.onLost(isGone);
   };
@@ -53,7 +67,10 @@ export function leaseKeeper(backend: LockBackend, clock: Clock): LeaseKeeper {
     }
     accept(kept, reply, askedTtlMs, clock);
     schedule.put(kept);
-    if (reply.state === 'held') kept.onRenewed(reply.waiters);
+    if (reply.state === 'held') {
+      noteValidity(askedTtlMs, reply.validity.forMs);
+      kept.onRenewed(reply.waiters);
+    }
     return reply;
   };
 
@@ -71,6 +88,9 @@ export function leaseKeeper(backend: LockBackend, clock: Clock): LeaseKeeper {
       if (!schedule.has(kept)) return { state: 'lost' };
       renew([kept]);
       return kept.renewing ?? NO_REPLY;
+    },
+    get validityMsMax() {
+      return validityMsMax;
     },
     close: () => schedule.close(),
   };

@@ -1,136 +1,51 @@
-import type { Clock } from '../core/clock.js';
 import type { Guarantees } from '../core/guarantees.js';
-import type { LockId } from '../core/ids.js';
-import type { Random } from '../core/random.js';
-import type { LockDriver, LockInspection } from './driver.js';
+import type { LockInspection } from './driver.js';
+import type { CountingLease, Lease, LeaseSet, SharedLease } from './leases.js';
+import type {
+  AcquireOptions,
+  CloseLockOptions,
+  CountingMode,
+  ElectOptions,
+  ExclusiveMode,
+  ForceReleaseOptions,
+  LeaseOptions,
+  ListOptions,
+  LockCallOptions,
+  SharedMode,
+  WatchOptions,
+  WithLockOptions,
+} from './options.js';
 import type { LockStats } from './statistics.js';
 
-/** Options of `createLock`. */
-export interface LockOptions {
-  /** Where the locks are kept: `memoryLock()`, `redisLock({ client })`, `zookeeperLock({ session })`. */
-  readonly driver: LockDriver;
-  /**
-   * Names this process among those that contend, 1 to 256 UTF-8 bytes; it stands in the backend as
-   * the owner. Default: host, process and a random part. Two live processes with one name are still
-   * told apart.
-   */
-  readonly nodeId?: string | undefined;
-  /** The TTL of leases that do not name one, in milliseconds. Default 30,000. */
-  readonly ttlMs?: number | undefined;
-  /** How long `acquire` waits when it does not say, in milliseconds. Default 10,000. */
-  readonly waitMs?: number | undefined;
-  /**
-   * How many times a lock is handed from task to task inside this process, without asking the
-   * backend, while other processes wait for it; they get their turn after half of a TTL at the
-   * latest. 0 or more, default 16. With nobody waiting elsewhere there is no limit.
-   */
-  readonly localHandoffs?: number | undefined;
-  /** The source of time. Default the machine's. */
-  readonly clock?: Clock | undefined;
-  /** The source of chance. Default cryptographically strong. */
-  readonly random?: Random | undefined;
+/** What somebody does while a lease is held. */
+export type LockBody<HeldLease, T> = (lease: HeldLease) => T | Promise<T>;
+
+/** A resource as `watch` saw it. */
+export interface LockEvent extends LockInspection {
+  /** Whether anybody holds it. */
+  readonly state: 'held' | 'free';
 }
 
-/** What a lease is asked for with. */
-export interface LeaseOptions {
+/** A candidature for an office, until it is closed. Made by `Lock.elect`. */
+export interface Election extends AsyncDisposable {
+  /** The office: the resource id. */
+  readonly name: string;
+  /** Whether this process is the leader at this very moment, by the clock. */
+  readonly isLeader: boolean;
+  /** The lease of the office, while this process is the leader. */
+  readonly lease: Lease | undefined;
+  /** Resolves when the candidature has ended, whether by `close`, by the signal or with the lock. */
+  readonly closed: Promise<void>;
   /**
-   * For how long the lease lasts without renewal, in milliseconds: after a crash the resource is free
-   * again that much later. 1 or more; default the lock's `ttlMs`. ZooKeeper uses its session's time-out.
+   * Stands no longer, and resigns: releases the lease, once `onElected` has settled or after 5,000
+   * milliseconds. Its lease's signal is aborted at once, so that the work ends. Never rejects.
    */
-  readonly ttlMs?: number | undefined;
-  /** Gives up the wait, and nothing more: a lease that was granted is not ended by it. */
-  readonly signal?: AbortSignal | undefined;
-  /** False: the lease is never renewed and ends after `ttlMs`, or when it is extended. Default true. */
-  readonly renew?: boolean | undefined;
-  /** The lease is lost after that many milliseconds at the latest, however well renewals go. Default never. */
-  readonly maxHoldMs?: number | undefined;
-}
-
-/** Options of `Lock.acquire`. */
-export interface AcquireOptions extends LeaseOptions {
-  /**
-   * How long to wait at most, in milliseconds; default the lock's `waitMs`. `Infinity` is allowed only
-   * with a `signal`, because every wait has an end. With 0 it takes the resource only if it is free;
-   * the backend's answer is then waited for as long as the lock's `waitMs`.
-   */
-  readonly waitMs?: number | undefined;
-  /** A lease that the asking task already holds: asking for its resource again is LOCK_REENTRY. */
-  readonly within?: Lease | undefined;
-  /**
-   * What to do when the task that asks holds the resource, as far as `withLock` or `within` tell:
-   * refuse with LOCK_REENTRY (the default), or `wait`, which is right only for a task that outlives
-   * the body in which it was started.
-   */
-  readonly reentry?: 'refuse' | 'wait' | undefined;
-}
-
-/** Options of `Lock.withLock`. */
-export interface WithLockOptions extends AcquireOptions {
-  /**
-   * What becomes of a body that succeeded although its lease was lost: `resolve` with its value (the
-   * default: the work is done, and a fenced resource has refused what it had to), or `reject` with
-   * LOCK_LOST.
-   */
-  readonly onLost?: 'resolve' | 'reject' | undefined;
-}
-
-/** Options of calls that only talk to the backend. */
-export interface LockCallOptions {
-  /** Gives up the call. */
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** Options of `Lock.close`. */
-export interface CloseLockOptions {
-  /** How long to wait for leases and waiters to end by themselves, in milliseconds. Default 5,000. */
-  readonly drainMs?: number | undefined;
+  close(): Promise<void>;
 }
 
 /**
- * The right to a resource, for as long as it is renewed.
- *
- * A lease can be lost: the process was stopped too long, or the backend could not be reached. Then
- * `signal` aborts, no later than the moment from which somebody else may hold the resource. What the
- * signal comes too late for is the fencing token's to stop: pass it to the resource and let that
- * refuse a lower token than one it has seen.
- */
-export interface Lease extends AsyncDisposable {
-  /** The resource id that was asked for. */
-  readonly resource: string;
-  /** What stands in the backend: `lockId(resource, nodeId)`. */
-  readonly owner: LockId;
-  /** Strictly greater than the token of every lease of this resource that was held before. */
-  readonly fencingToken: bigint;
-  /**
-   * Aborts when the lease is lost, at its local deadline at the latest, whatever the backend says;
-   * the reason is a LOCK_LOST, or a CLOSED when the lock was closed. Not aborted by `release`.
-   */
-  readonly signal: AbortSignal;
-  /** Whether it is held at this very moment, by the clock; false after `release` and after a loss. */
-  readonly isHeld: boolean;
-  /** How long it would still last without another renewal, in milliseconds; 0 when it is not held. */
-  readonly remainingMs: number;
-  /**
-   * Throws LOCK_LOST (or CLOSED) unless it is held. Compares the clock first, so that code which was
-   * suspended or stalled learns of the loss before any timer could run.
-   */
-  assertHeld(): void;
-  /**
-   * Renews it now, for `ttlMs` from now on (default: the TTL it has).
-   *
-   * @throws LOCK_LOST when it is not held any more; RESULT_UNKNOWN when no reply came: then it lasts
-   * as long as before, or for `ttlMs` from the call on where that is shorter.
-   */
-  extend(ttlMs?: number): Promise<void>;
-  /**
-   * Ends it and hands the resource to the next in line. Harmless when repeated. Never rejects:
-   * `lost` tells that it had ended before, so that the guarded work may have raced with another's.
-   */
-  release(): Promise<'released' | 'lost'>;
-}
-
-/**
- * Mutual exclusion over processes: whoever holds a lease of a resource is alone with it.
+ * Exclusion over processes: whoever holds an exclusive lease of a resource is alone with it; readers
+ * hold it together and keep writers out; a counted resource has so many permits.
  *
  * First come, first served between processes, and within one. Made by `createLock`.
  */
@@ -140,16 +55,64 @@ export interface Lock {
   /**
    * Waits for the resource and takes it.
    *
-   * @throws LOCK_TIMEOUT after `waitMs`; the reason of `signal`; LOCK_REENTRY; CLOSED;
-   * BACKEND_UNAVAILABLE; TypeError for bad arguments, before anything is sent.
+   * @throws LOCK_TIMEOUT after `waitMs`; the reason of `signal`; LOCK_REENTRY; LOCK_CAPACITY_MISMATCH;
+   * CLOSED; BACKEND_UNAVAILABLE; TypeError for bad arguments, before anything is sent.
    */
-  acquire(resource: string, options?: AcquireOptions): Promise<Lease>;
+  acquire(resource: string, options?: AcquireOptions & ExclusiveMode): Promise<Lease>;
+  /** As a reader: together with other readers, and behind every writer who came before. */
+  acquire(resource: string, options: AcquireOptions & SharedMode): Promise<SharedLease>;
+  /** Some permits of a counted resource. */
+  acquire(resource: string, options: AcquireOptions & CountingMode): Promise<CountingLease>;
+  /**
+   * Several resources, all or none, with one `waitMs` for all. Each is taken once, and every process
+   * takes them in one order (by the bytes of the ids), so that nobody waits in a circle.
+   */
+  acquire(
+    resources: readonly string[],
+    options?: AcquireOptions & ExclusiveMode,
+  ): Promise<LeaseSet>;
+  /** Several resources as a reader. */
+  acquire(
+    resources: readonly string[],
+    options: AcquireOptions & SharedMode,
+  ): Promise<LeaseSet<SharedLease>>;
+  /** So many permits of each of several resources. */
+  acquire(
+    resources: readonly string[],
+    options: AcquireOptions & CountingMode,
+  ): Promise<LeaseSet<CountingLease>>;
   /**
    * Takes the resource if it is free and nobody waits for it; undefined otherwise.
    *
-   * @throws LOCK_TIMEOUT when the backend has not answered within the lock's `waitMs`; the reason of `signal`; CLOSED; BACKEND_UNAVAILABLE; TypeError for bad arguments.
+   * @throws LOCK_TIMEOUT when the backend has not answered within the lock's `waitMs`; the reason of
+   * `signal`; LOCK_CAPACITY_MISMATCH; CLOSED; BACKEND_UNAVAILABLE; TypeError for bad arguments.
    */
-  tryAcquire(resource: string, options?: LeaseOptions): Promise<Lease | undefined>;
+  tryAcquire(resource: string, options?: LeaseOptions & ExclusiveMode): Promise<Lease | undefined>;
+  /** As a reader. */
+  tryAcquire(
+    resource: string,
+    options: LeaseOptions & SharedMode,
+  ): Promise<SharedLease | undefined>;
+  /** Some permits. */
+  tryAcquire(
+    resource: string,
+    options: LeaseOptions & CountingMode,
+  ): Promise<CountingLease | undefined>;
+  /** Several resources, all or none. */
+  tryAcquire(
+    resources: readonly string[],
+    options?: LeaseOptions & ExclusiveMode,
+  ): Promise<LeaseSet | undefined>;
+  /** Several resources as a reader. */
+  tryAcquire(
+    resources: readonly string[],
+    options: LeaseOptions & SharedMode,
+  ): Promise<LeaseSet<SharedLease> | undefined>;
+  /** So many permits of each of several resources. */
+  tryAcquire(
+    resources: readonly string[],
+    options: LeaseOptions & CountingMode,
+  ): Promise<LeaseSet<CountingLease> | undefined>;
   /**
    * Runs `body` while holding the resource, releases it, and answers as the body did. An error of the
    * body comes out as it is. The body is never abandoned: when the lease is lost, `lease.signal` says
@@ -157,15 +120,71 @@ export interface Lock {
    *
    * @throws what `acquire` throws, and LOCK_LOST with `onLost: 'reject'`.
    */
-  withLock<T>(resource: string, body: (lease: Lease) => T | Promise<T>): Promise<T>;
+  withLock<T>(resource: string, body: LockBody<Lease, T>): Promise<T>;
   /** The same, with options. */
   withLock<T>(
     resource: string,
-    options: WithLockOptions,
-    body: (lease: Lease) => T | Promise<T>,
+    options: WithLockOptions & ExclusiveMode,
+    body: LockBody<Lease, T>,
+  ): Promise<T>;
+  /** As a reader. */
+  withLock<T>(
+    resource: string,
+    options: WithLockOptions & SharedMode,
+    body: LockBody<SharedLease, T>,
+  ): Promise<T>;
+  /** With some permits. */
+  withLock<T>(
+    resource: string,
+    options: WithLockOptions & CountingMode,
+    body: LockBody<CountingLease, T>,
+  ): Promise<T>;
+  /** With several resources. */
+  withLock<T>(resources: readonly string[], body: LockBody<LeaseSet, T>): Promise<T>;
+  /** The same, with options. */
+  withLock<T>(
+    resources: readonly string[],
+    options: WithLockOptions & ExclusiveMode,
+    body: LockBody<LeaseSet, T>,
+  ): Promise<T>;
+  /** With several resources as a reader. */
+  withLock<T>(
+    resources: readonly string[],
+    options: WithLockOptions & SharedMode,
+    body: LockBody<LeaseSet<SharedLease>, T>,
+  ): Promise<T>;
+  /** With so many permits of each of several resources. */
+  withLock<T>(
+    resources: readonly string[],
+    options: WithLockOptions & CountingMode,
+    body: LockBody<LeaseSet<CountingLease>, T>,
   ): Promise<T>;
   /** Who holds the resource and who waits, as the backend sees it. */
   inspect(resource: string, options?: LockCallOptions): Promise<LockInspection>;
+  /**
+   * Every resource of this backend and namespace that somebody holds or waits for, each at most once,
+   * in no order. Each is consistent in itself; what begins or ends meanwhile may be missing.
+   */
+  list(options?: ListOptions): AsyncIterable<LockInspection>;
+  /**
+   * Ends every lease of the resource, whoever holds it, and hands it to the next in line; answers how
+   * many grants it ended. For operators. Those who held it lose their leases: at once where they can
+   * be reached, and with their next renewal at the latest.
+   *
+   * @throws the reason of `signal`; CLOSED; BACKEND_UNAVAILABLE; RESULT_UNKNOWN; TypeError.
+   */
+  forceRelease(resource: string, options: ForceReleaseOptions): Promise<number>;
+  /**
+   * What is seen of the resource now, and then each time that other grants hold it, until the signal
+   * aborts or the loop is left. Short holds may go unseen; the latest state is seen within a second.
+   * Ends with CLOSED when the lock is closed; waits while the backend cannot be reached.
+   */
+  watch(resource: string, options?: WatchOptions): AsyncIterable<LockEvent>;
+  /**
+   * Stands for an office that one process at a time has, and goes on standing after it lost it, until
+   * the candidature is closed. An office is a lock that is held for long; its name is a resource id.
+   */
+  elect(name: string, options: ElectOptions): Election;
   /** What this lock has done since it was created. */
   stats(): LockStats;
   /** What the backend, as it is configured right now, promises. */
@@ -173,8 +192,9 @@ export interface Lock {
   /**
    * Takes no new work, waits up to `drainMs` for leases, waiters and bodies of `withLock` to end, then
    * rejects the waiters and aborts the leases (with CLOSED), releases what is held, and ends all
-   * background work, so that the process can exit. Clients that were passed in stay open. Never rejects for a backend that is
-   * down; closing twice is harmless.
+   * background work, so that the process can exit. What is retained is given up at once, and so are
+   * candidatures. Clients that were passed in stay open. Never rejects for a backend that is down;
+   * closing twice is harmless.
    */
   close(options?: CloseLockOptions): Promise<void>;
 }

@@ -1,115 +1,52 @@
 /**
- * The tasks of one node that want one resource, and the node's grant of it: a state machine without
- * I/O and without a clock. The node contends, not the task: at most one request is under way, and a
- * grant is handed from task to task, each with a fencing token of its own from the grant's block.
+ * The tasks of one node that want one resource, and the node's grants of it: a state machine without
+ * I/O and without a clock. The node contends, not the task: one request is under way for whoever is
+ * first, and a grant is handed from task to task, a writer's each with a fencing token of its own.
+ * Readers share one grant. Permits that are counted have a grant each, and a few requests at a time.
  *
  * {@link transition} changes the state in place, because a line may be thousands long, and answers
  * what is to be done. It is deterministic, so a test can explore every order of events.
  */
+
+import {
+  hasToken,
+  isSameKind,
+  mayServe,
+  mustYield,
+  type NodeGrant,
+  noteOthers,
+  type QueuedTask,
+  type QueueLimits,
+  refillFor,
+  suits,
+  takeToken,
+  tokensFor,
+} from './node-grants.js';
+import type { QueueEffect, QueueEvent } from './queue-events.js';
+
+/** Who waits here, what was asked for, and what is held. */
 export interface NodeQueue {
   /** First come, first served. */
   readonly waiting: Map<number, QueuedTask>;
-  /** The one request under way. Answers to earlier ones are stale. */
-  request: { readonly id: number; readonly task: QueuedTask } | undefined;
-  held: HeldGrant | undefined;
+  /** The requests under way, with the task that each was made for. Answers to others are stale. */
+  readonly requests: Map<number, QueuedTask>;
+  /** By the request that won it. */
+  readonly grants: Map<number, NodeGrant>;
   /** How many requests there have been; the next one's id. */
   requestCount: number;
 }
 
-/** A task that wants the resource. */
-export interface QueuedTask {
-  readonly id: number;
-  /** False: it is refused as soon as anybody, here or elsewhere, is before it. */
-  readonly wait: boolean;
-}
-
-/** The node's grant. */
-export interface HeldGrant {
-  /** The request that won it, which names it from then on. */
-  readonly id: number;
-  /** The task that holds the lease; undefined while the next one waits for tokens. */
-  holder: number | undefined;
-  /** The tokens that are left, in rising blocks; the one in use is not among them. */
-  readonly tokens: TokenBlock[];
-  reservation: 'none' | 'under-way' | 'failed';
-  /** How many wait elsewhere, and since when that is known. */
-  othersCount: number;
-  othersSinceMs: number;
-  /** How many tasks were served here since others are known to wait. */
-  turnCount: number;
-  /** Half of the lease: for how long others are passed over at most. */
-  readonly patienceMs: number;
-}
-
-/** Consecutive fencing tokens. */
-export interface TokenBlock {
-  readonly first: bigint;
-  readonly count: number;
-}
-
-/** What happened. Times are monotonic milliseconds. */
-export type QueueEvent =
-  | { readonly type: 'joined'; readonly task: QueuedTask }
-  | { readonly type: 'left'; readonly task: number }
-  | {
-      readonly type: 'granted';
-      readonly request: number;
-      readonly tokens: TokenBlock;
-      readonly othersCount: number;
-      readonly patienceMs: number;
-    }
-  | { readonly type: 'busy'; readonly request: number }
-  | { readonly type: 'failed'; readonly request: number; readonly error: unknown }
-  /** The grant came so late that it had ended before. */
-  | { readonly type: 'missed'; readonly request: number }
-  | { readonly type: 'finished'; readonly task: number }
-  | { readonly type: 'reserved'; readonly grant: number; readonly tokens: TokenBlock | undefined }
-  | { readonly type: 'others'; readonly grant: number; readonly count: number }
-  | { readonly type: 'lost'; readonly grant: number };
-
-/** What is to be done, in this order. */
-export type QueueEffect =
-  | {
-      readonly type: 'ask';
-      readonly request: number;
-      readonly task: QueuedTask;
-      readonly tokens: number;
-    }
-  | { readonly type: 'give-up'; readonly request: number }
-  /** A grant that nobody wants any more. */
-  | { readonly type: 'return'; readonly request: number }
-  | {
-      readonly type: 'start';
-      readonly task: number;
-      readonly grant: number;
-      readonly token: bigint;
-      readonly isHandedOver: boolean;
-    }
-  | { readonly type: 'refuse'; readonly task: number }
-  | { readonly type: 'fail'; readonly task: number; readonly error: unknown }
-  | { readonly type: 'reserve'; readonly grant: number; readonly tokens: number }
-  | { readonly type: 'release'; readonly grant: number };
-
-/** What does not change while a queue lives. */
-export interface QueueLimits {
-  /** How many tasks are served here, while others wait elsewhere, before they get their turn. */
-  readonly localHandoffs: number;
-}
-
-/** More is not reserved at once: tokens may not run ahead of a backend's microsecond clock. */
-const TOKENS_MAX = 1_024;
-const TOKENS_MIN = 16;
-/** A refill is asked for when this part of what would be reserved now is left. */
-const REFILL_PART = 4;
+/** So many requests for permits are under way at a time. */
+const COUNTING_REQUESTS_MAX = 8;
 
 /** A queue that nobody is in. */
 export function emptyQueue(): NodeQueue {
-  return { waiting: new Map(), request: undefined, held: undefined, requestCount: 0 };
+  return { waiting: new Map(), requests: new Map(), grants: new Map(), requestCount: 0 };
 }
 
 /** Whether there is nothing to remember. */
-export function isIdle(queue: NodeQueue): boolean {
-  return queue.waiting.size === 0 && queue.request === undefined && queue.held === undefined;
+export function isIdle({ waiting, requests, grants }: NodeQueue): boolean {
+  return waiting.size === 0 && requests.size === 0 && grants.size === 0;
 }
 
 /** Applies one event that happened at `nowMs`. */
@@ -120,13 +57,12 @@ export function transition(
   limits: QueueLimits,
 ): QueueEffect[] {
   const effects = apply(queue, event, nowMs);
-  if (queue.held !== undefined) serve(queue, queue.held, nowMs, limits, effects);
-  if (queue.held === undefined) contend(queue, effects);
+  if (queue.grants.size > 0) serve(queue, nowMs, limits, effects);
+  contend(queue, effects);
   return effects;
 }
 
 function apply(queue: NodeQueue, event: QueueEvent, nowMs: number): QueueEffect[] {
-  const { held } = queue;
   switch (event.type) {
     case 'joined':
       return join(queue, event.task);
@@ -138,31 +74,68 @@ function apply(queue: NodeQueue, event: QueueEvent, nowMs: number): QueueEffect[
     case 'busy':
       return refused(queue, event.request);
     case 'failed':
-      return failed(queue, event.request, event.error);
+      return failed(queue, event);
     case 'missed':
-      if (queue.request?.id === event.request) queue.request = undefined;
-      return [];
-    case 'finished':
-      if (held?.holder === event.task) held.holder = undefined;
-      return [];
-    case 'reserved':
-      if (held?.id === event.grant) reserved(held, event.tokens);
-      return [];
-    case 'others':
-      if (held?.id === event.grant) noteOthers(held, event.count, nowMs);
+      answered(queue, event.request);
       return [];
     case 'lost':
-      if (held?.id === event.grant) queue.held = undefined;
+      queue.grants.delete(event.grant);
       return [];
+    default: {
+      const grant = queue.grants.get(event.grant);
+      if (grant !== undefined) change(grant, event, nowMs);
+      return [];
+    }
+  }
+}
+
+/** Something happened to a grant that stands. */
+function change(
+  grant: NodeGrant,
+  event: Extract<QueueEvent, { readonly grant: number }>,
+  nowMs: number,
+): void {
+  switch (event.type) {
+    case 'finished':
+      grant.holders.delete(event.task);
+      return;
+    case 'reserved':
+      grant.reservation = event.tokens === undefined ? 'failed' : 'none';
+      if (event.tokens === undefined || grant.mode !== 'exclusive') return;
+      grant.tokens.push(event.tokens);
+      grant.blockSize = event.tokens.count;
+      return;
+    case 'downgraded':
+      grant.mode = 'shared';
+      grant.tokens = [];
+      grant.epoch = event.epoch;
+      grant.sharesTtlMs = event.sharesTtlMs;
+      return;
+    case 'others':
+      noteOthers(grant, event.count, nowMs);
+      return;
+    case 'retained':
+      grant.retainMs = 0;
   }
 }
 
 function join(queue: NodeQueue, task: QueuedTask): QueueEffect[] {
-  const isFirst =
-    queue.waiting.size === 0 && queue.request === undefined && queue.held === undefined;
-  if (!task.wait && !isFirst) return [{ type: 'refuse', task: task.id }];
+  const isBehind = queue.waiting.size > 0 || queue.requests.size > 0;
+  if (!task.wait && isBehind) return [{ type: 'refuse', task: task.id }];
   queue.waiting.set(task.id, task);
   return [];
+}
+
+/** The request is over; undefined when it was given up before. */
+function answered(queue: NodeQueue, request: number): QueuedTask | undefined {
+  const task = queue.requests.get(request);
+  if (task === undefined) return undefined;
+  queue.requests.delete(request);
+  // It stood in line before this node's other grants, and is not counted there any more.
+  for (const grant of queue.grants.values()) {
+    grant.othersCount = Math.max(0, grant.othersCount - 1);
+  }
+  return task;
 }
 
 function granted(
@@ -170,129 +143,197 @@ function granted(
   event: Extract<QueueEvent, { type: 'granted' }>,
   nowMs: number,
 ): QueueEffect[] {
-  if (queue.request?.id !== event.request) return [{ type: 'return', request: event.request }];
-  queue.request = undefined;
-  queue.held = {
-    id: event.request,
-    holder: undefined,
-    tokens: [event.tokens],
+  const { request, tokens, othersCount, patienceMs } = event;
+  const task = answered(queue, request);
+  if (task === undefined) return [{ type: 'return', request }];
+  const { mode, permits, capacity, lockDelayMs, sharesTtlMs } = task;
+  const isExclusive = mode === 'exclusive';
+  const grant: NodeGrant = {
+    ...{ id: request, mode, permits, capacity, lockDelayMs, sharesTtlMs },
+    holders: new Set(),
+    tokens: isExclusive && tokens !== undefined ? [tokens] : [],
+    blockSize: tokens?.count ?? 1,
+    epoch: isExclusive ? undefined : tokens?.first,
     reservation: 'none',
     othersCount: 0,
     othersSinceMs: nowMs,
-    // The first task to be served is not handed over to.
-    turnCount: -1,
-    patienceMs: event.patienceMs,
+    turnCount: -countWonFor(queue, task),
+    servedCount: 0,
+    patienceMs,
+    retainMs: 0,
+    isRetained: false,
   };
-  noteOthers(queue.held, event.othersCount, nowMs);
+  queue.grants.set(request, grant);
+  noteOthers(grant, othersCount, nowMs);
   return [];
 }
 
+/** The readers that waited together are let in together; any other grant is won for one task. */
+function countWonFor(queue: NodeQueue, { mode, sharesTtlMs }: QueuedTask): number {
+  if (mode !== 'shared' || sharesTtlMs === undefined) return 1;
+  let count = 0;
+  for (const task of queue.waiting.values()) {
+    if (task.mode !== 'shared' || task.sharesTtlMs !== sharesTtlMs) break;
+    count += 1;
+  }
+  return Math.max(count, 1);
+}
+
 function refused(queue: NodeQueue, request: number): QueueEffect[] {
-  if (queue.request?.id !== request) return [];
-  const { task } = queue.request;
-  queue.request = undefined;
+  const task = answered(queue, request);
+  if (task === undefined) return [];
   return queue.waiting.delete(task.id) ? [{ type: 'refuse', task: task.id }] : [];
 }
 
 /** Everyone who relied on the request learns of its failure; asking again is theirs to decide. */
-function failed(queue: NodeQueue, request: number, error: unknown): QueueEffect[] {
-  if (queue.request?.id !== request) return [];
-  queue.request = undefined;
-  const tasks = Array.from(queue.waiting.keys());
-  queue.waiting.clear();
-  return tasks.map((task) => ({ type: 'fail', task, error }));
-}
-
-function reserved(held: HeldGrant, tokens: TokenBlock | undefined): void {
-  held.reservation = tokens === undefined ? 'failed' : 'none';
-  if (tokens !== undefined) held.tokens.push(tokens);
-}
-
-function noteOthers(held: HeldGrant, count: number, nowMs: number): void {
-  if (held.othersCount === 0 && count > 0) {
-    held.othersSinceMs = nowMs;
-    held.turnCount = Math.min(held.turnCount, 0);
-  }
-  held.othersCount = count;
-}
-
-/** Gives the grant to the next task here, or lets it go. */
-function serve(
+function failed(
   queue: NodeQueue,
-  held: HeldGrant,
+  { request, error, scope }: Extract<QueueEvent, { type: 'failed' }>,
+): QueueEffect[] {
+  const asked = answered(queue, request);
+  if (asked === undefined) return [];
+  const tasks = Array.from(queue.waiting.values());
+  const concerned = tasks.filter((task) => scope === 'all' || isSameKind(task, asked));
+  for (const { id } of concerned) queue.waiting.delete(id);
+  return concerned.map(({ id }) => ({ type: 'fail', task: id, error }));
+}
+
+/** Gives what is held to those who are first here, and lets go of what serves nobody. */
+function serve(queue: NodeQueue, nowMs: number, limits: QueueLimits, effects: QueueEffect[]): void {
+  const { waiting, grants, requests } = queue;
+  for (let head = firstOf(queue); head !== undefined; head = firstOf(queue)) {
+    const grant = grantFor(queue, head, nowMs, limits);
+    if (grant === undefined) break;
+    effects.push(start(queue, grant, head));
+  }
+  const head = firstOf(queue);
+  for (const grant of grants.values()) {
+    const isInUse = grant.holders.size > 0;
+    const isYielding = mustYield(grant, requests.size, nowMs, limits);
+    if (isInUse || isKept(grant, head, requests.size, isYielding)) {
+      // Tokens are for writers.
+      refill(grant, head?.mode === 'exclusive' ? waiting.size : 0, effects);
+      if (!isInUse && head === undefined) retain(grant, effects);
+    } else {
+      grants.delete(grant.id);
+      effects.push({ type: 'release', grant: grant.id });
+    }
+  }
+}
+
+function grantFor(
+  { grants, requests }: NodeQueue,
+  task: QueuedTask,
   nowMs: number,
   limits: QueueLimits,
-  effects: QueueEffect[],
-): void {
-  const head = firstOf(queue);
-  if (held.holder === undefined) {
-    const mayReserve = held.reservation !== 'failed';
-    const canServe = head !== undefined && (held.tokens.length > 0 || mayReserve);
-    if (!canServe || mustYield(held, nowMs, limits)) {
-      queue.held = undefined;
-      effects.push({ type: 'release', grant: held.id });
-      return;
-    }
-    if (held.tokens.length > 0) {
-      effects.push(start(queue, held, head));
-    }
+): NodeGrant | undefined {
+  for (const grant of grants.values()) {
+    if (!suits(grant, task) || !hasToken(grant)) continue;
+    if (!mustYield(grant, requests.size, nowMs, limits)) return grant;
   }
-  refill(queue, held, effects);
+  return undefined;
 }
 
-function start(queue: NodeQueue, held: HeldGrant, head: QueuedTask): QueueEffect {
-  queue.waiting.delete(head.id);
-  held.holder = head.id;
-  held.turnCount += 1;
-  const token = takeToken(held.tokens);
-  const isHandedOver = held.turnCount > 0;
-  return { type: 'start', task: head.id, grant: held.id, token, isHandedOver };
+function start(queue: NodeQueue, grant: NodeGrant, task: QueuedTask): QueueEffect {
+  queue.waiting.delete(task.id);
+  // Who comes first sets with whom it is shared.
+  if (grant.holders.size === 0) grant.sharesTtlMs = task.sharesTtlMs;
+  grant.holders.add(task.id);
+  grant.isRetained = false;
+  grant.retainMs = task.retainMs;
+  const isHandedOver = grant.servedCount > 0;
+  grant.turnCount += 1;
+  grant.servedCount += 1;
+  const token = takeToken(grant);
+  return { type: 'start', task: task.id, grant: grant.id, token, isHandedOver };
 }
 
-/** Others elsewhere are passed over for so many turns and for so long, then they get theirs. */
-function mustYield(held: HeldGrant, nowMs: number, { localHandoffs }: QueueLimits): boolean {
-  // The task that the grant was won for is always served.
-  if (held.othersCount === 0 || held.turnCount < 0) return false;
-  return held.turnCount >= localHandoffs || nowMs - held.othersSinceMs >= held.patienceMs;
+/** Whether a grant that nobody holds is kept: for its next tokens, or for whoever may come. */
+function isKept(
+  grant: NodeGrant,
+  head: QueuedTask | undefined,
+  ownRequests: number,
+  isYielding: boolean,
+): boolean {
+  if (!mayServe(grant)) return false;
+  if (head !== undefined) return suits(grant, head) && !isYielding;
+  return grant.retainMs > 0 && grant.othersCount <= ownRequests;
 }
 
-function refill(queue: NodeQueue, held: HeldGrant, effects: QueueEffect[]): void {
-  if (queue.waiting.size === 0 || held.reservation !== 'none') return;
-  const wanted = tokensFor(queue.waiting.size);
-  const left = held.tokens.reduce((sum, block) => sum + block.count, 0);
-  if (left > wanted / REFILL_PART) return;
-  held.reservation = 'under-way';
-  effects.push({ type: 'reserve', grant: held.id, tokens: wanted });
+function retain(grant: NodeGrant, effects: QueueEffect[]): void {
+  if (grant.isRetained) return;
+  grant.isRetained = true;
+  effects.push({ type: 'retain', grant: grant.id, retainMs: grant.retainMs });
 }
 
-/** Asks for the first in line, or gives up a request that nobody stands behind any more. */
+function refill(grant: NodeGrant, waitingCount: number, effects: QueueEffect[]): void {
+  const tokens = refillFor(grant, waitingCount);
+  if (tokens === undefined) return;
+  grant.reservation = 'under-way';
+  effects.push({ type: 'reserve', grant: grant.id, tokens });
+}
+
+/** Asks for those who are first, and gives up requests that nobody stands behind any more. */
 function contend(queue: NodeQueue, effects: QueueEffect[]): void {
-  const head = firstOf(queue);
-  const { request } = queue;
-  // What does not wait may be answered "busy", which is no answer for anybody but its own task.
-  const isStale = request !== undefined && !request.task.wait && request.task.id !== head?.id;
-  if (request !== undefined && (head === undefined || isStale)) {
-    effects.push({ type: 'give-up', request: request.id });
-    queue.request = undefined;
+  const { waiting, requests } = queue;
+  let head = firstOf(queue);
+  while (head !== undefined && isBlockedHere(queue, head)) {
+    waiting.delete(head.id);
+    effects.push({ type: 'refuse', task: head.id });
+    head = firstOf(queue);
   }
-  if (head === undefined || queue.request !== undefined) return;
-  queue.requestCount += 1;
-  queue.request = { id: queue.requestCount, task: head };
-  const tokens = queue.waiting.size === 1 ? 1 : tokensFor(queue.waiting.size);
-  effects.push({ type: 'ask', request: queue.requestCount, task: head, tokens });
+  const wanted = head === undefined ? 0 : requestsFor(queue, head);
+  let kept = 0;
+  for (const [request, task] of requests) {
+    if (kept < wanted && head !== undefined && isAnswerFor(task, head)) {
+      kept += 1;
+      continue;
+    }
+    requests.delete(request);
+    effects.push({ type: 'give-up', request });
+  }
+  if (head === undefined) return;
+  for (; kept < wanted; kept += 1) {
+    queue.requestCount += 1;
+    requests.set(queue.requestCount, head);
+    const tokens = tokensFor(head, waiting.size);
+    effects.push({ type: 'ask', request: queue.requestCount, task: head, tokens });
+  }
 }
 
-function tokensFor(taskCount: number): number {
-  return Math.min(TOKENS_MAX, Math.max(TOKENS_MIN, 4 * taskCount));
+/** Whether a request that was made for one task may be answered to another. */
+function isAnswerFor(asked: QueuedTask, task: QueuedTask): boolean {
+  // What does not wait may be answered "busy", which is no answer for anybody but its own task.
+  if (!asked.wait && asked.id !== task.id) return false;
+  return isSameKind(asked, task) && asked.lockDelayMs >= task.lockDelayMs;
 }
 
-function firstOf(queue: NodeQueue): QueuedTask | undefined {
-  return queue.waiting.values().next().value;
+/** Whether a task that does not wait is kept out by what is held here. */
+function isBlockedHere({ grants }: NodeQueue, { wait, mode }: QueuedTask): boolean {
+  if (wait || mode === 'counting') return false;
+  for (const grant of grants.values()) {
+    const isBusy = grant.holders.size > 0;
+    if (isBusy && (mode === 'exclusive' || grant.mode === 'exclusive')) return true;
+  }
+  return false;
 }
 
-function takeToken(blocks: TokenBlock[]): bigint {
-  const block = blocks.shift();
-  if (block === undefined) throw new Error('a task is started only while tokens are left');
-  if (block.count > 1) blocks.unshift({ first: block.first + 1n, count: block.count - 1 });
-  return block.first;
+/** How many requests those who are first here need. */
+function requestsFor({ grants, waiting }: NodeQueue, head: QueuedTask): number {
+  for (const grant of grants.values()) {
+    // A writer's grant comes round to the next writer, or is let go before it is asked for again.
+    const comesRound = grant.mode === 'exclusive' && head.mode === 'exclusive';
+    if (comesRound && grant.lockDelayMs >= head.lockDelayMs) return 0;
+  }
+  if (head.mode !== 'counting' || !head.wait) return 1;
+  let count = 0;
+  for (const task of waiting.values()) {
+    if (count >= COUNTING_REQUESTS_MAX || !task.wait || !isSameKind(task, head)) break;
+    count += 1;
+  }
+  return count;
+}
+
+function firstOf({ waiting }: NodeQueue): QueuedTask | undefined {
+  return waiting.values().next().value;
 }

@@ -4,23 +4,25 @@ import { type Deferred, deferred } from '../core/deferred.js';
 import { closedError } from '../core/errors.js';
 import { systemRandom } from '../core/random.js';
 import { workGate } from '../core/work-gate.js';
-import { type Contender, contender } from './contender.js';
+import { Contender } from './contender.js';
 import type { LockContext } from './context.js';
 import { lockChannels } from './diagnostics.js';
 import { leaseKeeper } from './lease-keeper.js';
-import type { Lease, LockOptions } from './lock.js';
 import { lockNode } from './node.js';
+import type { LockOptions } from './options.js';
 import { lockRecorder } from './statistics.js';
-import type { Claim } from './waiting-room.js';
+import { workCount } from './work-count.js';
 
 /** The contenders of one lock, one a resource, from the first claim to the close. */
 export interface LockOffice {
   readonly context: LockContext;
+  /** Aborted, with CLOSED, when the lock is closed. */
+  readonly closing: AbortSignal;
   /** Throws CLOSED once closed. */
   assertOpen(): void;
   /** Runs work that `close` waits for, also when its lease is lost before it ends. */
   run<T>(work: () => Promise<T>): Promise<T>;
-  claim(resource: string, claim: Claim): Promise<Lease | undefined>;
+  contenderOf(resource: string): Contender;
   close(drainMs: number): Promise<void>;
 }
 
@@ -30,59 +32,45 @@ const LOCAL_HANDOFFS = 16;
 
 /** Opens the driver for one lock. */
 export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
-  const { driver, clock = systemClock, random = systemRandom } = options;
-  const { localHandoffs = LOCAL_HANDOFFS } = options;
-  const node = lockNode({ nodeId, clock, random });
-  const backend = driver.open(node);
+  const context = openContext(nodeId, options);
+  const { clock } = context.node;
   const gate = workGate(named(nodeId), clock);
-  const unfinished = new Set<Promise<unknown>>();
   const contenders = new Map<string, Contender>();
+  const ending = new AbortController();
   let quiet: Deferred<void> | undefined;
   let closing: Promise<void> | undefined;
 
-  const context: LockContext = {
-    node,
-    backend,
-    backendName: driver.backend,
-    keeper: leaseKeeper(backend, clock),
-    recorder: lockRecorder(),
-    channels: lockChannels(),
-    limits: { localHandoffs },
-    onAbort: abortFanOut(),
-    background(work) {
-      const done = (): void => void unfinished.delete(work);
-      unfinished.add(work);
-      work.then(done, done);
-    },
-  };
-  const contenderOf = (resource: string): Contender => {
-    const known = contenders.get(resource);
-    if (known !== undefined) return known;
-    const created = contender(context, resource, () => {
-      if (contenders.get(resource) === created) contenders.delete(resource);
-      if (contenders.size === 0) quiet?.resolve();
-    });
-    contenders.set(resource, created);
-    return created;
+  const forget = (idle: Contender): void => {
+    if (contenders.get(idle.resource) === idle) contenders.delete(idle.resource);
+    if (contenders.size === 0) quiet?.resolve();
   };
   const close = async (drainMs: number): Promise<void> => {
+    const reason = closedError(named(nodeId));
     const drained = gate.close(drainMs);
     quiet = deferred();
+    ending.abort(reason);
+    for (const each of Array.from(contenders.values())) each.stopRetaining();
     if (contenders.size > 0) await atMost(clock, drainMs, quiet.promise);
     await drained;
-    const reason = closedError(named(nodeId));
     for (const each of Array.from(contenders.values())) each.shut(reason);
-    await atMost(clock, GIVE_BACK_MS_MAX, allDone(unfinished));
+    await atMost(clock, GIVE_BACK_MS_MAX, context.work.done());
     context.keeper.close();
-    await backend.close();
+    await context.backend.close();
   };
   return {
     context,
+    closing: ending.signal,
     assertOpen() {
       if (gate.isClosed) throw closedError(named(nodeId));
     },
     run: (work) => gate.run(work),
-    claim: (resource, claim) => contenderOf(resource).claim(claim),
+    contenderOf(resource) {
+      const known = contenders.get(resource);
+      if (known !== undefined) return known;
+      const created = new Contender(context, resource, forget);
+      contenders.set(resource, created);
+      return created;
+    },
     close(drainMs) {
       closing ??= close(drainMs);
       return closing;
@@ -90,15 +78,28 @@ export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
   };
 }
 
-const named = (nodeId: string): string => `the lock of node "${nodeId}"`;
-
-/** Waits until nothing is left: a request that ends may bring a grant, which is then given back. */
-async function allDone(work: ReadonlySet<Promise<unknown>>): Promise<void> {
-  while (work.size > 0) await Promise.allSettled(work);
+function openContext(nodeId: string, options: LockOptions): LockContext {
+  const { driver, clock = systemClock, random = systemRandom } = options;
+  const { localHandoffs = LOCAL_HANDOFFS } = options;
+  const node = lockNode({ nodeId, clock, random });
+  const backend = driver.open(node);
+  return {
+    node,
+    backend,
+    backendName: driver.backend,
+    keeper: leaseKeeper(backend, clock),
+    recorder: lockRecorder(),
+    channels: lockChannels(),
+    limits: { localHandoffs },
+    work: workCount(),
+    onAbort: abortFanOut(),
+  };
 }
 
+const named = (nodeId: string): string => `the lock of node "${nodeId}"`;
+
 /** Waits for work that does not reject, or until the time is over. */
-async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
+export async function atMost(clock: Clock, ms: number, work: Promise<unknown>): Promise<void> {
   let cancel = (): void => {};
   const late = new Promise<void>((resolve) => {
     cancel = clock.schedule(ms, resolve);

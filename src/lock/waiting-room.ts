@@ -1,8 +1,8 @@
-import { type CancelTimer, type Clock, elapsedMs, type Instant, instantOf } from '../core/clock.js';
-import { type Deferred, deferred } from '../core/deferred.js';
+import type { CancelTimer, Clock } from '../core/clock.js';
 import type { LockContext } from './context.js';
+import type { Grant, GrantRequest, LockMode } from './driver.js';
 import { lockTimeoutError } from './errors.js';
-import type { Lease } from './lock.js';
+import type { HeldLease } from './lease.js';
 import type { WaitEnding } from './statistics.js';
 
 /** What one task wants of a resource. */
@@ -11,17 +11,17 @@ export interface Claim {
   readonly wait: boolean;
   /** When the wait ends, or the wait for the answer that it is taken. */
   readonly waitMs: number;
+  readonly mode: LockMode;
+  readonly permits: number;
+  readonly capacity: number;
   readonly ttlMs: number;
   readonly renew: boolean;
   readonly maxHoldMs: number | undefined;
+  readonly retainMs: number;
+  readonly lockDelayMs: number;
   readonly signal: AbortSignal | undefined;
-}
-
-/** Somebody who waits. */
-export interface Visitor {
-  readonly id: number;
-  readonly claim: Claim;
-  readonly outcome: Promise<Lease | undefined>;
+  /** Asks the backend in place of `LockBackend.acquire`: several resources in one step. */
+  readonly ask?: ((request: GrantRequest) => Promise<Grant | undefined>) | undefined;
 }
 
 /** What the room needs to know from outside. */
@@ -34,111 +34,133 @@ export interface RoomListeners {
   holder(): string | undefined;
 }
 
-/** Where the tasks of one node wait for one resource: their deadlines, signals and answers. */
-export interface WaitingRoom {
-  enter(claim: Claim): Visitor;
-  claimOf(id: number): Claim | undefined;
-  /** How long somebody has waited, in milliseconds. */
-  waitedMs(id: number): number;
-  /** Answers with a lease. */
-  admit(id: number, lease: Lease, isHandedOver: boolean): void;
-  /** Answers that it is taken. */
-  refuse(id: number): void;
-  /** Answers with an error. */
-  fail(id: number, error: unknown): void;
-  /** Sends everybody away. */
-  dismiss(reason: unknown): void;
-}
-
-interface Seat extends Visitor {
-  readonly since: Instant;
-  readonly answer: Deferred<Lease | undefined>;
-  readonly cleanups: (() => void)[];
+interface Seat {
+  readonly claim: Claim;
+  readonly sinceMs: number;
+  readonly resolve: (lease: HeldLease | undefined) => void;
+  readonly reject: (error: unknown) => void;
+  stopListening: (() => void) | undefined;
+  cancelTimer: CancelTimer | undefined;
 }
 
 /** The holder is looked up this part of the wait, and so long at most, before it ends. */
 const LOOK_PART = 1 / 4;
 const LOOK_MS_MAX = 100;
 
-/** An empty room. */
-export function waitingRoom(
-  resource: string,
-  { node: { clock }, recorder, onAbort }: LockContext,
-  listeners: RoomListeners,
-): WaitingRoom {
-  const seats = new Map<number, Seat>();
-  let visitorCount = 0;
+/**
+ * Where the tasks of one node wait for one resource: their deadlines, signals and answers. A class,
+ * because one is made for most acquires.
+ */
+export class WaitingRoom {
+  readonly #resource: string;
+  readonly #context: LockContext;
+  readonly #listeners: RoomListeners;
+  readonly #seats = new Map<number, Seat>();
+  #visitorCount = 0;
+
+  constructor(resource: string, context: LockContext, listeners: RoomListeners) {
+    this.#resource = resource;
+    this.#context = context;
+    this.#listeners = listeners;
+  }
+
+  /** Takes a seat, under the next id; `join` is told it unless the signal ended the wait already. */
+  enter(claim: Claim, join: (id: number) => void): Promise<HeldLease | undefined> {
+    const { recorder, node, onAbort } = this.#context;
+    this.#visitorCount += 1;
+    const id = this.#visitorCount;
+    return new Promise((resolve, reject) => {
+      const sinceMs = node.clock.monotonicMs();
+      const seat: Seat = {
+        ...{ claim, sinceMs, resolve, reject },
+        ...{ stopListening: undefined, cancelTimer: undefined },
+      };
+      this.#seats.set(id, seat);
+      recorder.waiting();
+      const { signal } = claim;
+      if (signal !== undefined) {
+        seat.stopListening = onAbort(signal, () => this.#leave(id, signal.reason, 'aborted'));
+      }
+      if (this.#seats.has(id)) join(id);
+      // Whoever was served at once needs no deadline.
+      if (this.#seats.has(id)) this.#setDeadline(id, seat);
+    });
+  }
+
+  claimOf(id: number): Claim | undefined {
+    return this.#seats.get(id)?.claim;
+  }
+
+  /** Answers with a lease; tells how long it was waited for, in milliseconds. */
+  admit(id: number, lease: HeldLease, isHandedOver: boolean): number {
+    const seat = this.#stand(id);
+    if (seat === undefined) return 0;
+    const waitedMs = this.#context.node.clock.monotonicMs() - seat.sinceMs;
+    this.#context.recorder.granted(seat.claim.mode, waitedMs, isHandedOver);
+    seat.resolve(lease);
+    return waitedMs;
+  }
+
+  /** Answers that it is taken. */
+  refuse(id: number): void {
+    const seat = this.#stand(id);
+    if (seat === undefined) return;
+    this.#context.recorder.gaveUp('refused');
+    seat.resolve(undefined);
+  }
+
+  /** Answers with an error. */
+  fail(id: number, error: unknown): void {
+    this.#leave(id, error, 'failed');
+  }
+
+  /** Sends everybody away. */
+  dismiss(reason: unknown): void {
+    for (const id of Array.from(this.#seats.keys())) this.#leave(id, reason, 'aborted');
+  }
 
   /** Frees the seat; undefined when it was free already: only the first answer counts. */
-  const stand = (id: number): Seat | undefined => {
-    const seat = seats.get(id);
-    seats.delete(id);
-    for (const cleanup of seat?.cleanups ?? []) cleanup();
+  #stand(id: number): Seat | undefined {
+    const seat = this.#seats.get(id);
+    if (seat === undefined) return undefined;
+    this.#seats.delete(id);
+    seat.stopListening?.();
+    seat.cancelTimer?.();
     return seat;
-  };
-  const leave = (id: number, error: unknown, ending: WaitEnding): void => {
-    const seat = stand(id);
+  }
+
+  #leave(id: number, error: unknown, ending: WaitEnding): void {
+    const seat = this.#stand(id);
     if (seat === undefined) return;
-    recorder.gaveUp(ending);
-    seat.answer.reject(error);
-    listeners.onLeft(id);
-  };
-  const late = (seat: Seat): void => {
-    const waitedMs = elapsedMs(clock, seat.since);
-    leave(seat.id, lockTimeoutError(resource, waitedMs, listeners.holder()), 'timeout');
-  };
-  return {
-    enter(claim) {
-      visitorCount += 1;
-      const id = visitorCount;
-      const answer = deferred<Lease | undefined>();
-      const visitor = { id, claim, outcome: answer.promise };
-      const { signal, waitMs } = claim;
-      const seat: Seat = { ...visitor, answer, since: instantOf(clock), cleanups: [] };
-      seats.set(id, seat);
-      recorder.waiting();
-      seat.cleanups.push(
-        onAbort(signal, () => leave(id, signal?.reason, 'aborted')),
-        untilLate(clock, waitMs, listeners.onSoonLate, () => late(seat)),
-      );
-      return visitor;
-    },
-    claimOf: (id) => seats.get(id)?.claim,
-    waitedMs(id) {
-      const seat = seats.get(id);
-      return seat === undefined ? 0 : elapsedMs(clock, seat.since);
-    },
-    admit(id, lease, isHandedOver) {
-      const seat = stand(id);
-      if (seat === undefined) return;
-      recorder.granted(elapsedMs(clock, seat.since), isHandedOver);
-      seat.answer.resolve(lease);
-    },
-    refuse(id) {
-      const seat = stand(id);
-      if (seat === undefined) return;
-      recorder.gaveUp('refused');
-      seat.answer.resolve(undefined);
-    },
-    fail: (id, error) => leave(id, error, 'failed'),
-    dismiss(reason) {
-      for (const id of Array.from(seats.keys())) leave(id, reason, 'aborted');
-    },
-  };
+    this.#context.recorder.gaveUp(ending);
+    seat.reject(error);
+    this.#listeners.onLeft(id);
+  }
+
+  #setDeadline(id: number, seat: Seat): void {
+    const { clock } = this.#context.node;
+    const { waitMs } = seat.claim;
+    if (waitMs === Number.POSITIVE_INFINITY) return;
+    const onLate = (): void => {
+      const waitedMs = clock.monotonicMs() - seat.sinceMs;
+      const error = lockTimeoutError(this.#resource, waitedMs, this.#listeners.holder());
+      this.#leave(id, error, 'timeout');
+    };
+    scheduleLate(clock, seat, waitMs, () => this.#listeners.onSoonLate(), onLate);
+  }
 }
 
-/** Calls `onSoon` shortly before `onLate`, which is after `waitMs`. Returns how to cancel both. */
-function untilLate(
+/** Calls `onSoon` shortly before `onLate`, which is after `waitMs`. */
+function scheduleLate(
   clock: Clock,
+  seat: Seat,
   waitMs: number,
   onSoon: () => void,
   onLate: () => void,
-): CancelTimer {
-  if (waitMs === Number.POSITIVE_INFINITY) return () => {};
+): void {
   const lookMs = Math.min(waitMs * LOOK_PART, LOOK_MS_MAX);
-  let cancel = clock.schedule(waitMs - lookMs, () => {
-    cancel = clock.schedule(lookMs, onLate);
+  seat.cancelTimer = clock.schedule(waitMs - lookMs, () => {
+    seat.cancelTimer = clock.schedule(lookMs, onLate);
     onSoon();
   });
-  return () => cancel();
 }

@@ -1,11 +1,15 @@
 import {
+  type CountingLease,
   createLock,
   type Lease,
+  type LeaseSet,
   type Lock,
+  type LockEvent,
   type LockInspection,
   type LockStats,
   lockId,
   parseLockId,
+  type SharedLease,
 } from 'tricord';
 import { memoryLock } from 'tricord/memory';
 import { describe, expectTypeOf, test } from 'vitest';
@@ -35,10 +39,46 @@ describe('Lock', () => {
     void lock.acquire('a', { ttl: 1_000 });
     // @ts-expect-error a try does not wait.
     void lock.tryAcquire('a', { waitMs: 1_000 });
-    // @ts-expect-error what is not delivered yet is not accepted.
-    void lock.acquire('a', { mode: 'shared' });
     // @ts-expect-error a driver is needed.
     createLock({ nodeId: 'x' });
+  });
+});
+
+describe('modes', () => {
+  test('the options say which lease comes', () => {
+    expectTypeOf(lock.acquire('a', { mode: 'exclusive' })).resolves.toEqualTypeOf<Lease>();
+    expectTypeOf(lock.acquire('a', { mode: 'shared' })).resolves.toEqualTypeOf<SharedLease>();
+    expectTypeOf(lock.acquire('a', { capacity: 8 })).resolves.toEqualTypeOf<CountingLease>();
+    expectTypeOf(lock.tryAcquire('a', { mode: 'shared', ttlMs: 1 })).resolves.toEqualTypeOf<
+      SharedLease | undefined
+    >();
+    expectTypeOf(
+      lock.withLock('a', { capacity: 8, permits: 2 }, (lease) => lease.permits),
+    ).resolves.toEqualTypeOf<number>();
+    expectTypeOf(lock.acquire(['a', 'b'])).resolves.toEqualTypeOf<LeaseSet>();
+    expectTypeOf(lock.acquire(['a', 'b'], { mode: 'shared' })).resolves.toEqualTypeOf<
+      LeaseSet<SharedLease>
+    >();
+    expectTypeOf(
+      lock.withLock(['a'], (leases) => leases.get('a').fencingToken),
+    ).resolves.toEqualTypeOf<bigint>();
+  });
+
+  test('a counting lease has no fencing token, and only a writer can be made a reader', async () => {
+    expectTypeOf<CountingLease>().not.toHaveProperty('fencingToken');
+    expectTypeOf<SharedLease>().not.toHaveProperty('downgrade');
+    expectTypeOf<Lease['downgrade']>().returns.resolves.toEqualTypeOf<SharedLease>();
+    // @ts-expect-error permits are counted up to a capacity.
+    void lock.acquire('a', { permits: 2 });
+    // @ts-expect-error a reader counts nothing.
+    void lock.acquire('a', { mode: 'shared', capacity: 8 });
+    // @ts-expect-error whoever is thrown out wants to know why.
+    void lock.forceRelease('a', {});
+  });
+
+  test('an election hands the lease of the office to onElected', () => {
+    lock.elect('office', { onElected: (lease) => expectTypeOf(lease).toEqualTypeOf<Lease>() });
+    expectTypeOf(lock.watch('a')).toExtend<AsyncIterable<LockEvent>>();
   });
 });
 

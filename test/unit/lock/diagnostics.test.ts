@@ -31,6 +31,7 @@ test('a lost lease is published with its reason, its token and how long it was h
     {
       resource: 'sku:42',
       owner: 'sku:42@node-1',
+      mode: 'exclusive',
       fencingToken: lease.fencingToken,
       heldMs: 988,
       reason: lease.signal.reason,
@@ -59,7 +60,9 @@ test('releases and hand-overs inside the node are published', async () => {
   expect(released).toMatchObject([
     { resource: 'a', fencingToken: first.fencingToken, heldMs: 250 },
   ]);
-  expect(handedOver).toEqual([{ resource: 'a', owner, fencingToken, waitedMs: 250 }]);
+  expect(handedOver).toEqual([
+    { resource: 'a', owner, mode: 'exclusive', fencingToken, waitedMs: 250 },
+  ]);
 });
 
 test('acquire and release are traced as operations, with their contexts and results', async () => {
