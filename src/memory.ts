@@ -3,6 +3,8 @@
  *
  * @module
  */
+export type { MemoryBarrierOptions } from './drivers/memory/barrier.js';
+export { memoryBarrier } from './drivers/memory/barrier.js';
 export type { MemoryCacheOptions } from './drivers/memory/cache.js';
 export { memoryCache } from './drivers/memory/cache.js';
 export type { MemoryLockOptions } from './drivers/memory/lock.js';

@@ -3,6 +3,8 @@
  *
  * @module
  */
+export type { PostgresBarrierOptions } from './drivers/postgres/barrier.js';
+export { postgresBarrier } from './drivers/postgres/barrier.js';
 export type {
   PostgresBranchClient,
   PostgresPool,

@@ -1,3 +1,6 @@
+export type { Barrier, BarrierPassage, BarrierStep } from './barrier.js';
+export type { BarrierEffect, BarrierEvent, BarrierMove, BarrierState } from './barrier-machine.js';
+export { barrierMove } from './barrier-machine.js';
 export type {
   CoordinatorCallOptions,
   CoordinatorGuarantees,
@@ -20,7 +23,9 @@ export type {
   KeyRequest,
   KeyReservation,
   LogCallOptions,
+  RunWithin,
   StoredCommitRecord,
+  WithinAnswer,
 } from './decision-log.js';
 export type {
   TransactionContradictedEvent,
@@ -30,6 +35,13 @@ export type {
   TransactionResolvedEvent,
   TransactionRunContext,
 } from './diagnostics.js';
+export type {
+  FunctionCall,
+  FunctionParticipantOptions,
+  ParticipantFunction,
+} from './function-participant.js';
+export { functionParticipant } from './function-participant.js';
+export type { FunctionBranch } from './function-participant-branch.js';
 export type {
   AbortedOutcome,
   CommittedOutcome,
@@ -41,6 +53,7 @@ export type {
   BranchContext,
   BranchOutcome,
   BranchRecord,
+  LastResourceOutcome,
   NoVote,
   OnePhaseAborted,
   OnePhaseCommitted,

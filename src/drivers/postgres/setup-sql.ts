@@ -1,4 +1,5 @@
 import { invalidArgument } from '../../core/validate.js';
+import { barrierSetupSql } from './setup-barrier.js';
 
 /** Options of {@link setupSql}. */
 export interface SetupSqlOptions {
@@ -29,7 +30,7 @@ export interface LogTables {
 const SETUP_LOCK = 8_421_967;
 
 /**
- * The SQL that creates the tables of {@link postgresTransactions}: run it once, as the role that is to
+ * The SQL that creates the tables of {@link postgresTransactions} and {@link postgresBarrier}: run it once, as the role that is to
  * own them, with your migrations or with `psql`. tricord itself creates nothing.
  *
  * The text holds several statements and no BEGIN or COMMIT. It may be run again, also by several at a
@@ -39,7 +40,8 @@ const SETUP_LOCK = 8_421_967;
  * The role of the service needs no more than
  * `grant usage on schema tricord to service; grant select on tricord.versions to service;
  * grant select, insert, update, delete on tricord.incarnations, tricord.heartbeats,
- * tricord.decisions, tricord.keys to service`.
+ * tricord.decisions, tricord.keys to service`, and for a barrier
+ * `grant select, insert, update, delete on tricord.barrier to service`.
  *
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed schema.
  */
@@ -79,6 +81,7 @@ create table if not exists ${decisions} (
   acknowledged_at timestamptz,
   primary key (namespace, transaction_id)
 );
+alter table ${decisions} add column if not exists is_abort boolean not null default false;
 create table if not exists ${keys} (
   namespace text not null,
   key_digest text not null,
@@ -95,7 +98,7 @@ create index if not exists decisions_done on ${decisions}
 insert into ${versions} as known (part, version) values ('${TABLES_PART}', ${TABLES_VERSION})
   on conflict (part) do update set version = excluded.version
   where known.version < excluded.version;
-`.trimStart();
+${barrierSetupSql(schema, versions)}`.trimStart();
 }
 
 /** The names of the tables. Throws a TypeError (INVALID_ARGUMENT) for an ill-formed schema. */

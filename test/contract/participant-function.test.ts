@@ -1,0 +1,79 @@
+import pg from 'pg';
+import { type FunctionBranch, functionParticipant } from 'tricord';
+import { memoryBarrier } from 'tricord/memory';
+import { type PostgresBranchClient, postgresBarrier, setupSql } from 'tricord/postgres';
+import { participantContract } from 'tricord/testing';
+import { afterAll, beforeAll, describe, test } from 'vitest';
+import { onServer, sharedDatabase } from '../servers/shared.js';
+
+interface Write {
+  readonly key: string;
+  readonly value: string;
+}
+
+describe('functionParticipant with memoryBarrier', () => {
+  const rows = new Map<string, string>();
+  const reserved = new Set<string>();
+  const barrier = memoryBarrier();
+  const cases = participantContract<FunctionBranch<Write>>({
+    open: () => ({
+      participant: functionParticipant<Write, undefined>({
+        name: 'orders',
+        barrier,
+        prepare(_, { request }) {
+          if (request.value === 'spoilt') throw new Error('it cannot be had');
+          reserved.add(request.key);
+        },
+        commit(_, { request }) {
+          rows.set(request.key, request.value);
+          reserved.delete(request.key);
+        },
+        abort: (_, { request }) => reserved.delete(request.key),
+      }),
+    }),
+    write: (handle, key, value) => handle.request({ key, value }),
+    read: async (key) => rows.get(key),
+    look: async () => {},
+    spoil: (handle, key) => handle.request({ key, value: 'spoilt' }),
+    notesAborts: true,
+  });
+  for (const { name, run } of cases) test(name, run);
+});
+
+onServer('postgresql', 'functionParticipant with postgresBarrier', async () => {
+  const connectionString = await sharedDatabase('function');
+  const reader = new pg.Pool({ connectionString, max: 2 });
+  beforeAll(async () => {
+    await reader.query(setupSql());
+    await reader.query('create table kit (key text primary key, value text, is_final boolean)');
+  });
+  afterAll(() => reader.end());
+
+  const cases = participantContract<FunctionBranch<Write>>({
+    open() {
+      const pool = new pg.Pool({ connectionString, max: 4 });
+      pool.on('error', () => {});
+      const participant = functionParticipant<Write, PostgresBranchClient<pg.Pool>>({
+        name: 'orders',
+        barrier: postgresBarrier({ pool }),
+        prepare: (db, { request: { key, value } }) =>
+          db.query('insert into kit values ($1, $2, false)', [key, value]),
+        commit: (db, { request }) =>
+          db.query('update kit set is_final = true where key = $1', [request.key]),
+        abort: (db, { request }) => db.query('delete from kit where key = $1', [request.key]),
+      });
+      return { participant, close: () => pool.end() };
+    },
+    write: (handle, key, value) => handle.request({ key, value }),
+    async read(key) {
+      const { rows } = await reader.query('select value from kit where key = $1 and is_final', [
+        key,
+      ]);
+      return rows[0]?.value;
+    },
+    look: async () => {},
+    spoil: (handle, key) => handle.request({ key, value: 'a second time' }),
+    notesAborts: true,
+  });
+  for (const { name, run } of cases) test(name, run);
+});
