@@ -41,6 +41,13 @@ export interface TransactionCoordinatorOptions {
   readonly requireGuarantee?: GuaranteeLevel | undefined;
   /** Begins although a backend's settings break what is promised. Default false. */
   readonly acceptRisk?: boolean | undefined;
+  /**
+   * A participant in whose database the log lives too (`postgresTransactions` on the same database as
+   * a `postgresParticipant`): its branch stays a plain local transaction, and its commit, with the
+   * decision inside, *is* the decision. That saves its PREPARE and the log's own write; in return
+   * its locks are held until all others are prepared. Default none.
+   */
+  readonly lastResource?: Participant | undefined;
   /** The source of time. Default the machine's. */
   readonly clock?: Clock | undefined;
   /** The source of chance. Default cryptographically strong. */

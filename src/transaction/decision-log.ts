@@ -115,6 +115,18 @@ export interface Acknowledgement {
   readonly participant: string;
 }
 
+/** Sends a text of one or several statements on the connection of a branch; answers their rows. */
+export type RunWithin = (
+  text: string,
+) => Promise<readonly { readonly rows: readonly Readonly<Record<string, unknown>>[] }[]>;
+
+/**
+ * What became of a decision inside a branch's own transaction. 'recorded': it is decided when, and
+ * only when, that transaction commits. With the others it must be rolled back; 'elsewhere' says that
+ * the branch's database does not hold this log.
+ */
+export type WithinAnswer = 'recorded' | 'fenced' | 'full' | 'elsewhere';
+
 /** A log in the service of one coordinator. Every operation may be sent twice. */
 export interface DecisionLogSession {
   /**
@@ -138,6 +150,22 @@ export interface DecisionLogSession {
     record: CommitRecord,
     options?: LogCallOptions,
   ): Promise<'committed' | 'fenced'>;
+  /**
+   * Only of a log that lives in a resource: records a decision inside the local transaction of a
+   * branch, the *last resource*, whose commit then is the decision. A fence and `settle` wait for
+   * that transaction.
+   */
+  decideWithin?(incarnation: string, record: CommitRecord, run: RunWithin): Promise<WithinAnswer>;
+  /**
+   * After `decideWithin`, when the reply to that commit was lost: makes sure that the transaction
+   * either has been decided or never will be, and answers which. Rejects while it cannot tell,
+   * because that transaction is still open.
+   */
+  settle?(
+    incarnation: string,
+    record: CommitRecord,
+    options?: LogCallOptions,
+  ): Promise<'committed' | 'aborted'>;
   /** Who holds a key of this namespace, linearizably; undefined when nobody does. */
   findKey(key: string, options?: LogCallOptions): Promise<KeyReservation | undefined>;
   /**

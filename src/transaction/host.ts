@@ -22,6 +22,8 @@ export interface CoordinatorHost {
   readonly random: Random;
   readonly session: DecisionLogSession;
   readonly participants: ReadonlyMap<string, Participant>;
+  /** Whose branches commit with the decision inside. */
+  readonly lastResource: Participant | undefined;
   readonly lives: Lives;
   readonly readiness: Readiness;
   readonly recorder: TransactionRecorder;

@@ -25,7 +25,10 @@ type Checked<Options, Optional extends keyof Options> = {
 };
 
 /** Options with their defaults, checked. */
-export type CheckedCoordinatorOptions = Checked<TransactionCoordinatorOptions, 'requireGuarantee'>;
+export type CheckedCoordinatorOptions = Checked<
+  TransactionCoordinatorOptions,
+  'requireGuarantee' | 'lastResource'
+>;
 
 /** Options of one transaction with their defaults, checked. */
 export type CheckedTransactionOptions = Checked<TransactionOptions, 'signal' | 'key'>;
@@ -39,7 +42,8 @@ export function checkCoordinatorOptions(
   }
   const { clock = systemClock, random = systemRandom, timeoutMs = TIMEOUT_MS } = options;
   const { namespace = 'default', sweepMs = SWEEP_MS, acceptRisk = false } = options;
-  const { log, participants, requireGuarantee, nodeId = defaultNodeId(random) } = options;
+  const { log, participants, requireGuarantee, lastResource } = options;
+  const { nodeId = defaultNodeId(random) } = options;
   if (typeof log?.open !== 'function' || !AUTHORITY.test(log.authority)) {
     throw invalidArgument('log', log, 'a decision log, for example redisTransactions({ client })');
   }
@@ -56,9 +60,13 @@ export function checkCoordinatorOptions(
   if (typeof acceptRisk !== 'boolean') {
     throw invalidArgument('acceptRisk', acceptRisk, 'true or false');
   }
+  if (lastResource !== undefined && !participants.includes(lastResource)) {
+    throw invalidArgument('lastResource', lastResource, 'one of the participants');
+  }
   return {
     log,
     participants,
+    lastResource,
     nodeId,
     namespace,
     timeoutMs,

@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.js';
 import type { Guarantees } from '../core/guarantees.js';
 import type { TransactionId } from '../core/ids.js';
+import type { RunWithin, WithinAnswer } from './decision-log.js';
 
 /**
  * A resource that takes part in transactions: a resource manager in X/Open's terms. It is
@@ -136,7 +137,22 @@ export interface Branch<Handle = unknown> {
    * the evidence could not be read. Absent when the resource cannot.
    */
   commitOnePhase?(options?: ParticipantCallOptions): Promise<OnePhaseOutcome>;
+  /**
+   * Commits without prepare after all others have voted yes, with the decision inside: `decide` is
+   * called on the branch's open transaction, which commits when it answers 'recorded' and rolls back
+   * else. Absent when the resource cannot hold a decision log.
+   */
+  commitLast?(
+    decide: (run: RunWithin) => Promise<WithinAnswer>,
+    options?: ParticipantCallOptions,
+  ): Promise<LastResourceOutcome>;
 }
+
+/** How the commit of a last resource ended; with `answer`, the log's word is why it did not. */
+export type LastResourceOutcome =
+  | OnePhaseCommitted
+  | OnePhaseUnknown
+  | (OnePhaseAborted & { readonly answer?: Exclude<WithinAnswer, 'recorded'> | undefined });
 
 /** How a one-phase commit ended. */
 export type OnePhaseOutcome = OnePhaseCommitted | OnePhaseAborted | OnePhaseUnknown;

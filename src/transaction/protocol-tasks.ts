@@ -1,6 +1,6 @@
 import { backoffMs } from '../core/backoff.js';
 import { type ErrorCode, isCoordinationError } from '../core/errors.js';
-import type { DecidedBranch } from './decision-log.js';
+import type { CommitRecord, DecidedBranch, RunWithin, WithinAnswer } from './decision-log.js';
 import { finishBranch, pause } from './finish-branch.js';
 import {
   boundedCall,
@@ -12,6 +12,7 @@ import {
 import type {
   BranchOutcome,
   BranchRecord,
+  LastResourceOutcome,
   OnePhaseOutcome,
   Participant,
   Vote,
@@ -26,6 +27,10 @@ export type TaskEffect = Exclude<
   { readonly type: 'conclude' | 'doubt' | 'acknowledge' }
 >;
 
+type DecidedEvent = Extract<TwoPhaseEvent, { readonly type: 'decided' }>;
+
+const FENCED = 'a recoverer took this coordinator for dead';
+const NO_LAST_RESOURCE = 'cannot commit with a decision inside, so it cannot be the last resource';
 /** Between two tries to learn the decision. */
 const BACKOFF = { baseMs: 20, maxMs: 2_000 };
 /** So often a key that is not needed is given up, if that fails. */
@@ -49,6 +54,8 @@ export function taskOf(running: Running, effect: TaskEffect): () => Promise<void
       return () => commitOnePhase(running, effect.branch);
     case 'decide':
       return () => decide(running);
+    case 'settle':
+      return () => settle(running);
     case 'inspect':
       return () => inspect(running);
   }
@@ -122,27 +129,91 @@ async function onePhaseAnswer(
 async function decide(running: Running): Promise<void> {
   const { host, subject, state } = running;
   if (!(await isNextAttemptDue(running))) return;
-  const { transactionId, resourceId, incarnation } = subject;
-  const { nodeId } = host;
-  const facts = { transactionId, resourceId, nodeId, branches: preparedOf(running) };
-  const { key } = subject;
-  const record = key === undefined ? facts : { ...facts, key };
-  let event: TwoPhaseEvent;
+  const { incarnation, key } = subject;
+  const record = recordOf(running);
+  let event: DecidedEvent;
   try {
     if (key !== undefined && !state.isUncertain) await reserve(running, key);
-    const answer = await decisiveCall(running, (signal) =>
-      host.session.decide(incarnation, record, { signal }),
-    );
-    const reason = 'a recoverer took this coordinator for dead';
-    event = { type: 'decided', answer, cause: { by: 'fence', reason } };
+    if (state.lastResource !== undefined) {
+      event = await commitLast(running, state.lastResource, record);
+    } else {
+      const answer = await decisiveCall(running, (signal) =>
+        host.session.decide(incarnation, record, { signal }),
+      );
+      event = { type: 'decided', answer, cause: { by: 'fence', reason: FENCED } };
+    }
   } catch (cause) {
     const isBusy = isCoordinationError(cause, 'TRANSACTION_KEY_BUSY');
     if (!isBusy) publishFailure(running, 'decide', cause);
     const blame = { by: isBusy ? 'key' : 'log', reason: reasonOf(cause), cause } as const;
     event = { type: 'decided', answer: isRefusal(cause) ? 'refused' : 'lost', cause: blame };
   }
-  if (event.answer === 'fenced') host.lives.end(incarnation);
+  if (event.cause.by === 'fence' && event.answer !== 'committed') host.lives.end(incarnation);
   running.happen(event);
+}
+
+/** The decision as the last resource's own commit. It is tried once: a second try proves nothing. */
+async function commitLast(
+  running: Running,
+  index: number,
+  record: CommitRecord,
+): Promise<DecidedEvent> {
+  const { host, branches, subject } = running;
+  const { branch, participant } = branches[index] as EnlistedBranch;
+  const { name } = participant;
+  const decided = (answer: DecidedEvent['answer'], cause: AbortCause): DecidedEvent => {
+    return { type: 'decided', answer, cause };
+  };
+  const decide = (run: RunWithin): Promise<WithinAnswer> =>
+    host.session.decideWithin?.(subject.incarnation, record, run) ?? Promise.resolve('elsewhere');
+  if (branch.commitLast === undefined) {
+    return decided('aborted', { by: 'log', reason: `participant "${name}" ${NO_LAST_RESOURCE}` });
+  }
+  let outcome: LastResourceOutcome;
+  try {
+    outcome = await decisiveCall(
+      running,
+      async (signal) => (await branch.commitLast?.(decide, { signal })) as LastResourceOutcome,
+    );
+  } catch (cause) {
+    publishFailure(running, 'commit of the last resource', cause);
+    return decided('lost', { by: 'log', reason: reasonOf(cause), cause });
+  }
+  if (outcome.state === 'committed') return decided('committed', { by: 'log', reason: '' });
+  const { cause } = outcome;
+  if (outcome.state === 'unknown') {
+    const blame = { by: 'participant', participant: name, reason: 'no reply', cause } as const;
+    return { ...decided('lost', blame), evidence: outcome.evidence };
+  }
+  const { reason, answer } = outcome;
+  if (answer === 'fenced') return decided('aborted', { by: 'fence', reason: FENCED, cause });
+  if (answer === undefined) {
+    return decided('aborted', { by: 'participant', participant: name, reason, cause });
+  }
+  return decided('aborted', { by: 'log', reason, cause });
+}
+
+/** After a lost reply of the last resource. */
+async function settle(running: Running): Promise<void> {
+  const { host, subject, state } = running;
+  if (!(await isNextAttemptDue(running))) return;
+  const { cause = { by: 'log', reason: 'the decision was not recorded' } } = state;
+  try {
+    const answer = await decisiveCall(running, async (signal) =>
+      host.session.settle?.(subject.incarnation, recordOf(running), { signal }),
+    );
+    running.happen({ type: 'decided', answer: answer ?? 'lost', cause });
+  } catch (error) {
+    publishFailure(running, 'settle', error);
+    running.happen({ type: 'decided', answer: 'lost', cause });
+  }
+}
+
+function recordOf(running: Running): CommitRecord {
+  const { transactionId, resourceId, key } = running.subject;
+  const { nodeId } = running.host;
+  const facts = { transactionId, resourceId, nodeId, branches: preparedOf(running) };
+  return key === undefined ? facts : { ...facts, key };
 }
 
 /** Whether it is certain that nothing was recorded, nor will be. */
@@ -181,6 +252,21 @@ export async function releaseKey(running: Running): Promise<void> {
   }
 }
 
+/** Notes that the key's transaction committed; acknowledgements, which come later, do so again. */
+export async function confirmKey(running: Running): Promise<void> {
+  const { host, subject } = running;
+  const { key, transactionId } = subject;
+  // Where somebody is to acknowledge, that is the time; the record is there until then.
+  if (key === undefined || running.state.branches.some(({ state }) => state === 'prepared')) return;
+  try {
+    await boundedCall(host.clock, { signals: [host.stopped] }, (signal) =>
+      host.session.confirmKey(key, transactionId, { signal }),
+    );
+  } catch (error) {
+    publishFailure(running, 'confirm the key', error);
+  }
+}
+
 /** Asks the resources what became of the branches, after a lost reply. */
 async function inspect(running: Running): Promise<void> {
   if (!(await isNextAttemptDue(running))) return;
@@ -188,7 +274,8 @@ async function inspect(running: Running): Promise<void> {
   const outcomes = branches.map(async ({ participant, branchId }, index) => {
     const { state: rm, evidence } = state.branches[index] ?? { state: 'aborted', evidence: '' };
     const isOnePhase = state.phase === 'one-phase';
-    if (rm !== 'prepared' && !isOnePhase) return 'unknown';
+    const isLast = index === state.lastResource && evidence !== '';
+    if (rm !== 'prepared' && !isOnePhase && !isLast) return 'unknown';
     try {
       // A COMMIT that never arrived leaves no trace: where the resource can note it, an abort keeps
       // it from arriving still, and changes nothing of what was committed.

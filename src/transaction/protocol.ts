@@ -1,7 +1,7 @@
 import { type Deferred, deferred } from '../core/deferred.js';
 import type { TransactionId } from '../core/ids.js';
 import type { CoordinatorHost, EnlistedBranch } from './host.js';
-import { publishFailure, releaseKey, taskOf } from './protocol-tasks.js';
+import { confirmKey, publishFailure, releaseKey, taskOf } from './protocol-tasks.js';
 import {
   type AbortCause,
   TWO_PHASE_START,
@@ -99,7 +99,9 @@ export function protocol(host: CoordinatorHost, subject: ProtocolSubject): Proto
       // A key is reserved for a decision, so there has to be one.
       const isOnePhase =
         subject.key === undefined && branches[0]?.branch.commitOnePhase !== undefined;
-      happen(running, { type: 'work-done', isOnePhase });
+      const index = branches.findIndex((each) => each.participant === host.lastResource);
+      const lastResource = index < 0 || (isOnePhase && branches.length === 1) ? undefined : index;
+      happen(running, { type: 'work-done', isOnePhase, lastResource });
     },
     giveUp: (cause) => happen(running, { type: 'give-up', cause }),
     answer: answer.promise,
@@ -127,8 +129,9 @@ function perform(running: Running, effect: TwoPhaseEffect): void {
     case 'conclude':
       running.answer.resolve(effect.outcome);
       running.conclusion.resolve(effect.outcome);
-      if (effect.outcome === 'aborted' && running.isKeyAsked) {
-        start(running, () => releaseKey(running));
+      if (running.isKeyAsked) {
+        const isAborted = effect.outcome === 'aborted';
+        start(running, () => (isAborted ? releaseKey(running) : confirmKey(running)));
       }
       break;
     case 'doubt':

@@ -195,11 +195,12 @@ async function answer<Value>(
 
 /** Whose branches have not ended yet, by name. */
 function pendingOf({ rounds }: Run): readonly string[] {
-  const { branches, phase } = rounds.state();
+  const { branches, phase, lastResource } = rounds.state();
   return rounds.branches
     .filter((_, index) => {
       const rm = branches[index]?.state;
-      return rm === 'prepared' || (phase === 'one-phase' && rm === 'working');
+      const isLast = phase === 'one-phase' || (phase === 'deciding' && index === lastResource);
+      return rm === 'prepared' || (isLast && rm === 'working');
     })
     .map(({ participant }) => participant.name);
 }

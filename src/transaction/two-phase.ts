@@ -18,6 +18,8 @@ export interface TwoPhaseState {
   /** Set when the caller was told that the outcome is not known. */
   readonly isInDoubt: boolean;
   readonly cause?: AbortCause | undefined;
+  /** The branch that is not prepared: its own commit, with the record inside, is the decision. */
+  readonly lastResource?: number | undefined;
 }
 
 /**
@@ -67,8 +69,15 @@ export type AbortedBy =
 /** What happens to a transaction. `branch` is an index into `branches`. */
 export type TwoPhaseEvent =
   | { readonly type: 'enlisted' }
-  /** The body returned. `isOnePhase`: the only branch can commit without prepare. */
-  | { readonly type: 'work-done'; readonly isOnePhase: boolean }
+  /**
+   * The body returned. `isOnePhase`: the only branch can commit without prepare. `lastResource`: the
+   * branch that commits with the decision.
+   */
+  | {
+      readonly type: 'work-done';
+      readonly isOnePhase: boolean;
+      readonly lastResource?: number | undefined;
+    }
   | { readonly type: 'give-up'; readonly cause: AbortCause }
   | {
       readonly type: 'voted';
@@ -76,10 +85,15 @@ export type TwoPhaseEvent =
       readonly vote: Vote | LostVote;
       readonly participant: string;
     }
-  /** 'refused': certainly not recorded. 'lost': nobody knows. */
+  /**
+   * 'refused': this step recorded nothing. 'aborted': no step did, nor ever will. 'lost': nobody
+   * knows.
+   */
   | {
       readonly type: 'decided';
-      readonly answer: 'committed' | 'fenced' | 'refused' | 'lost';
+      readonly answer: 'committed' | 'fenced' | 'refused' | 'aborted' | 'lost';
+      /** Of a lost reply of the last resource: by what its branch can be looked up. */
+      readonly evidence?: string | undefined;
       readonly cause: AbortCause;
     }
   | {
@@ -104,6 +118,8 @@ export type TwoPhaseEffect =
   | { readonly type: 'prepare'; readonly branch: number }
   | { readonly type: 'commit-one-phase'; readonly branch: number }
   | { readonly type: 'decide' }
+  /** Of a last resource, whose decision can be made only once: keep it from being made still. */
+  | { readonly type: 'settle' }
   | { readonly type: 'inspect' }
   | { readonly type: 'commit'; readonly branch: number }
   /** `isLost`: its prepare was not answered, so the participant itself is asked too. */
@@ -131,7 +147,7 @@ export function twoPhase(state: TwoPhaseState, event: TwoPhaseEvent): TwoPhaseSt
     case 'enlisted':
       return enlisted(state);
     case 'work-done':
-      return state.phase === 'working' ? workDone(state, event.isOnePhase) : [state, []];
+      return state.phase === 'working' ? workDone(state, event) : [state, []];
     case 'give-up':
       return giveUp(state, event.cause);
     case 'voted':
@@ -158,14 +174,24 @@ function enlisted(state: TwoPhaseState): TwoPhaseStep {
   ];
 }
 
-function workDone(state: TwoPhaseState, isOnePhase: boolean): TwoPhaseStep {
+function workDone(
+  state: TwoPhaseState,
+  { isOnePhase, lastResource }: Extract<TwoPhaseEvent, { type: 'work-done' }>,
+): TwoPhaseStep {
   if (state.branches.length === 0) return commit(state);
   if (state.branches.length === 1 && isOnePhase) {
     return [{ ...state, phase: 'one-phase' }, [{ type: 'commit-one-phase', branch: 0 }]];
   }
-  const branches = state.branches.map((each) => ({ ...each, state: 'preparing' as const }));
-  const effects = branches.map((_, branch) => ({ type: 'prepare' as const, branch }));
-  return [{ ...state, phase: 'preparing', branches }, effects];
+  const branches = state.branches.map((each, branch) =>
+    branch === lastResource ? each : { ...each, state: 'preparing' as const },
+  );
+  const preparing: TwoPhaseState = { ...state, phase: 'preparing', branches };
+  if (lastResource !== undefined) Object.assign(preparing, { lastResource });
+  const effects = indexesOf(preparing, ['preparing']).map((branch) => ({
+    type: 'prepare' as const,
+    branch,
+  }));
+  return effects.length > 0 ? [preparing, effects] : decideWhenAllVoted(preparing);
 }
 
 /** TMAbort, by the coordinator's own choice: allowed until the deciding step was sent. */
@@ -208,16 +234,21 @@ function decideWhenAllVoted(state: TwoPhaseState): TwoPhaseStep {
 
 function decided(
   state: TwoPhaseState,
-  { answer, cause }: Extract<TwoPhaseEvent, { type: 'decided' }>,
+  { answer, cause, evidence = '' }: Extract<TwoPhaseEvent, { type: 'decided' }>,
 ): TwoPhaseStep {
   if (answer === 'committed') return commit(state);
+  const { lastResource } = state;
+  if (answer === 'lost' && lastResource !== undefined) {
+    const known = state.branches[lastResource]?.evidence || evidence;
+    const looked = withBranch(state, lastResource, { state: 'working', evidence: known });
+    return [{ ...looked, isUncertain: true, cause }, [{ type: 'settle' }]];
+  }
   // A lost reply is neither a failure nor a success; the step is idempotent, so it is sent again.
   if (answer === 'lost') return [{ ...state, isUncertain: true }, [{ type: 'decide' }]];
   if (!state.isUncertain) return abort(state, cause);
   // An earlier, unanswered step may have been recorded, and even been acknowledged and forgotten.
-  const effect =
-    answer === 'fenced' ? ({ type: 'inspect' } as const) : ({ type: 'decide' } as const);
-  return [{ ...state, cause }, [effect]];
+  const isAbsent = answer === 'fenced' || answer === 'aborted';
+  return [{ ...state, cause }, [{ type: isAbsent ? 'inspect' : 'decide' }]];
 }
 
 function onePhaseEnded(
@@ -261,8 +292,10 @@ function commit(state: TwoPhaseState): TwoPhaseStep {
     type: 'commit' as const,
     branch,
   }));
+  const { lastResource } = state;
+  const decided = lastResource === undefined ? state : withState(state, lastResource, 'committed');
   return [
-    { ...state, phase: 'committed', cause: undefined },
+    { ...decided, phase: 'committed', cause: undefined },
     [{ type: 'conclude', outcome: 'committed' }, ...effects],
   ];
 }

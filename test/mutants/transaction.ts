@@ -275,4 +275,45 @@ export const mutants: readonly Mutant[] = [
     tests: unit('retry', 'any other error is not tried again'),
     why: 'A body that refuses an order would be run again and again.',
   },
+  {
+    id: 'last-resource-settled-without-evidence',
+    file: 'src/transaction/two-phase.ts',
+    find: "const isAbsent = answer === 'fenced' || answer === 'aborted';",
+    replace:
+      "if (answer === 'aborted') return abort(state, cause);\n  const isAbsent = answer === 'fenced';",
+    tests: two(),
+    why: 'A commit that a recoverer finished and the log forgot would be told as aborted.',
+  },
+  {
+    id: 'last-resource-decided-before-all-voted',
+    file: 'src/transaction/two-phase.ts',
+    find: 'return effects.length > 0 ? [preparing, effects] : decideWhenAllVoted(preparing);',
+    replace: "return [{ ...preparing, phase: 'deciding' }, [...effects, { type: 'decide' }]];",
+    tests: two(),
+    why: 'The last resource would commit while another participant votes no.',
+  },
+  {
+    id: 'last-resource-decision-sent-twice',
+    file: 'src/transaction/two-phase.ts',
+    find: "[{ type: 'settle' }]];",
+    replace: "[{ type: 'decide' }]];",
+    tests: {
+      project: 'fault',
+      file: 'test/fault/transaction-last-resource.test.ts',
+      name: 'a lost reply to its commit',
+    },
+    why: 'A commit whose reply was lost would be told as aborted, because a branch commits once.',
+  },
+  {
+    id: 'last-resource-commits-what-the-log-refused',
+    file: 'src/drivers/postgres/last-resource.ts',
+    find: "  if (answer === 'fenced') return aborted(new Error('the coordinator was fenced'), answer);\n",
+    replace: '',
+    tests: {
+      project: 'fault',
+      file: 'test/fault/transaction-last-resource.test.ts',
+      name: 'fenced before its commit',
+    },
+    why: 'Its own commit would stand alone: recovery has rolled back the others.',
+  },
 ];

@@ -2,10 +2,12 @@ import { abortable, abortScope, type Scope } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
 import { CoordinationError } from '../../core/errors.js';
 import { branchEndedError } from '../../transaction/branch-errors.js';
+import type { RunWithin, WithinAnswer } from '../../transaction/decision-log.js';
 import type {
   Branch,
   BranchContext,
   BranchRecord,
+  LastResourceOutcome,
   OnePhaseOutcome,
   ParticipantCallOptions,
   Vote,
@@ -14,6 +16,7 @@ import type { PostgresBranchClient, PostgresPool, StatementResult } from './clie
 import type { Connection } from './connection.js';
 import { messageOf, resultUnknown, sqlState } from './errors.js';
 import { type BranchWork, branchWork } from './handle.js';
+import { commitLast } from './last-resource.js';
 import {
   commitPrepared,
   evidenceOf,
@@ -196,6 +199,33 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
       this.#end('destroy');
       return this.#resolveOnePhase(xid, error, options);
     }
+  }
+
+  /** As the last resource: the decision is a row that this commit makes true, or not. */
+  async commitLast(
+    decide: (run: RunWithin) => Promise<WithinAnswer>,
+    options?: ParticipantCallOptions,
+  ): Promise<LastResourceOutcome> {
+    this.#leaveActive('commit');
+    using scope = this.#scope([options?.signal, this.#context.signal]);
+    const { signal } = scope;
+    const outcome = await commitLast({
+      participant: this.#host.name,
+      obstacle: await this.#obstacle(signal),
+      decide: () =>
+        decide(async (text) => {
+          const results = await this.#run(`${text}; ${CURRENT_XID}`, signal);
+          this.#evidence = evidenceOf(xidIn(results.at(-1)) ?? '');
+          return results.slice(0, -1);
+        }),
+      commit: async () => (await this.#run('commit', signal))[0]?.command,
+      rollBack: () => this.#rollBack(signal),
+      failure: (error) => this.#work.firstError ?? error,
+    });
+    if (outcome.state === 'committed') this.#end('release');
+    if (outcome.state !== 'unknown') return outcome;
+    this.#end('destroy');
+    return { ...outcome, evidence: this.#evidence };
   }
 
   /** The reply to COMMIT was lost: the commit log knows. */

@@ -1,4 +1,5 @@
 import { isCoordinationError } from '../../core/errors.js';
+import type { DecisionLogSession, WithinAnswer } from '../../transaction/decision-log.js';
 import type { WriteAcknowledgements } from '../../transaction/log-acknowledger.js';
 import type { StepAnswer } from '../../transaction/log-batches.js';
 import type { LogDeciderOptions } from '../../transaction/log-decider.js';
@@ -14,6 +15,7 @@ export interface DecisionSteps
   > {
   readonly beat: (incarnation: string) => Promise<'live' | 'fenced'>;
   readonly acknowledge: WriteAcknowledgements;
+  readonly decideWithin: NonNullable<DecisionLogSession['decideWithin']>;
 }
 
 /**
@@ -39,6 +41,13 @@ export function decisionSteps(store: LogStore, unacknowledgedMax: number): Decis
     async acknowledge(_, part) {
       const pairs = part.map((each) => [each.transactionId, each.participant] as const);
       await store.once(statements.acknowledge(pairs));
+    },
+    async decideWithin(incarnation, record, run) {
+      const decision = encodeDecision(record);
+      const message = statements.decideWithin(incarnation, unacknowledgedMax, decision);
+      const [row] = (await run(message.statements.join(';\n'))).at(-1)?.rows ?? [];
+      if (row?.is_known !== true) return 'elsewhere';
+      return row.answer === 'committed' ? 'recorded' : (row.answer as WithinAnswer);
     },
     async send(incarnation, batch) {
       const message = statements.decide(incarnation, unacknowledgedMax, batch);

@@ -25,6 +25,13 @@ export interface LogStatements {
   heartbeat(incarnation: string): LogMessage;
   /** Its last statement answers for each decision `id` and `answer`: committed, fenced or full. */
   decide(incarnation: string, limit: number, decisions: readonly DecisionValues[]): LogMessage;
+  /**
+   * The same inside somebody else's transaction; its last statement answers `id`, `answer` and
+   * `is_known`, whether this database knows the incarnation at all.
+   */
+  decideWithin(incarnation: string, limit: number, decision: DecisionValues): LogMessage;
+  /** Its last statement answers `is_abort`: whether it is certain that no decision will be made. */
+  settle(incarnation: string, transactionId: string): LogMessage;
   fence(incarnation: string): LogMessage;
   /** Answers the record's row, or none. */
   find(transactionId: string): LogMessage;
@@ -42,6 +49,10 @@ export interface LogStatements {
 export function literal(text: string): string {
   return `E'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
+
+/** A `synchronous_commit` that waits for the disk, and for standbys where the session asks for more. */
+export const DURABLE: string = `case when current_setting('synchronous_commit') = 'remote_apply'
+  then 'remote_apply' else 'on' end`;
 
 /** Whether a key of a transaction is as good as gone; prune deletes it. */
 export function isExpiredKey(held: string): string {
@@ -99,6 +110,13 @@ export function logStatements(tables: LogTables, namespace: string): LogStatemen
     // Apart from the incarnation's row, which decisions share and only a fence writes.
     heartbeat: (name) => lazy('heartbeat', hear(name)),
     decide: (name, limit, values) => decideMessage({ tables, namespace, name, limit, values }),
+    decideWithin: (name, limit, decision) => {
+      const parts = { tables, namespace, name, limit, values: [decision] };
+      const { operation, statements } = decideMessage(parts);
+      const durable = `select set_config('synchronous_commit', ${DURABLE}, true)`;
+      return message(operation, durable, ...statements);
+    },
+    settle: (name, transactionId) => settleMessage({ tables, space, name, transactionId }),
     fence: (name) =>
       message(
         'fence',
@@ -111,7 +129,7 @@ export function logStatements(tables: LogTables, namespace: string): LogStatemen
       message(
         'find',
         `select ${RECORD_COLUMNS} from ${decisions}
-        where namespace = ${space} and transaction_id = ${literal(transactionId)}`,
+        where namespace = ${space} and transaction_id = ${literal(transactionId)} and not is_abort`,
       ),
     incarnations: message(
       'list incarnations',
@@ -183,20 +201,49 @@ function decideMessage(options: {
         and known.transaction_id = given.transaction_id)
     )
     insert into ${decisions}
-      (namespace, transaction_id, incarnation, format, record, unacknowledged, decided_at)
+      (namespace, transaction_id, incarnation, format, record, unacknowledged, decided_at,
+        acknowledged_at)
     select ${space}, fresh.transaction_id, live.incarnation, ${RECORD_FORMAT}, fresh.record,
-      string_to_array(fresh.participants, ','), clock_timestamp()
+      string_to_array(fresh.participants, ','), clock_timestamp(),
+      case when fresh.participants = '' then clock_timestamp() end
     from live, open, fresh where open.held + fresh.place <= ${limit}
     order by fresh.place
     on conflict (namespace, transaction_id) do nothing`;
   const answers = `select given.id, case
+      when known.is_abort then 'fenced'
       when known.transaction_id is not null then 'committed'
       when exists (select 1 from ${incarnations} where namespace = ${space}
         and incarnation = ${incarnation} and fenced_at is null and node is not null) then 'full'
-      else 'fenced' end as answer
+      else 'fenced' end as answer,
+      exists (select 1 from ${incarnations} where namespace = ${space}
+        and incarnation = ${incarnation}) as is_known
     from unnest(${ids}) as given (id) left join ${decisions} as known
       on known.namespace = ${space} and known.transaction_id = given.id`;
   return { operation: 'decide', statements: [record, answers] };
+}
+
+/**
+ * Rule L1: a mark under the transaction's id, which waits for a record of it that is being committed
+ * and gives way to it, and keeps one from being inserted later. The answer needs a snapshot from
+ * after that wait, so it is a statement of its own.
+ */
+function settleMessage(options: {
+  readonly tables: LogTables;
+  readonly space: string;
+  readonly name: string;
+  readonly transactionId: string;
+}): LogMessage {
+  const { tables, space, name, transactionId } = options;
+  const id = literal(transactionId);
+  const mark = `insert into ${tables.decisions}
+      (namespace, transaction_id, incarnation, format, record, unacknowledged, decided_at,
+        acknowledged_at, is_abort)
+    values (${space}, ${id}, ${literal(name)}, ${RECORD_FORMAT}, '{}', '{}', clock_timestamp(),
+      clock_timestamp(), true)
+    on conflict (namespace, transaction_id) do nothing`;
+  const answer = `select is_abort from ${tables.decisions}
+    where namespace = ${space} and transaction_id = ${id}`;
+  return { operation: 'settle', statements: [mark, answer] };
 }
 
 /** Waits for others who acknowledge the same record, and takes away from what they left. */

@@ -5,7 +5,12 @@ import type { DecisionLogNode } from '../../transaction/decision-log.js';
 import type { PostgresPool, StatementResult } from './client.js';
 import { type Connection, checkOut } from './connection.js';
 import { upgradeNeeded } from './decision-log-record.js';
-import { type LogMessage, type LogStatements, logStatements } from './decision-log-statements.js';
+import {
+  DURABLE,
+  type LogMessage,
+  type LogStatements,
+  logStatements,
+} from './decision-log-statements.js';
 import {
   messageOf,
   resultUnknown,
@@ -137,12 +142,10 @@ export function isTransient(error: unknown): boolean {
  */
 function prelude({ isLazy = false }: LogMessage, timeoutMs: number): readonly string[] {
   const limit = String(Math.max(1, Math.ceil(timeoutMs)));
-  const asked = "current_setting('synchronous_commit')";
-  const durable = `case when ${asked} = 'remote_apply' then ${asked} else 'on' end`;
   return [
     'set transaction isolation level read committed, read write',
     `select now() = statement_timestamp() as is_alone,
-      set_config('synchronous_commit', ${isLazy ? "'off'" : durable}, true),
+      set_config('synchronous_commit', ${isLazy ? "'off'" : DURABLE}, true),
       set_config('lock_timeout', '${limit}', true),
       set_config('statement_timeout', '${limit}', true)`,
   ];

@@ -172,6 +172,16 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
         if (answer === 'fenced') alive.fenced(incarnation);
         return answer;
       }),
+    decideWithin: (incarnation, record, run) =>
+      step(undefined, () => steps.decideWithin(incarnation, record, run)),
+    settle: (incarnation, { transactionId }, options) =>
+      step(options, async () => {
+        const results = await store.ask(
+          statements.settle(incarnation, transactionId),
+          options?.signal,
+        );
+        return results.at(-1)?.rows[0]?.is_abort === false ? 'committed' : 'aborted';
+      }),
     acknowledge: (all, options) => step(options, () => acknowledgements.add(all)),
     fence: (incarnation, options) =>
       step(options, async () => {

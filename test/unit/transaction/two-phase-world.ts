@@ -27,6 +27,8 @@ export interface WorldOptions {
   readonly lossesMax: number;
   readonly isOnePhase?: boolean;
   readonly mayReadOnly?: boolean;
+  /** The last branch is not prepared: its commit, with the record inside, is the decision. */
+  readonly hasLastResource?: boolean;
   readonly faults?: readonly Fault[];
 }
 
@@ -51,6 +53,10 @@ export type Fault =
   | 'time-out while deciding treated as abort'
   /** A participant is acknowledged when its commit is sent, not when it is answered. */
   | 'acknowledged before committed'
+  /** After a lost reply of the last resource its record is looked for, and nothing keeps it away. */
+  | 'settled without a mark'
+  /** The last resource commits as soon as the body returned, and the others prepare afterwards. */
+  | 'last resource committed first'
   /** The coordinator sweeps its own transaction while its decision is under way. */
   | 'own sweep of a transaction under way';
 
@@ -65,7 +71,13 @@ interface World {
   replies: TwoPhaseEvent[];
   /** Nobody waits for them any more, but they may still arrive. */
   ghosts: TwoPhaseEffect[];
-  log: { isFenced: boolean; hasRecord: boolean; wasRecorded: boolean; acknowledged: number[] };
+  log: {
+    isFenced: boolean;
+    hasRecord: boolean;
+    wasRecorded: boolean;
+    acknowledged: number[];
+    isMarked: boolean;
+  };
   rms: Rm[];
   told: 'committed' | 'aborted' | 'in-doubt' | null;
   recoverers: ({ machine: RecoveryState; effects: RecoveryEffect[] } | null)[];
@@ -95,7 +107,13 @@ function startOf({ branches, recoverers }: WorldOptions): World {
     requests: [],
     replies: [],
     ghosts: [],
-    log: { isFenced: false, hasRecord: false, wasRecorded: false, acknowledged: [] },
+    log: {
+      isFenced: false,
+      hasRecord: false,
+      wasRecorded: false,
+      acknowledged: [],
+      isMarked: false,
+    },
     rms: Array.from({ length: branches }, () => 'working'),
     told: null,
     recoverers: Array.from({ length: recoverers }, () => null),
@@ -133,7 +151,8 @@ function stepsOf(world: World, options: WorldOptions): readonly Step[] {
   }
   for (const index of world.recoverers.keys()) recovererSteps(world, index, options, add);
   const { log, rms } = world;
-  const isAcknowledged = log.acknowledged.length === prepareable(rms);
+  const isAcknowledged =
+    log.acknowledged.length === prepareable(rms) - (options.hasLastResource === true ? 1 : 0);
   if (
     log.hasRecord &&
     (isAcknowledged || has(options, 'record forgotten before all acknowledgements'))
@@ -143,7 +162,10 @@ function stepsOf(world: World, options: WorldOptions): readonly Step[] {
     });
   }
   for (const [branch, rm] of rms.entries()) {
-    const isHeld = world.ghosts.some((each) => 'branch' in each && each.branch === branch);
+    const isLast = options.hasLastResource === true && branch === rms.length - 1;
+    const isHeld = world.ghosts.some((each) =>
+      'branch' in each ? each.branch === branch : isLast && each.type === 'decide',
+    );
     if (!world.isAlive && rm === 'working' && !isHeld) {
       add(`resource ${branch} rolls back with its connection`, (next) => {
         next.rms[branch] = 'aborted';
@@ -186,7 +208,13 @@ function coordinatorSteps(world: World, options: WorldOptions, add: Add): void {
   const { tm, requests, replies, losses } = world;
   const isOnePhase = options.isOnePhase === true;
   if (tm.phase === 'working') {
-    add('the body returns', (next) => happen(next, { type: 'work-done', isOnePhase }, options));
+    const lastResource = options.hasLastResource === true ? world.rms.length - 1 : undefined;
+    add('the body returns', (next) => {
+      happen(next, { type: 'work-done', isOnePhase, lastResource }, options);
+      if (!has(options, 'last resource committed first')) return;
+      next.rms[next.rms.length - 1] = 'committed';
+      Object.assign(next.log, { hasRecord: true, wasRecorded: true });
+    });
   }
   if (tm.phase !== 'committed' && tm.phase !== 'aborted' && !tm.isInDoubt) {
     add('time runs out', (next) => {
@@ -253,6 +281,7 @@ function lostReply(about: TwoPhaseEffect | TwoPhaseEvent): TwoPhaseEvent | undef
         vote: { vote: 'lost', reason: '', cause: null },
       };
     case 'decide':
+    case 'settle':
     case 'decided':
       return { type: 'decided', answer: 'lost', cause: CAUSE };
     case 'commit-one-phase':
@@ -285,7 +314,12 @@ function arrive(
       return { type: 'one-phase-ended', answer, evidence: '', cause: CAUSE };
     }
     case 'decide':
+      if (options.hasLastResource === true) return decideLast(world, options);
       return { type: 'decided', answer: decide(log, options), cause: CAUSE };
+    case 'settle': {
+      if (!log.hasRecord && !has(options, 'settled without a mark')) log.isMarked = true;
+      return { type: 'decided', answer: log.hasRecord ? 'committed' : 'aborted', cause: CAUSE };
+    }
     case 'inspect':
       return { type: 'inspected', outcomes: rms.map(outcomeOf) };
     case 'commit':
@@ -325,10 +359,24 @@ function decide(log: World['log'], options: WorldOptions): 'committed' | 'fenced
   return 'committed';
 }
 
+/** The commit of the last resource, with the record inside: both or neither, and only once. */
+function decideLast({ rms, log }: World, options: WorldOptions): TwoPhaseEvent {
+  const last = rms.length - 1;
+  if (rms[last] === 'working') {
+    const isRefused = log.isMarked || decide(log, options) === 'fenced';
+    rms[last] = isRefused ? 'aborted' : 'committed';
+  }
+  const answer = rms[last] === 'committed' ? 'committed' : 'aborted';
+  return { type: 'decided', answer, cause: CAUSE };
+}
+
 /** An abort that overtakes the prepare finds nothing; the prepare may still arrive. */
 function abortRm(world: World, branch: number): void {
   const isUnderWay = [...world.requests, ...world.ghosts].some(
-    (each) => each.type === 'prepare' && each.branch === branch,
+    (each) =>
+      (each.type === 'prepare' && each.branch === branch) ||
+      // Its connection is busy with the commit that is under way.
+      (each.type === 'decide' && world.tm.lastResource === branch),
   );
   const rm = world.rms[branch];
   if (rm === 'prepared' || (rm === 'working' && !isUnderWay)) world.rms[branch] = 'aborted';
@@ -424,7 +472,8 @@ function beginRecovery(world: World, index: number, options: WorldOptions, add: 
   const prepared = Array.from(rms.keys()).filter((branch) => rms[branch] === 'prepared');
   const pending = log.hasRecord
     ? Array.from(rms.keys()).filter((branch) => {
-        return rms[branch] !== 'read-only' && !log.acknowledged.includes(branch);
+        const isLast = options.hasLastResource === true && branch === rms.length - 1;
+        return rms[branch] !== 'read-only' && !isLast && !log.acknowledged.includes(branch);
       })
     : [];
   const found = prepared.length > 0 ? prepared : pending;
