@@ -19,6 +19,7 @@ export type {
   CrashExploration,
   CrashExplorationOptions,
   CrashSighting,
+  CrashSubject,
   CrashTurn,
   CrashViolation,
   ExploredCoordinator,

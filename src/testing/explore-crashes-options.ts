@@ -40,10 +40,19 @@ export type ExploredParticipant<Handle = unknown> =
 /** A decision log for all processes, or a function that opens one as one more process would. */
 export type ExploredLog = DecisionLog | (() => CrashableLog | Promise<CrashableLog>);
 
-/** One play of the transaction. */
-export interface CrashTurn<Handles = Readonly<Record<string, unknown>>> {
+/** What one play of the transaction is about. */
+export interface CrashSubject {
   /** Unique to this play, 1 to 32 of `[A-Za-z0-9_-]`: the body writes under it, `check` looks for it. */
   readonly key: string;
+  /**
+   * The same for the plays that follow each other at one point: change something under it too, and
+   * what one play leaves locked stops the next. Other points have other lanes.
+   */
+  readonly lane: string;
+}
+
+/** One play of the transaction in one process. */
+export interface CrashTurn<Handles = Readonly<Record<string, unknown>>> extends CrashSubject {
   /** The participants of the process in which the body runs, by the names of the options. */
   readonly participants: { readonly [Name in keyof Handles]: Participant<Handles[Name]> };
 }
@@ -63,9 +72,9 @@ export interface CrashExplorationOptions<Handles = Readonly<Record<string, unkno
     | { readonly [Name in keyof Handles]: ExploredParticipant<Handles[Name]> }
     | readonly Participant[];
   /**
-   * The transaction under test. Each play has a key of its own; several plays run on the same
-   * resources, so what one leaves locked stops the next. Enlist what `turn.participants` holds, or
-   * the participant that was passed in the options.
+   * The transaction under test. Each play has a key of its own, and runs on the same resources as
+   * the others. Enlist what `turn.participants` holds, or the participant that was passed in the
+   * options.
    */
   body(tx: Transaction, turn: CrashTurn<Handles>): Promise<unknown> | unknown;
   /**
@@ -73,9 +82,9 @@ export interface CrashExplorationOptions<Handles = Readonly<Record<string, unkno
    * participant by name, or one answer for all that itself fails on a part. What it throws counts as
    * a violation; an answer of `undefined` says that it found nothing wrong.
    */
-  check(turn: { readonly key: string }): Promise<CrashSighting> | CrashSighting;
+  check(turn: CrashSubject): Promise<CrashSighting> | CrashSighting;
   /** Prepares a play outside any transaction, for example stocks an article under its key. */
-  arrange?(turn: { readonly key: string }): Promise<unknown> | unknown;
+  arrange?(turn: CrashSubject): Promise<unknown> | unknown;
   /** Told about progress and every violation, a line each. Default nobody. */
   print?(line: string): void;
   /** Explores this point alone, by the name that a violation was printed with. */

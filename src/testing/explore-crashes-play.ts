@@ -6,7 +6,7 @@ import type { Transaction } from '../transaction/coordinator.js';
 import type { RecoveryReport } from '../transaction/recovery-report.js';
 import type { Grounds } from './explore-crashes-grounds.js';
 import { type Fault, type Life, life } from './explore-crashes-life.js';
-import type { CrashSighting, CrashTurn } from './explore-crashes-options.js';
+import type { CrashSighting, CrashSubject, CrashTurn } from './explore-crashes-options.js';
 import { type CrashPoint, pointName } from './explore-crashes-points.js';
 import { type ExploredProcess, exploredProcess } from './explore-crashes-process.js';
 
@@ -14,8 +14,8 @@ import { type ExploredProcess, exploredProcess } from './explore-crashes-process
 export interface PlaySubject {
   readonly grounds: Grounds;
   readonly body: (tx: Transaction, turn: CrashTurn) => Promise<unknown> | unknown;
-  readonly check: (turn: { readonly key: string }) => Promise<CrashSighting> | CrashSighting;
-  readonly arrange: (turn: { readonly key: string }) => Promise<unknown> | unknown;
+  readonly check: (turn: CrashSubject) => Promise<CrashSighting> | CrashSighting;
+  readonly arrange: (turn: CrashSubject) => Promise<unknown> | unknown;
   readonly coordinator: Parameters<typeof exploredProcess>[2]['coordinator'];
   readonly playTimeoutMs: number;
 }
@@ -63,7 +63,10 @@ class Play {
   readonly #broken: string[] = [];
   readonly #processes: ExploredProcess[] = [];
   readonly #namespace = `x${systemRandom.token(9)}`;
-  readonly #key: string;
+  readonly #about: CrashSubject = {
+    key: systemRandom.token(16),
+    lane: systemRandom.token(16),
+  };
   readonly #seen = new Set<string>();
   #ownerSteps: readonly string[] = [];
   #recovererSteps: readonly string[] = [];
@@ -73,7 +76,6 @@ class Play {
   constructor(subject: PlaySubject, point: CrashPoint) {
     this.#subject = subject;
     this.#point = point;
-    this.#key = systemRandom.token(16);
   }
 
   played(): Played {
@@ -92,9 +94,9 @@ class Play {
   }
 
   async run(): Promise<void> {
-    await this.#subject.arrange({ key: this.#key });
+    await this.#subject.arrange(this.#about);
     const owner = await this.#process('owner', this.#point.owner);
-    const answer = this.#ask(owner, this.#key, this.#point.ending);
+    const answer = this.#ask(owner, this.#about, this.#point.ending);
     await Promise.race([answer, owner.life.reached]);
     this.#ownerSteps = [...owner.life.steps];
     await this.#bury(owner);
@@ -109,11 +111,9 @@ class Play {
 
   /** Lets go of every process; those that live serve in other plays. */
   async end(): Promise<void> {
+    const { grounds } = this.#subject;
     await Promise.allSettled(
-      this.#processes.map(async (process) => {
-        await process.end();
-        await this.#subject.grounds.giveBack(process.opened);
-      }),
+      this.#processes.map((process) => grounds.giveBack(process.opened, process.end)),
     );
   }
 
@@ -135,14 +135,14 @@ class Play {
   /** Runs the transaction; what the process hears of it, if it lives. Never rejects. */
   async #ask(
     { coordinator, transaction, participants }: ExploredProcess,
-    key: string,
+    about: CrashSubject,
     ending: CrashPoint['ending'],
   ): Promise<Told> {
     const { body } = this.#subject;
-    const options = { resourceId: `explored:${key}`, timeoutMs: TRANSACTION_TIMEOUT_MS };
+    const options = { resourceId: `explored:${about.key}`, timeoutMs: TRANSACTION_TIMEOUT_MS };
     try {
       const outcome = await coordinator.run(options, async (tx) => {
-        await body(transaction(tx), { key, participants });
+        await body(transaction(tx), { ...about, participants });
         if (ending === 'abort') tx.setRollbackOnly('explored');
       });
       const why = outcome.state === 'aborted' ? ` by ${outcome.by}: ${outcome.reason}` : '';
@@ -199,12 +199,12 @@ class Play {
   }
 
   /** Looks at the effects; what was seen once must stay. */
-  async #look(when: string, key: string = this.#key): Promise<ReadonlyMap<string, boolean>> {
-    const sighting = await this.#subject.check({ key });
+  async #look(when: string, about = this.#about): Promise<ReadonlyMap<string, boolean>> {
+    const sighting = await this.#subject.check(about);
     const entries =
       typeof sighting === 'object' ? Object.entries(sighting) : [['all', sighting] as const];
     const seen = new Map(entries.flatMap(([name, is]) => (is === undefined ? [] : [[name, is]])));
-    if (key !== this.#key) return seen;
+    if (about !== this.#about) return seen;
     for (const [name, is] of seen) {
       if (is) this.#seen.add(name);
       else if (this.#seen.has(name)) this.broke('stability', `${name} was undone ${when}`);
@@ -249,11 +249,11 @@ class Play {
 
   /** Nothing is locked: the next transaction commits. And the log has nothing open any more. */
   async #goOn(last: ExploredProcess): Promise<void> {
-    const key = systemRandom.token(16);
-    await this.#subject.arrange({ key });
-    const told = await this.#ask(last, key, 'commit');
+    const about = { ...this.#about, key: systemRandom.token(16) };
+    await this.#subject.arrange(about);
+    const told = await this.#ask(last, about, 'commit');
     if (told !== 'committed') this.broke('residue', `the next transaction was told ${told}`);
-    const seen = await this.#look('of the next', key);
+    const seen = await this.#look('of the next', about);
     const missing = Array.from(seen).flatMap(([name, is]) => (is ? [] : [name]));
     if (missing.length > 0) this.broke('residue', `the next one lacks ${missing.join(', ')}`);
     await this.#untilEmpty('residue', () => this.#openRecords(last));

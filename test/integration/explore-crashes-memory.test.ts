@@ -15,9 +15,10 @@ function shop(changes: Partial<Omit<CrashExplorationOptions, 'body' | 'check'>> 
   const exploring = exploreCrashes({
     log: memoryTransactions(),
     participants: [stock, orders],
-    async body(tx, { key }) {
+    async body(tx, { key, lane }) {
       const [shelf, book] = [await tx.enlist(stock), await tx.enlist(orders)];
       await shelf.increment('lamps', -1, { min: 0 });
+      await book.set(`last:${lane}`, key);
       await shelf.set(`sold:${key}`, true);
       await book.set(`order:${key}`, 'one lamp');
     },

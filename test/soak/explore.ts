@@ -1,0 +1,83 @@
+import { systemRandom } from '../../src/core/random.js';
+import {
+  type CrashWorld,
+  crashWorld,
+  LOGS,
+  type LogName,
+  RESOURCES,
+  type ResourceName,
+} from '../integration/explore-crashes-world.js';
+import { startMariadb, startPostgres, startRedis, startZookeeper } from '../servers/provider.js';
+import type { Round, RoundResult, Soak } from './soak.js';
+
+/** Two deaths at every point; less with `--pairs N`. */
+const CONCURRENCY = 8;
+
+/** The crash explorer over every pair and some triples of resources, on each log, all points. */
+export const soak: Soak = {
+  name: 'explore',
+  command: ({ args, seed }) => `npm run soak -- explore ${[...args, '--seed', seed].join(' ')}`,
+
+  async run({ args, seed }: Round): Promise<RoundResult> {
+    const at = args.indexOf('--pairs');
+    const pairsMax = at < 0 ? Number.POSITIVE_INFINITY : Number(args[at + 1]);
+    await using servers = await startAll();
+    const lines: string[] = [];
+    let pointCount = 0;
+    let violationCount = 0;
+    for (const { log, resources } of matrix()) {
+      const { violations, pointCount: count } = await servers.world.explore(log, resources, {
+        pairsMax,
+        seed,
+        concurrency: CONCURRENCY,
+        print: (line) => lines.push(line),
+      });
+      const found = `${log} log over ${resources.join(' + ')}: ${count} points`;
+      process.stdout.write(`${found}, ${violations.length} violations\n`);
+      pointCount += count;
+      violationCount += violations.length;
+    }
+    return {
+      isClean: violationCount === 0,
+      summary: `${pointCount} points, ${violationCount} violations`,
+      output: lines.join('\n'),
+    };
+  },
+};
+
+/** Every log with every pair, and with two triples. */
+function matrix(): readonly { log: LogName; resources: readonly ResourceName[] }[] {
+  const pairs = RESOURCES.flatMap((one, index) =>
+    RESOURCES.slice(index + 1).map((other) => [one, other] as const),
+  );
+  const triples = [
+    ['postgres', 'mariadb', 'redis'],
+    ['postgres', 'otherPostgres', 'memory'],
+  ] as const;
+  return LOGS.flatMap((log) => [...pairs, ...triples].map((resources) => ({ log, resources })));
+}
+
+async function startAll(): Promise<AsyncDisposable & { readonly world: CrashWorld }> {
+  const servers = await Promise.all([
+    startRedis(),
+    startPostgres({ maxPreparedTransactions: 200 }),
+    startMariadb(),
+    startZookeeper(),
+  ]);
+  const [redis, postgres, mariadb, zookeeper] = servers;
+  const world = await crashWorld({
+    redisUrl: redis.url,
+    zookeeper: { servers: zookeeper.url, chroot: `/${systemRandom.token(8)}` },
+    ordersUrl: await postgres.createDatabase('orders'),
+    paymentsUrl: await postgres.createDatabase('payments'),
+    logUrl: await postgres.createDatabase('log'),
+    mariadbUrl: await mariadb.createDatabase('ledger'),
+  });
+  return {
+    world,
+    async [Symbol.asyncDispose]() {
+      await world[Symbol.asyncDispose]();
+      await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
+    },
+  };
+}
