@@ -10,7 +10,7 @@ import { grantOf, type HeldGrants } from './held.js';
 import { type LeaveParts, leaveAll } from './let-go.js';
 import { type BusyReply, type ContendReply, parseContend } from './reply.js';
 import { type Attempt, busyRepliesOf, playRound, type RoundOutcome, ticketOf } from './round.js';
-import { type Absence, majorityOf, mayAdmit } from './rules.js';
+import { type Absence, majorityOf, mayMakeReady, mayStart } from './rules.js';
 import { sends } from './sends.js';
 import { STAND } from './stand.js';
 import type { Turn, Turns } from './turns.js';
@@ -123,11 +123,12 @@ class Contender {
     replies,
   }: RoundOutcome & { state: 'short' }): Promise<boolean> {
     const { context } = this.#parts;
-    const isNew = mayAdmit(absences, absences);
-    const isConfirmed = isNew && mayAdmit(this.#absences, absences);
+    const isBlank = mayMakeReady(absences, absences);
+    const isReady = mayStart(nodesOf(absences, replies));
+    if (isBlank && mayMakeReady(this.#absences, absences)) await this.#admit(absences, 'f');
+    if (isReady) await this.#admit(absences, 'r');
     this.#absences = absences;
-    if (isConfirmed) await this.#admit(absences);
-    if (isNew && this.#readings < READINGS_MAX) {
+    if ((isBlank || isReady) && this.#readings < READINGS_MAX) {
       this.#readings += 1;
       return true;
     }
@@ -141,14 +142,15 @@ class Contender {
     return true;
   }
 
-  async #admit(absences: readonly (Absence | undefined)[]): Promise<void> {
+  /** Moves nodes of a new deployment on. One that does not hear of it begins after the longest TTL. */
+  async #admit(absences: readonly (Absence | undefined)[], state: 'f' | 'r'): Promise<void> {
     const { context } = this.#parts;
     const timeoutMs = timeoutMsOf(context.times, this.#request.ttlMs);
     await gather(
       context.nodes,
       (one) => {
         const nonce = absences[one.number - 1]?.nonce ?? '';
-        return one.calls.script(ADMIT, [markerOf(context)], [nonce], { timeoutMs });
+        return one.calls.script(ADMIT, [markerOf(context)], [nonce, state], { timeoutMs });
       },
       (_, isAll) => (isAll ? true : undefined),
     );
@@ -233,4 +235,13 @@ class Contender {
     this.#failures += 1;
     await this.#turn.next(this.#backoffMs(), this.#request.signal);
   }
+}
+
+/** All nodes as they take part or do not; a node that did not answer may be anything. */
+function nodesOf(
+  absences: readonly (Absence | undefined)[],
+  replies: readonly ContendReply[],
+): (Absence | 'in service' | undefined)[] {
+  const allAnswered = replies.length === absences.length;
+  return absences.map((absence) => absence ?? (allAnswered ? 'in service' : undefined));
 }

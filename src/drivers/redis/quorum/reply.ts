@@ -121,11 +121,13 @@ export function parseInspection(raw: unknown, resource: string): readonly NodePa
   });
 }
 
+const KINDS: Readonly<Record<string, Absence['kind']>> = { f: 'blank', r: 'ready' };
+
 function parseAway(raw: unknown, resource: string): AwayReply {
   const [kind, left = '', state = '', nonce = ''] = fields(raw);
   if (kind === 'X') throw tooOld(left);
   if (kind !== 'O') throw unexpected(raw, resource);
-  return { state: 'away', leftMs: Number(left), isBlank: state === 'f', nonce };
+  return { state: 'away', leftMs: Number(left), kind: KINDS[state] ?? 'back', nonce };
 }
 
 function tooOld(found: string): unknown {

@@ -54,25 +54,38 @@ export function judgeHolds(
   return canReach(majority, count, holds) ? { state: 'open' } : { state: 'failed' };
 }
 
-/** What one blank or absent node told when it was read. */
+/** A node that takes no part, as it told when it was read. */
 export interface Absence {
-  /** Whether it never had a marker; else it came back from an earlier life. */
-  readonly isBlank: boolean;
+  /**
+   * `blank`: it never had a marker. `ready`: it was blank, and somebody has seen that all nodes were.
+   * `back`: it has a marker of an earlier life.
+   */
+  readonly kind: 'blank' | 'ready' | 'back';
+  /** Of this life of the node's state; if it loses its state again, it has another one. */
   readonly nonce: string;
 }
 
 /**
- * Whether blank nodes may begin at once: all were read twice, one reading after the other, and all
- * were blank with the same nonces. Then no node was in service at some moment in between.
+ * Whether blank nodes may be made ready: all were read twice, one reading after the other, and all
+ * were blank with the same nonces. Then all were blank at one moment in between.
  */
-export function mayAdmit(
+export function mayMakeReady(
   first: readonly (Absence | undefined)[],
   second: readonly (Absence | undefined)[],
 ): boolean {
   return second.every((now, index) => {
     const before = first[index];
-    return now?.isBlank === true && before?.isBlank === true && now.nonce === before.nonce;
+    return now?.kind === 'blank' && before?.kind === 'blank' && now.nonce === before.nonce;
   });
+}
+
+/**
+ * Whether ready nodes may begin: all nodes answered, and each is ready or in service. So a node that
+ * has ever voted leaves no moment at which all nodes are blank, unless all of them lose their state:
+ * without this step a first vote can be lost with its node, and the node be begun again.
+ */
+export function mayStart(nodes: readonly (Absence | 'in service' | undefined)[]): boolean {
+  return nodes.every((node) => node === 'in service' || (node && node.kind === 'ready'));
 }
 
 function canReach(majority: number, count: number, answers: readonly unknown[]): boolean {

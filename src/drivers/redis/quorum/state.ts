@@ -12,10 +12,10 @@
  *
  * `tricord:‹ns›:quorum:node` is the node's marker, `1|run id|since|longest ttl ms|state|nonce`. A
  * node whose run id is not the marker's has lost its state, or part of it: an RDB restore brings the
- * marker back with the run id of an earlier life. It takes no part (state `f` or `b`) for the longest
- * TTL, because it may have forgotten a vote that somebody still relies on; then it is in service
- * (`i`). Blank nodes that never had a marker (`f`) begin at once if all of them are blank: see
- * admit.ts.
+ * marker back with the run id of an earlier life. It takes no part for the longest TTL, because it
+ * may have forgotten a vote that somebody still relies on; then it is in service (`i`). Until then
+ * its state is `b` with a marker of an earlier life and `f` without one; nodes that are all `f`, as
+ * those of a new deployment are, become `r` and `i` at once: see admit.ts.
  *
  * Times are of the node, in µs; numbers are texts of whole numbers, because Lua writes 14 digits by
  * itself.
