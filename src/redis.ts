@@ -3,6 +3,9 @@
  *
  * @module
  */
+export type { RedisBarrierOptions } from './drivers/redis/barrier.js';
+export { redisBarrier } from './drivers/redis/barrier.js';
+export type { RedisBarrierClient } from './drivers/redis/barrier-client.js';
 export type { RedisCacheOptions } from './drivers/redis/cache.js';
 export { redisCache } from './drivers/redis/cache.js';
 export type { RedisCacheClient } from './drivers/redis/cache-client.js';

@@ -1,10 +1,12 @@
+import { Redis } from 'ioredis';
 import pg from 'pg';
 import { type FunctionBranch, functionParticipant } from 'tricord';
 import { memoryBarrier } from 'tricord/memory';
 import { type PostgresBranchClient, postgresBarrier, setupSql } from 'tricord/postgres';
+import { type RedisBarrierClient, redisBarrier } from 'tricord/redis';
 import { participantContract } from 'tricord/testing';
 import { afterAll, beforeAll, describe, test } from 'vitest';
-import { onServer, sharedDatabase } from '../servers/shared.js';
+import { freshPrefix, onServer, sharedDatabase } from '../servers/shared.js';
 
 interface Write {
   readonly key: string;
@@ -73,6 +75,45 @@ onServer('postgresql', 'functionParticipant with postgresBarrier', async () => {
     },
     look: async () => {},
     spoil: (handle, key) => handle.request({ key, value: 'a second time' }),
+    notesAborts: true,
+  });
+  for (const { name, run } of cases) test(name, run);
+});
+
+onServer('redis', 'functionParticipant with redisBarrier', (redis) => {
+  const prefix = freshPrefix('function');
+  const keyPrefix = `${prefix}:`;
+  const reader = new Redis(redis.url);
+  afterAll(() => reader.quit());
+
+  const cases = participantContract<FunctionBranch<Write>>({
+    open() {
+      const client = new Redis(redis.url, { keyPrefix, enableAutoPipelining: true });
+      const barrier = redisBarrier({ client, namespace: prefix });
+      const participant = functionParticipant<Write, RedisBarrierClient>({
+        name: 'orders',
+        barrier,
+        prepare(writes, { request: { key, value } }) {
+          writes.expect(`lock:${key}`, undefined);
+          if (value === 'spoilt') writes.increment(`stock:${key}`, -1, { min: 0 });
+          writes.append(`reserved:${key}`, value);
+        },
+        commit(writes, { request: { key, value } }) {
+          writes.set(key, value);
+          writes.delete(`reserved:${key}`);
+        },
+        abort: (writes, { request: { key } }) => writes.delete(`reserved:${key}`),
+      });
+      const close = async () => {
+        await barrier.close();
+        await client.quit();
+      };
+      return { participant, close };
+    },
+    write: (handle, key, value) => handle.request({ key, value }),
+    read: async (key) => (await reader.get(`${keyPrefix}${key}`)) ?? undefined,
+    look: async () => {},
+    spoil: (handle, key) => handle.request({ key: `${key}:spoilt`, value: 'spoilt' }),
     notesAborts: true,
   });
   for (const { name, run } of cases) test(name, run);
