@@ -15,9 +15,10 @@ export class HeldLease implements AnyLease {
   readonly resource: string;
   readonly owner: LockId;
   readonly mode: LockMode;
-  readonly fencingToken?: bigint;
-  readonly permits?: number;
-  readonly capacity?: number;
+  // Declared only: a lease of another mode has no such property at all.
+  declare readonly fencingToken?: bigint;
+  declare readonly permits?: number;
+  declare readonly capacity?: number;
   #tenure: Tenure;
   #isOver = false;
   #releasing: Promise<'released' | 'lost'> | undefined;

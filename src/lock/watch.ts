@@ -33,9 +33,10 @@ export async function* watch(
         seen = facts;
         yield { ...inspected, state: inspected.holders.length > 0 ? 'held' : 'free' };
       }
-      const pause = (ms: number): Promise<void> => sleep(node.clock, ms, { signal: ending.signal });
-      await Promise.race([pause(LOOK_EVERY_MS), changed.promise]).catch(() => {});
-      await pause(LOOK_MS_MIN).catch(() => {});
+      const cancel = node.clock.schedule(LOOK_EVERY_MS, hint);
+      await changed.promise;
+      cancel();
+      await sleep(node.clock, LOOK_MS_MIN, { signal: ending.signal }).catch(() => {});
       // What changes from here on is seen by the look that follows, or hinted at again.
       changed = deferred();
     }
