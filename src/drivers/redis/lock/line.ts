@@ -21,12 +21,15 @@ export interface Line {
   remove(grantId: string): void;
   /** Asks for one waiter now, because its grant may have been written. */
   ask(grantId: string): void;
-  /** Tells one waiter of its grant. */
+  /** Tells one waiter of its grant; one that has not joined yet hears of it when it does. */
   tell(grantId: string, pushed: PushedGrant): void;
   /** Asks for all of them now, because messages may have been missed. */
   askAll(): void;
   close(): void;
 }
+
+/** Grants that are remembered for waiters whose own reply is still under way: the newest. */
+const EARLY_MAX = 1_000;
 
 /** Waiters that one command asks for; it bounds how long one script runs, to a few milliseconds. */
 const BATCH = 250;
@@ -36,6 +39,8 @@ export function waitingLine(context: RedisLockContext): Line {
   const { node, calls, times } = context;
   const waiters = new Map<string, Waiter>();
   const asking = new Set<string>();
+  // The message comes on another connection than the reply "queued", and may overtake it.
+  const early = new Map<string, PushedGrant>();
   let cancelBeat: CancelTimer | undefined;
 
   const beat = (batch: readonly Waiter[]): void => {
@@ -79,6 +84,10 @@ export function waitingLine(context: RedisLockContext): Line {
     add(waiter) {
       waiters.set(waiter.grantId, waiter);
       arm();
+      const pushed = early.get(waiter.grantId);
+      if (pushed === undefined) return;
+      early.delete(waiter.grantId);
+      waiter.onPushed(pushed);
     },
     remove(grantId) {
       waiters.delete(grantId);
@@ -90,10 +99,16 @@ export function waitingLine(context: RedisLockContext): Line {
       const waiter = waiters.get(grantId);
       if (waiter !== undefined) beat([waiter]);
     },
-    tell: (grantId, pushed) => waiters.get(grantId)?.onPushed(pushed),
+    tell(grantId, pushed) {
+      const waiter = waiters.get(grantId);
+      if (waiter !== undefined) return waiter.onPushed(pushed);
+      early.set(grantId, pushed);
+      if (early.size > EARLY_MAX) early.delete(early.keys().next().value ?? '');
+    },
     askAll: () => beatAll([...waiters.values()]),
     close() {
       waiters.clear();
+      early.clear();
       cancelBeat?.();
     },
   };
