@@ -73,7 +73,7 @@ onServer('zookeeper', 'a zookeeper session', (server) => {
     await log.register(incarnation);
     const { root, current } = one.session[CONNECTION];
     const { ask } = await current('write');
-    await ask.set(`${root}/transactions/zk/sizes/${incarnation}`, Buffer.from('{"v":2}'), -1);
+    await ask.set(`${root}/transactions/zk/sizes/${incarnation}`, Buffer.from('{"v":3}'), -1);
     await assert.rejects(log.unacknowledged(incarnation, 1), { code: 'UPGRADE_NEEDED' });
     await log.close();
   });

@@ -11,6 +11,14 @@ export interface KeptRecord {
   readonly unacknowledged: readonly string[];
   /** When the last of them did, by the leader's clock. */
   readonly acknowledgedAtMs?: number | undefined;
+  /** Remembers what it is stored as; a changed record has another one. */
+  readonly memo?: { stored?: StoredText };
+}
+
+/** What a record is stored as. */
+interface StoredText {
+  readonly text: string;
+  readonly bytes: number;
 }
 
 /** Where records that left the head are: an overflow znode, with what finds them. */
@@ -39,7 +47,8 @@ export interface HeadState {
 
 /** ZooKeeper is built for small nodes: a head is at most this large, save for one large record. */
 export const HEAD_BYTES_MAX: number = 64 * 1_024;
-const VERSION = 1;
+/** 2: a branch's id without the transaction's, and `u` only where somebody has acknowledged. */
+const VERSION = 2;
 
 /** A record as stored: `t` id, `r` resource, `n` node, `b` branches, `d` decided, `u` open, `a` acknowledged, `k` key. */
 interface StoredRecord {
@@ -48,7 +57,7 @@ interface StoredRecord {
   readonly n: string;
   readonly b: readonly (readonly [participant: string, branchId: string, evidence: string])[];
   readonly d: number;
-  readonly u: readonly string[];
+  readonly u?: readonly string[] | undefined;
   readonly a?: number | undefined;
   readonly k?: string | undefined;
 }
@@ -56,15 +65,13 @@ interface StoredRecord {
 /** Writes a head. */
 export function encodeHead(head: HeadState): Buffer {
   const { nodeId, writeId, fencedAtMs, records, segments } = head;
-  const stored = records.map(storedOf);
-  return Buffer.from(
-    JSON.stringify({ v: VERSION, nodeId, writeId, fencedAtMs, segments, records: stored }),
-  );
+  const facts = JSON.stringify({ v: VERSION, nodeId, writeId, fencedAtMs, segments });
+  return Buffer.from(`${facts.slice(0, -1)},"records":[${joined(records)}]}`);
 }
 
 /** Writes an overflow znode. */
 export function encodeSegment(records: readonly KeptRecord[]): Buffer {
-  return Buffer.from(JSON.stringify({ v: VERSION, records: records.map(storedOf) }));
+  return Buffer.from(`{"v":${VERSION},"records":[${joined(records)}]}`);
 }
 
 /** Reads a head; UPGRADE_NEEDED for a newer format, DATA_CORRUPT for anything else. */
@@ -102,7 +109,7 @@ export function decodeKey(data: Buffer, where: string): KeyState {
 
 /** How many bytes a record takes. */
 export function recordBytes(kept: KeptRecord): number {
-  return Buffer.byteLength(JSON.stringify(storedOf(kept))) + 1;
+  return textOf(kept).bytes + 1;
 }
 
 /** A reference to an overflow znode that holds these records. */
@@ -128,32 +135,53 @@ export function acknowledged(
   const unacknowledged = kept.unacknowledged.filter((name) => !participants.has(name));
   if (unacknowledged.length === kept.unacknowledged.length) return kept;
   const acknowledgedAtMs = unacknowledged.length === 0 ? Math.round(nowMs) : undefined;
-  return { ...kept, unacknowledged, acknowledgedAtMs };
+  return { ...kept, unacknowledged, acknowledgedAtMs, memo: {} };
+}
+
+/** A record is written with every head that it is in, and never changes: it is made a text once. */
+function textOf(kept: KeptRecord): StoredText {
+  if (kept.memo?.stored !== undefined) return kept.memo.stored;
+  const text = JSON.stringify(storedOf(kept));
+  const stored = { text, bytes: Buffer.byteLength(text) };
+  if (kept.memo !== undefined) kept.memo.stored = stored;
+  return stored;
+}
+
+function joined(records: readonly KeptRecord[]): string {
+  return records.map((kept) => textOf(kept).text).join(',');
 }
 
 function storedOf(kept: KeptRecord): StoredRecord {
   const { transactionId, resourceId, nodeId, branches, key } = kept.record;
+  const names = new Set(branches.map(({ participant }) => participant));
+  const isUntouched = kept.unacknowledged.length === names.size;
   return {
     t: transactionId,
     r: resourceId,
     n: nodeId,
-    b: branches.map(({ participant, branchId, evidence }) => [participant, branchId, evidence]),
+    b: branches.map(({ participant, branchId, evidence }) => [
+      participant,
+      branchId.startsWith(`${transactionId}.`) ? branchId.slice(transactionId.length) : branchId,
+      evidence,
+    ]),
     d: kept.decidedAtMs,
-    u: kept.unacknowledged,
+    u: isUntouched ? undefined : kept.unacknowledged,
     a: kept.acknowledgedAtMs,
     k: key,
   };
 }
 
 function keptOf({ t, r, n, b, d, u, a, k }: StoredRecord): KeptRecord {
-  const branches = b.map(([participant, branchId, evidence]) => ({
+  const branches = b.map(([participant, branch, evidence]) => ({
     participant,
-    branchId,
+    // No branch's own id begins with a dot.
+    branchId: branch.startsWith('.') ? `${t}${branch}` : branch,
     evidence,
   }));
   const facts = { transactionId: t as TransactionId, resourceId: r, nodeId: n, branches };
   const record = k === undefined ? facts : { ...facts, key: k };
-  return { record, decidedAtMs: d, unacknowledged: u, acknowledgedAtMs: a };
+  const unacknowledged = u ?? [...new Set(branches.map(({ participant }) => participant))];
+  return { record, decidedAtMs: d, unacknowledged, acknowledgedAtMs: a };
 }
 
 function recordsOf(

@@ -47,9 +47,11 @@ const ACKNOWLEDGE_AFTER_MS = 200;
 /**
  * The writer of one incarnation's head.
  *
- * One write is in flight at a time, and carries everything that was decided meanwhile. More would be
- * wrong, not only faster: a recoverer's fence raises the version by one, which makes true what the
- * *next* write in flight expects, and that write would undo the fence.
+ * One write is in flight at a time, and carries everything that was decided meanwhile. With n of them
+ * a recoverer's fence, which raises the version by one, makes true what the *next* one expects, and
+ * that write undoes the fence: a fence would have to be n writes in a row, and so would the owner's
+ * first step after a lost connection (test/unit/zookeeper/pipeline.test.ts). Measured, that buys
+ * nothing: a decision in a shared write costs less than a znode of its own in a pipeline.
  */
 export class LogOwner {
   readonly #store: LogStore;
@@ -149,7 +151,7 @@ export class LogOwner {
 
   #enqueue(record: CommitRecord, decidedAtMs: number): Pending {
     const unacknowledged = [...new Set(record.branches.map(({ participant }) => participant))];
-    const kept = { record, decidedAtMs, unacknowledged };
+    const kept = { record, decidedAtMs, unacknowledged, memo: {} };
     const pending: Pending = { kept, answer: deferred(), isSent: false };
     this.#queue.push(pending);
     return pending;

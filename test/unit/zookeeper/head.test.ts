@@ -49,7 +49,7 @@ describe('the head of an incarnation', () => {
   });
 
   test('of a newer format is refused, and what is no head is called corrupt', () => {
-    assert.throws(() => decodeHead(Buffer.from('{"v":2}'), '/h'), { code: 'UPGRADE_NEEDED' });
+    assert.throws(() => decodeHead(Buffer.from('{"v":3}'), '/h'), { code: 'UPGRADE_NEEDED' });
     for (const text of ['', '[]', '{"v":1}', 'null']) {
       assert.throws(() => decodeHead(Buffer.from(text), '/h'), { code: 'DATA_CORRUPT' });
     }
