@@ -3,7 +3,7 @@
  *
  * @module
  */
-export type { PostgresBarrierOptions } from './drivers/postgres/barrier.js';
+export type { PostgresBarrierClient, PostgresBarrierOptions } from './drivers/postgres/barrier.js';
 export { postgresBarrier } from './drivers/postgres/barrier.js';
 export type {
   PostgresBranchClient,
@@ -18,6 +18,8 @@ export type {
   PostgresFenceOptions,
 } from './drivers/postgres/fence.js';
 export { postgresFence } from './drivers/postgres/fence.js';
+export type { LastStatementOptions } from './drivers/postgres/last-statement.js';
+export type { PostgresLiteral } from './drivers/postgres/literal.js';
 export type { PostgresParticipantOptions } from './drivers/postgres/participant.js';
 export { postgresParticipant } from './drivers/postgres/participant.js';
 export type { SetupSqlOptions } from './drivers/postgres/setup-sql.js';

@@ -64,7 +64,7 @@ const CLOSE_WAIT_MS = 2_000;
  * which takes effect exactly once.
  *
  * ```ts
- * const stock = functionParticipant<{ sku: string; quantity: number }, PostgresBranchClient<Pool>>({
+ * const stock = functionParticipant<{ sku: string; quantity: number }, PostgresBarrierClient<Pool>>({
  *   name: 'stock',
  *   barrier: postgresBarrier({ pool }),
  *   prepare: async (db, { request }) => { … },   // available → reserved; throw to vote no

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis';
 import pg from 'pg';
 import { type FunctionBranch, functionParticipant } from 'tricord';
 import { memoryBarrier } from 'tricord/memory';
-import { type PostgresBranchClient, postgresBarrier, setupSql } from 'tricord/postgres';
+import { type PostgresBarrierClient, postgresBarrier, setupSql } from 'tricord/postgres';
 import { type RedisBarrierClient, redisBarrier } from 'tricord/redis';
 import { participantContract } from 'tricord/testing';
 import { afterAll, beforeAll, describe, test } from 'vitest';
@@ -55,7 +55,7 @@ onServer('postgresql', 'functionParticipant with postgresBarrier', async () => {
     open() {
       const pool = new pg.Pool({ connectionString, max: 4 });
       pool.on('error', () => {});
-      const participant = functionParticipant<Write, PostgresBranchClient<pg.Pool>>({
+      const participant = functionParticipant<Write, PostgresBarrierClient<pg.Pool>>({
         name: 'orders',
         barrier: postgresBarrier({ pool }),
         prepare: (db, { request: { key, value } }) =>

@@ -5,10 +5,10 @@
 import { writeSync } from 'node:fs';
 import pg from 'pg';
 import { functionParticipant } from 'tricord';
-import { type PostgresBranchClient, postgresBarrier } from 'tricord/postgres';
+import { type PostgresBarrierClient, postgresBarrier } from 'tricord/postgres';
 import { systemClock } from '../../src/core/clock.js';
 
-type Db = PostgresBranchClient<pg.Pool>;
+type Db = PostgresBarrierClient<pg.Pool>;
 
 const [connectionString = '', branchId = '', step = '', at = ''] = process.argv.slice(2);
 const pool = new pg.Pool({ connectionString, max: 1 });

@@ -12,7 +12,7 @@ import {
   newTransactionId,
   type Participant,
 } from 'tricord';
-import { type PostgresBranchClient, postgresBarrier, setupSql } from 'tricord/postgres';
+import { type PostgresBarrierClient, postgresBarrier, setupSql } from 'tricord/postgres';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { type PostgresHandle, startPostgres } from '../servers/provider.js';
@@ -21,7 +21,7 @@ import type { CuttingProxy } from '../servers/proxy.js';
 interface Request {
   readonly sku: string;
 }
-type Db = PostgresBranchClient<pg.Pool>;
+type Db = PostgresBarrierClient<pg.Pool>;
 
 const STOCK = { available: 10, reserved: 0, sold: 0 };
 const RESERVED = { available: 9, reserved: 1, sold: 0 };

@@ -19,7 +19,7 @@ test('a Pool of pg 8 is a PostgresPool', () => {
 });
 
 test('the enlisted client has query with the overloads of pg, and nothing else', () => {
-  expectTypeOf<keyof PostgresBranchClient<pg.Pool>>().toEqualTypeOf<'query'>();
+  expectTypeOf<keyof PostgresBranchClient<pg.Pool>>().toEqualTypeOf<'query' | 'last'>();
   expectTypeOf(db).toExtend<Pick<pg.ClientBase, 'query'>>();
   expectTypeOf(db.query<{ n: number }>('select 1 as n')).resolves.toEqualTypeOf<
     pg.QueryResult<{ n: number }>

@@ -15,6 +15,17 @@ import { guaranteesOf, readSettings } from './settings.js';
 import { BARRIER_PART, BARRIER_VERSION, barrierTable } from './setup-barrier.js';
 import { logTables, SCHEMA_DEFAULT } from './setup-sql.js';
 
+/**
+ * What the functions of a participant with a {@link postgresBarrier} work with: `query`, as in a
+ * branch of {@link postgresParticipant}.
+ *
+ * @typeParam Pool - the type of the pool, usually `pg.Pool`.
+ */
+export type PostgresBarrierClient<Pool extends PostgresPool = PostgresPool> = Pick<
+  PostgresBranchClient<Pool>,
+  'query'
+>;
+
 /** Options of {@link postgresBarrier}. */
 export interface PostgresBarrierOptions<Pool extends PostgresPool = PostgresPool> {
   /** The service's own pool of the database that holds the barrier's table and the functions' data. */
@@ -52,7 +63,7 @@ const MISSING: ReadonlySet<string | undefined> = new Set(['42P01', '3F000']);
  */
 export function postgresBarrier<Pool extends PostgresPool>(
   options: PostgresBarrierOptions<Pool>,
-): Barrier<PostgresBranchClient<Pool>> {
+): Barrier<PostgresBarrierClient<Pool>> {
   const { pool, schema = SCHEMA_DEFAULT, retainMs = RETAIN_MS, clock = systemClock } = options;
   if (typeof pool?.connect !== 'function') {
     throw invalidArgument('pool', pool, "a Pool of the package 'pg'");
@@ -61,7 +72,7 @@ export function postgresBarrier<Pool extends PostgresPool>(
   const { versions } = logTables(schema);
   const barrier = new PostgresBarrier({ pool, schema, versions, retainMs, clock });
   // The client's queries are the pool's own by construction: the same connection answers both.
-  return barrier as unknown as Barrier<PostgresBranchClient<Pool>>;
+  return barrier as unknown as Barrier<PostgresBarrierClient<Pool>>;
 }
 
 interface CheckedOptions {
@@ -72,7 +83,7 @@ interface CheckedOptions {
   readonly clock: Clock;
 }
 
-type Client = PostgresBranchClient<PostgresPool>;
+type Client = PostgresBarrierClient<PostgresPool>;
 
 class PostgresBarrier implements Barrier<Client> {
   readonly backend = 'postgres';
@@ -123,8 +134,10 @@ class PostgresBarrier implements Barrier<Client> {
     const found = isNew ? undefined : await this.#find(key, run);
     const { to, effects, answer } = barrierMove(found?.state, event);
     const payload = found?.payload ?? step.payload;
+    // A statement that is kept back would be too late for the mark: it is not offered here.
+    const { last: _, ...client } = work.handle;
     for (const effect of effects) {
-      await abortable(step.perform(effect, work.handle, payload), signal);
+      await abortable(step.perform(effect, client, payload), signal);
     }
     work.close(() => branchEndedError(participant));
     await abortable(work.idle(), signal);

@@ -116,9 +116,11 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   async #prepareTransaction(signal: AbortSignal): Promise<Vote> {
     const statement = `prepare transaction ${literalOf(this.#context.branchId)}`;
     if (signal.aborted) return this.#no(signal.reason, signal);
+    const { last } = this.#work;
+    const work = last === undefined ? '' : `${last.message}; `;
     let results: readonly StatementResult[];
     try {
-      results = await this.#patientRun(`${CURRENT_XID}; ${statement}`, signal);
+      results = await this.#patientRun(`${work}${CURRENT_XID}; ${statement}`, signal);
     } catch (error) {
       // Only a server that goes on talking has really refused; an error may also be its last word.
       if (sqlState(error) !== undefined && (await this.#rollBack(signal))) {
@@ -130,24 +132,43 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     }
     // In a failed transaction PREPARE rolls back, and says so by its tag alone.
     if (results.at(-1)?.command !== 'PREPARE') return this.#no(this.#failure(), signal);
-    const xid = xidIn(results[0]);
-    if (xid === undefined) return this.#dropEmpty(signal);
+    const obstacle = last?.obstacleIn(results.slice(0, -2));
+    if (obstacle !== undefined) {
+      await this.#dropPrepared('rollback', signal);
+      return noVote(obstacle);
+    }
+    const xid = xidIn(results.at(-2));
+    // It looked like a writer but changed nothing: over, and its slot is free.
+    if (xid === undefined) {
+      await this.#dropPrepared('commit', signal);
+      return { vote: 'read-only' };
+    }
     this.#evidence = evidenceOf(xid);
     this.#state = 'prepared';
     return { vote: 'yes', evidence: this.#evidence };
   }
 
-  /** A branch that looked like a writer but changed nothing: over, and its slot is free. */
-  async #dropEmpty(signal: AbortSignal): Promise<Vote> {
+  /** Ends a branch that is prepared and need not be. */
+  async #dropPrepared(verb: 'commit' | 'rollback', signal: AbortSignal): Promise<void> {
     try {
-      await this.#run(`commit prepared ${literalOf(this.#context.branchId)}`, signal);
+      await this.#run(`${verb} prepared ${literalOf(this.#context.branchId)}`, signal);
     } catch (error) {
       this.#state = 'unknown';
       this.#end('destroy');
       throw this.#unknown('prepare', error);
     }
     this.#end('release');
-    return { vote: 'read-only' };
+  }
+
+  /** Sends what was kept back, where there is no PREPARE that it could go with. */
+  async #sendLast(signal: AbortSignal): Promise<unknown> {
+    const { last } = this.#work;
+    if (last === undefined) return undefined;
+    try {
+      return last.obstacleIn(await this.#run(last.message, signal));
+    } catch (error) {
+      return this.#work.firstError ?? error;
+    }
   }
 
   async commit(options?: ParticipantCallOptions): Promise<void> {
@@ -178,7 +199,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     this.#leaveActive('commit');
     using scope = this.#scope([options?.signal, this.#context.signal]);
     const { signal } = scope;
-    const obstacle = await this.#obstacle(signal);
+    const obstacle = (await this.#obstacle(signal)) ?? (await this.#sendLast(signal));
     if (obstacle !== undefined) return this.#abortedOnePhase(obstacle, signal);
     let xid: string | undefined;
     try {
@@ -211,7 +232,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     const { signal } = scope;
     const outcome = await commitLast({
       participant: this.#host.name,
-      obstacle: await this.#obstacle(signal),
+      obstacle: (await this.#obstacle(signal)) ?? (await this.#sendLast(signal)),
       decide: () =>
         decide(async (text) => {
           const results = await this.#run(`${text}; ${CURRENT_XID}`, signal);
@@ -295,6 +316,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   async #rollBack(signal: AbortSignal): Promise<boolean> {
     try {
       await this.#run('rollback', signal);
+      await this.#work.last?.tidy((text) => this.#run(text, signal));
       this.#end('release');
       return true;
     } catch {

@@ -1,3 +1,6 @@
+import type { LastStatementOptions } from './last-statement.js';
+import type { PostgresLiteral } from './literal.js';
+
 /**
  * The part of a `pg` 8 pool that tricord calls. Pass the service's own `Pool`: tricord neither
  * imports `pg` nor opens, configures or ends what it was given.
@@ -7,6 +10,8 @@ export interface PostgresPool {
   connect(): Promise<PostgresPoolClient>;
   /** Gives the enlisted client its type; tricord itself never calls it. */
   readonly query: unknown;
+  /** What the pool was made with. */
+  readonly options?: { readonly max?: number | undefined } | undefined;
 }
 
 /** The part of a `pg` 8 pool's client that tricord calls. */
@@ -38,12 +43,24 @@ export interface PostgresPoolClient {
 export interface PostgresBranchClient<Pool extends PostgresPool = PostgresPool> {
   /** The pool's own `query`, on the branch's connection. */
   readonly query: Pool['query'];
+  /**
+   * Keeps the last statement of the branch back and sends it in one message with PREPARE TRANSACTION:
+   * a round trip less. Its error, or other `rows` than demanded, makes the vote no; the body never sees
+   * its result, and sends nothing after it. Needs one statement, and values that are texts, numbers,
+   * booleans or null; they take the type of where they stand, as parameters do.
+   *
+   * Throws BRANCH_TAMPERED and BRANCH_ENDED as `query` does, and a TypeError (INVALID_ARGUMENT) for
+   * other values, or when it was called before.
+   */
+  last(text: string, values?: readonly PostgresLiteral[], options?: LastStatementOptions): void;
 }
 
 /** One statement's result, as far as tricord reads it. */
 export interface StatementResult {
   /** The first word of the command tag, for example `INSERT`, `PREPARE`, `ROLLBACK`. */
   readonly command: string;
+  /** How many rows it met, where it tells. */
+  readonly rowCount?: number | null | undefined;
   readonly rows: readonly Readonly<Record<string, unknown>>[];
 }
 

@@ -6,6 +6,7 @@ import type { PostgresPool } from './client.js';
 import { type Connection, checkOut } from './connection.js';
 import { unavailable } from './errors.js';
 import { listPrepared, literalOf } from './prepared.js';
+import { takeSeat } from './seats.js';
 import { assertCanPrepare, readSettings, type ServerSettings } from './settings.js';
 import type { SlotBudget } from './slots.js';
 
@@ -16,6 +17,7 @@ export interface Enlisted {
 }
 
 interface EnlistmentOptions {
+  readonly name: string;
   readonly pool: PostgresPool;
   readonly clock: Clock;
   readonly waitersMax: number;
@@ -30,7 +32,7 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 export function enlistment(
   options: EnlistmentOptions,
 ): (context: BranchContext) => Promise<Enlisted> {
-  const { pool, clock, waitersMax, backend, slots } = options;
+  const { name, pool, clock, waitersMax, backend, slots } = options;
   let settings: ServerSettings | undefined;
   let waiters = 0;
 
@@ -80,11 +82,24 @@ export function enlistment(
   return async (context) => {
     literalOf(context.branchId);
     const { timeoutMs } = context;
+    const leaveSeat = takeSeat(pool, name, context.transactionId);
     using scope = abortScope({ clock, parents: [context.signal], timeoutMs });
-    const connection = await connect(context, scope.signal);
+    let connection: Connection;
     try {
-      return { connection, giveBack: await begin(connection, context, scope.signal) };
+      connection = await connect(context, scope.signal);
     } catch (error) {
+      leaveSeat();
+      throw error;
+    }
+    try {
+      const giveSlotBack = await begin(connection, context, scope.signal);
+      const giveBack = (): void => {
+        giveSlotBack();
+        leaveSeat();
+      };
+      return { connection, giveBack };
+    } catch (error) {
+      leaveSeat();
       // A refusal of our own comes between statements. The reason of an abort may be one of ours,
       // too, but comes in the middle of one: BEGIN may be under way.
       if (isCoordinationError(error) && !scope.signal.aborted) {

@@ -1,10 +1,12 @@
 import { CoordinationError } from '../../core/errors.js';
+import { invalidArgument } from '../../core/validate.js';
 import {
   type PostgresBranchClient,
   type PostgresPool,
   type PostgresPoolClient,
   statementResults,
 } from './client.js';
+import { type LastStatement, lastStatement } from './last-statement.js';
 import { endingCommand, mayNotify, mayWrite, transactionControl } from './statement.js';
 
 /** What is known of a branch's work, from what went over its client. */
@@ -19,6 +21,8 @@ export interface BranchWork {
   readonly mayHaveWritten: boolean;
   /** Whether a statement may have used LISTEN or NOTIFY. */
   readonly mayHaveNotified: boolean;
+  /** The statement that is kept back for the end, if the body said so. */
+  readonly last: LastStatement | undefined;
   /** Refuses further statements with what `refusal` makes. */
   close(refusal: () => unknown): void;
   /** Resolves when no statement is under way any more. */
@@ -37,6 +41,7 @@ export function branchWork(participant: string, client: PostgresPoolClient): Bra
   let mayHaveWritten = false;
   let mayHaveNotified = false;
   let refusal: (() => unknown) | undefined;
+  let kept: LastStatement | undefined;
 
   const tamper = (statement: string): CoordinationError<'BRANCH_TAMPERED'> => {
     tampered ??= tamperedError(participant, statement);
@@ -44,6 +49,7 @@ export function branchWork(participant: string, client: PostgresPoolClient): Bra
   };
   const admit = (text: string): void => {
     if (refusal !== undefined) throw refusal();
+    if (kept !== undefined) throw invalidArgument('text', text, 'nothing after last()');
     const control = transactionControl(text);
     if (control !== undefined) throw tamper(control);
     mayHaveNotified ||= mayNotify(text);
@@ -85,12 +91,17 @@ export function branchWork(participant: string, client: PostgresPoolClient): Bra
     answerTo(last as Callback, track(run(parameters.slice(0, -1))));
     return undefined;
   };
+  const last: PostgresBranchClient['last'] = (text, values, options) => {
+    admit(textOf(text));
+    kept = lastStatement(text, values, { ...options, tamper });
+    mayHaveWritten = true;
+  };
   const refuseRelease = (): never => {
     throw tamper('release()');
   };
   return {
     // `release` is not in the type; whoever casts his way to it learns why it is not.
-    handle: Object.assign({ query }, { release: refuseRelease }),
+    handle: Object.assign({ query, last }, { release: refuseRelease }),
     get tampered() {
       return tampered;
     },
@@ -102,6 +113,9 @@ export function branchWork(participant: string, client: PostgresPoolClient): Bra
     },
     get mayHaveNotified() {
       return mayHaveNotified;
+    },
+    get last() {
+      return kept;
     },
     close(makeRefusal) {
       refusal ??= makeRefusal;
