@@ -54,20 +54,25 @@ export function aborted(signal: AbortSignal): Promise<unknown> {
   });
 }
 
-const HOLDER = fileURLToPath(new URL('./redis-lock-holder.ts', import.meta.url));
-
-/** A process that takes a lock and keeps it, renewing, until it is killed. */
-export async function startHolder(
-  url: string,
-  resource: string,
-  ttlMs: number,
-): Promise<ChildProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', HOLDER, url, resource, `${ttlMs}`], {
+/** Runs a program of this folder in a process of its own, until it has written a line. */
+export async function startProgram(name: string, ...args: string[]): Promise<ChildProcess> {
+  const path = fileURLToPath(new URL(name, import.meta.url));
+  const child = spawn(process.execPath, ['--import', 'tsx', path, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await new Promise<void>((resolve, reject) => {
-    child.once('exit', (code) => reject(new Error(`the holder ended with ${code}`)));
+    child.once('exit', (code) => reject(new Error(`${name} ended with ${code}`)));
     child.stdout?.once('data', () => resolve());
   });
   return child;
+}
+
+/** A process that takes a lock and keeps it, renewing, until it is killed. */
+export function startHolder(url: string, resource: string, ttlMs: number): Promise<ChildProcess> {
+  return startProgram('./redis-lock-holder.ts', url, resource, `${ttlMs}`);
+}
+
+/** A process that had a lock once and retains it, renewing, until somebody else asks. */
+export function startRetainer(url: string, resource: string, ttlMs: number): Promise<ChildProcess> {
+  return startProgram('./redis-lock-retainer.ts', url, resource, `${ttlMs}`);
 }

@@ -12,6 +12,10 @@ local before = s.released == id
 if own then
   table.remove(s.holders, index)
   s.released, s.changed = id, true
+else
+  -- A late copy of its acquire, sent to a server that had lost its memory, may have put it in line.
+  local waits = s.line.count > 0 and waiter(s, id)
+  if waits then leave(s, waits) end
 end
 if ARGV[2] then bury(s, id, tonumber(ARGV[2])) end
 settle(s)
