@@ -37,9 +37,19 @@ export type LeaseAnswer =
  */
 export interface Authority {
   readonly isShared: boolean;
-  read(key: string, timeoutMs: number): Promise<Answer<Found | { readonly state: 'missing' }>>;
-  exists(key: string, timeoutMs: number): Promise<boolean>;
-  lease(key: string, token: string, timeoutMs: number): Promise<Answer<LeaseAnswer>>;
+  /** `isCounted: false` for what is no request of a caller. */
+  read(
+    key: string,
+    timeoutMs: number,
+    isCounted?: boolean,
+  ): Promise<Answer<Found | { readonly state: 'missing' }>>;
+  /** With `refresh` for the right to replace the entry that is there. */
+  lease(
+    key: string,
+    token: string,
+    timeoutMs: number,
+    refresh?: boolean,
+  ): Promise<Answer<LeaseAnswer>>;
   /** Stores what the holder of the lease has loaded; undefined ends the lease without an entry. */
   fill(key: string, token: string, entry: Fill, timeoutMs: number): Promise<FillAnswer>;
   renew(key: string, claim: Claim, timeoutMs: number): Promise<'held' | 'lost' | 'failed'>;
@@ -67,6 +77,8 @@ export interface Fill {
 
 export type FillAnswer = 'accepted' | 'refused' | 'failed';
 
+/** What is left of an entry where nobody asked: it is kept nowhere else. */
+const UNKNOWN_MS = Number.MAX_SAFE_INTEGER;
 /** Where nobody asks for how long an entry is valid. */
 const NEVER: Instant = { monotonicMs: 0, wallMs: 0 };
 
@@ -111,16 +123,11 @@ function authorityOver<Stored>(
 
   return {
     isShared: options.tier.scope === 'shared',
-    read: (key, timeoutMs) => read(parts, key, timeoutMs),
-    async exists(key, timeoutMs) {
-      const call = () => tier.read(key, { timeoutMs, withRemaining: false });
-      const answer = await ask('exists', key, call);
-      return answer !== undefined && !('state' in answer);
-    },
-    lease: (key, token, timeoutMs) =>
+    read: (key, timeoutMs, isCounted = true) => read(parts, key, timeoutMs, isCounted),
+    lease: (key, token, timeoutMs, refresh) =>
       ask('lease', key, async () => {
         const since = instantOf(clock);
-        const reply = await tier.lease(key, token, leaseMs, { timeoutMs });
+        const reply = await tier.lease(key, token, leaseMs, { timeoutMs, refresh });
         return reply.state === 'found' ? foundAt(parts, key, since, reply.entry) : reply;
       }),
     async fill(key, token, entry, timeoutMs) {
@@ -164,17 +171,22 @@ async function read<Stored>(
   parts: Parts<Stored>,
   key: string,
   timeoutMs: number,
+  isCounted: boolean,
 ): Promise<Answer<Found | typeof MISSING>> {
   const { node, counter, tier, withRemaining } = parts;
   const since = withRemaining ? instantOf(node.clock) : NEVER;
   try {
     const entry = await tier.read(key, { timeoutMs, withRemaining });
     const answer = entry === undefined ? MISSING : foundAt(parts, key, since, entry);
-    if (entry === undefined) counter.missCount += 1;
-    else counter.hitCount += 1;
+    if (!withRemaining && answer.state === 'found' && answer.local.aging !== undefined) {
+      // Another node lets its entries age: how old this one is must be known after all.
+      return read({ ...parts, withRemaining: true }, key, timeoutMs, isCounted);
+    }
+    if (isCounted && entry === undefined) counter.missCount += 1;
+    else if (isCounted) counter.hitCount += 1;
     return answer;
   } catch (error) {
-    counter.missCount += 1;
+    if (isCounted) counter.missCount += 1;
     const failure = parts.failed('read', key, error);
     return isCoordinationError(error, 'DATA_CORRUPT') ? discard(parts, key, timeoutMs) : failure;
   }
@@ -202,7 +214,7 @@ function foundAt<Stored>(
 ): Found {
   const where = () => `cache ${node.name}, key ${JSON.stringify(key)} in ${counter.backend},`;
   const local = form.decode(where, entry.stored);
-  return { state: 'found', local, validity: { since, forMs: entry.remainingMs ?? 0 } };
+  return { state: 'found', local, validity: { since, forMs: entry.remainingMs ?? UNKNOWN_MS } };
 }
 
 /** Ends a lease, with an entry or without. */

@@ -48,6 +48,41 @@ export interface CacheOptions {
    */
   readonly tierTimeoutMs?: number | undefined;
   /**
+   * Stale-while-revalidate: for how long after its `ttlMs` an entry is still answered by `getOrLoad`,
+   * at once, while one node loads it anew in the background. Default 0.
+   */
+  readonly staleMs?: number | undefined;
+  /**
+   * Stale-if-error: for how long after its `ttlMs` an entry is answered by `getOrLoad` when the loader
+   * fails, or has not answered within `softTimeoutMs` or the call's own time. Default 0.
+   */
+  readonly staleIfErrorMs?: number | undefined;
+  /**
+   * How long `getOrLoad` waits for a load before it answers what `staleIfErrorMs` allows; the load goes
+   * on. At least 1; default: as long as the call may take.
+   */
+  readonly softTimeoutMs?: number | undefined;
+  /**
+   * After a failed load of a key that has a stale entry, this process answers the stale one for so long
+   * without trying again. Default 1,000.
+   */
+  readonly errorBackoffMs?: number | undefined;
+  /**
+   * Negative caching: for how long it is kept that the loader found nothing (`undefined`). Default:
+   * not at all.
+   */
+  readonly negativeTtlMs?: number | undefined;
+  /**
+   * By which part of it, at most, each `ttlMs` is shortened by chance, so that what was stored together
+   * does not end together: 0 to 0.9, default 0.
+   */
+  readonly jitter?: number | undefined;
+  /**
+   * How eagerly an entry that is still good is loaded anew in the background: the refresh begins about
+   * so many load times before its end. 0 to 100; 0, the default, never.
+   */
+  readonly earlyRefresh?: number | undefined;
+  /**
    * How long the lease of a load, and the hold of an update, outlives the death of its process; at
    * least 100. It is renewed at a third while the work goes on. Default 3,000.
    */
@@ -78,6 +113,12 @@ export interface LoadContext {
   readonly key: string;
   /** Aborted when every caller that waits for this load has gone, and when the cache closes. */
   readonly signal: AbortSignal;
+  /** The entry that is too old, where one is kept; undefined where there is none. */
+  readonly stale: unknown;
+  /** The entry lives so long instead, in milliseconds; at least 1. */
+  setTtl(ttlMs: number): void;
+  /** What is found is answered to those who wait, and not stored. */
+  doNotStore(): void;
 }
 
 /** Finds a value at its source. `undefined` means that there is none; `null` is a value. */
@@ -115,7 +156,7 @@ export interface Cache<Value> {
   /** The name that the cache was created with. */
   readonly name: string;
   /**
-   * The value of a key, or undefined. Answers undefined also when the shared tier cannot be reached;
+   * The value of a key, or undefined; never a stale one. Answers undefined also when the shared tier cannot be reached;
    * `stats` and the channel `tricord:cache.tier-failed` tell the difference.
    *
    * @throws CoordinationError UPGRADE_NEEDED for an entry of a newer release.
@@ -135,7 +176,8 @@ export interface Cache<Value> {
    *
    * Callers of one key share one load, in this process and, while the shared tier answers, across
    * nodes: others wait for it for half of their time and then load by themselves. A loader's error
-   * reaches every caller that waits, once, and is not stored; neither is `undefined`. A load that a
+   * reaches every caller that waits, once, and is not stored; neither is `undefined`, unless
+   * `negativeTtlMs` says so. A load that a
    * write overtook is not stored and is done again, three times at most. A caller's `signal` ends its
    * own wait; the load's signal is aborted when all have gone.
    *

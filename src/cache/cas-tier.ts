@@ -78,12 +78,19 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
       const state = await store.item(key, 'read', bounds).read();
       return state?.kind === 'entry' ? entryOf(state, bounds.withRemaining) : undefined;
     },
-    lease: (key, token, leaseMs, bounds) =>
-      lease(parts, store.item(key, 'lease', bounds), { kind: 'lease', token, forMs: leaseMs }),
+    lease(key, token, leaseMs, bounds) {
+      const item = store.item(key, 'lease', bounds);
+      const claim = { kind: 'lease', token, forMs: leaseMs } as const;
+      return bounds.refresh ? refreshLease(parts, item, claim) : lease(parts, item, claim);
+    },
     renew: (key, claim, claimMs, bounds) =>
       renew(parts, store.item(key, 'renew', bounds), { ...claim, forMs: claimMs }),
     fill: (key, token, entry, bounds) => fill(parts, store.item(key, 'fill', bounds), token, entry),
     async release(key, token, bounds) {
+      if (leases.isRefresh(token)) {
+        leases.take(token);
+        return 'released';
+      }
       const item = store.item(key, 'release', bounds);
       const own = leases.take(token) ?? (await ownLease(item, token));
       const isDone = own !== undefined && (await item.remove(own)) === 'done';
@@ -136,11 +143,27 @@ function lease<Target>(
   });
 }
 
+/**
+ * For a refresh the entry itself is the claim: whoever replaces the state that was seen before the
+ * load has refreshed it, and everybody else is refused. Several nodes may load at once.
+ */
+async function refreshLease<Target>(
+  parts: Parts<Target>,
+  item: CasItem<Target>,
+  claim: NewClaim,
+): Promise<LeaseReply<string>> {
+  const seen = await item.look();
+  if (seen?.state.kind !== 'entry') return lease(parts, item, claim);
+  parts.leases.set(claim.token, seen.target, true);
+  return { state: 'leader' };
+}
+
 function renew<Target>(
   { store, leases }: Parts<Target>,
   item: CasItem<Target>,
   claim: NewClaim,
 ): Promise<'held' | 'lost'> {
+  if (leases.isRefresh(claim.token)) return Promise.resolve('held');
   leases.take(claim.token);
   return again(store, 'renew', async () => {
     const seen = await item.look();
@@ -222,7 +245,9 @@ function entryOf(
 
 /** Leases of this process by token, so that a fill need not look for its lease first. */
 interface KnownLeases<Target> {
-  set(token: string, target: Target): void;
+  set(token: string, target: Target, isRefresh?: boolean): void;
+  /** Whether the token stands for an entry that is being refreshed. */
+  isRefresh(token: string): boolean;
   /** Takes note of a lease that was written; false when it was not, or is outdated already. */
   note(token: string, change: CasChange<Target>): boolean;
   /** By what the lease can be changed, once; undefined when that is not known. */
@@ -233,9 +258,9 @@ interface KnownLeases<Target> {
 const KNOWN_MAX = 10_000;
 
 function knownLeases<Target>(store: CasStore<Target>): KnownLeases<Target> {
-  const leases = new Map<string, Target>();
-  const set = (token: string, target: Target): void => {
-    leases.set(token, target);
+  const leases = new Map<string, { readonly target: Target; readonly isRefresh: boolean }>();
+  const set = (token: string, target: Target, isRefresh = false): void => {
+    leases.set(token, { target, isRefresh });
     const [oldest] = leases.size > KNOWN_MAX ? leases.keys() : [];
     if (oldest !== undefined) leases.delete(oldest);
   };
@@ -246,8 +271,9 @@ function knownLeases<Target>(store: CasStore<Target>): KnownLeases<Target> {
       if (change.target !== undefined) set(token, change.target);
       return true;
     },
+    isRefresh: (token) => leases.get(token)?.isRefresh === true,
     take(token) {
-      const target = leases.get(token);
+      const { target } = leases.get(token) ?? {};
       leases.delete(token);
       return target !== undefined && store.isUsable(target) ? target : undefined;
     },

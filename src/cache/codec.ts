@@ -3,8 +3,14 @@ import type { LocalValue } from './driver.js';
 import { dateOf, type Isolated, setOwn } from './isolation.js';
 
 /**
- * The text of a value in a shared tier: a JSON array `[format, value]`, or `[format, value, {"t":1}]`
- * where some of the value's parts are *tagged*: objects with one property whose name begins with `$`.
+ * The text of a value in a shared tier: a JSON array `[format, value]`, or `[format, value, notes]`.
+ *
+ * | note | says |
+ * |---|---|
+ * | `"t":1` | some of the value's parts are *tagged*: objects with one property whose name begins with `$` |
+ * | `"g":milliseconds` | for so long before its end the entry is stale |
+ * | `"e":milliseconds` | for so long before that a refresh is due |
+ * | `"n":1` | the source has no value |
  *
  * | part | stands as |
  * |---|---|
@@ -22,13 +28,26 @@ import { dateOf, type Isolated, setOwn } from './isolation.js';
  */
 const FORMAT = 1;
 const BEGINNING = `[${FORMAT},`;
-const TAGGED_END = ',{"t":1}]';
+
+/** What stands behind a value. */
+interface Notes {
+  readonly t?: 1;
+  readonly g?: number;
+  readonly e?: number;
+  readonly n?: 1;
+}
 
 /** The text for a value that was isolated. */
 export function encodeValue(isolated: Isolated): string {
-  return isolated.isBare
-    ? `${BEGINNING}${JSON.stringify(isolated.value)}]`
-    : `${BEGINNING}${JSON.stringify(tag(isolated.value))}${TAGGED_END}`;
+  const { value, isBare, aging, isAbsent } = isolated;
+  if (isBare && aging === undefined && !isAbsent) return `${BEGINNING}${JSON.stringify(value)}]`;
+  const notes: Notes = {
+    ...(isBare ? undefined : { t: 1 }),
+    ...(aging && { g: Math.round(aging.graceMs), e: Math.round(aging.earlyMs) }),
+    ...(isAbsent ? { n: 1 } : undefined),
+  };
+  const content = isAbsent ? 'null' : JSON.stringify(isBare ? value : tag(value));
+  return `${BEGINNING}${content},${JSON.stringify(notes)}]`;
 }
 
 /**
@@ -41,13 +60,21 @@ export function decodeValue(where: () => string, text: string): LocalValue {
   if (!text.startsWith(BEGINNING)) throw formatError(where(), text);
   try {
     // Not by destructuring, which iterates: this is the hot path of a shared tier.
-    const parts = JSON.parse(text) as [number, unknown, object?];
-    if (parts.length < 3) return { value: freeze(parts[1]), isShareable: true };
-    const state = { isShareable: true };
-    return { value: untag(parts[1], state), isShareable: state.isShareable };
+    const parts = JSON.parse(text) as [number, unknown, Notes?];
+    const notes = parts[2];
+    if (notes === undefined) return { value: freeze(parts[1]), isShareable: true };
+    return decodeNoted(parts[1], notes);
   } catch (cause) {
     throw formatError(where(), text, cause);
   }
+}
+
+function decodeNoted(content: unknown, { t, g, e, n }: Notes): LocalValue {
+  const state = { isShareable: true };
+  const value = t === 1 ? untag(content, state) : freeze(content);
+  const aging = g === undefined ? undefined : { graceMs: g, earlyMs: e ?? 0 };
+  if (n === 1) return { value: undefined, isShareable: true, isAbsent: true, aging };
+  return { value, isShareable: state.isShareable, aging };
 }
 
 function formatError(where: string, text: string, cause?: unknown): CoordinationError {

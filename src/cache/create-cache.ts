@@ -4,6 +4,7 @@ import { assertName, assertNumber, assertTtlMs, invalidArgument } from '../core/
 import type { Cache, CacheConsistency, CacheOptions } from './cache.js';
 import type { CacheDriver } from './driver.js';
 import { cacheEngine } from './engine.js';
+import type { AgingPolicy } from './lifetime.js';
 import type { CacheSettings } from './tiers.js';
 
 const NAME_BYTES_MAX = 128;
@@ -12,6 +13,9 @@ const TIMEOUT_MS_DEFAULT = 5_000;
 const TIER_TIMEOUT_MS_DEFAULT = 1_000;
 const LEASE_MS_DEFAULT = 3_000;
 const LEASE_MS_MIN = 100;
+const ERROR_BACKOFF_MS_DEFAULT = 1_000;
+const JITTER_MAX = 0.9;
+const EARLY_REFRESH_MAX = 100;
 
 /**
  * A cache over one or two tiers.
@@ -51,8 +55,23 @@ function validated(options: CacheOptions): CacheSettings {
     consistency === 'tracked' ? Number.MAX_SAFE_INTEGER : LOCAL_TTL_MS_DEFAULT;
   const { localTtlMs = localTtlMsDefault } = given;
   assertTtlMs(localTtlMs, 'localTtlMs');
+  const aging = agingOf(given);
+  const { negativeTtlMs, softTimeoutMs, errorBackoffMs = ERROR_BACKOFF_MS_DEFAULT } = given;
+  if (negativeTtlMs !== undefined) assertTtlMs(negativeTtlMs, 'negativeTtlMs');
+  if (softTimeoutMs !== undefined) assertNumber('softTimeoutMs', softTimeoutMs, { min: 1 });
+  assertNumber('errorBackoffMs', errorBackoffMs, { min: 0 });
+  const ages = { aging, negativeTtlMs, softTimeoutMs, errorBackoffMs };
   const times = { ttlMs, localTtlMs, timeoutMs, tierTimeoutMs, leaseMs };
-  return { name, tiers, consistency, clock, random, ...times };
+  return { name, tiers, consistency, clock, random, ...ages, ...times };
+}
+
+function agingOf(given: Partial<CacheOptions>): AgingPolicy {
+  const { staleMs = 0, staleIfErrorMs = 0, jitter = 0, earlyRefresh = 0 } = given;
+  assertNumber('staleMs', staleMs, { min: 0 });
+  assertNumber('staleIfErrorMs', staleIfErrorMs, { min: 0 });
+  assertNumber('jitter', jitter, { min: 0, max: JITTER_MAX });
+  assertNumber('earlyRefresh', earlyRefresh, { min: 0, max: EARLY_REFRESH_MAX });
+  return { staleMs, staleIfErrorMs, jitter, earlyRefresh };
 }
 
 /** The strongest that the tiers can give, or what was asked for if they can give that. */

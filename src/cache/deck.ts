@@ -1,3 +1,4 @@
+import type { Instant } from '../core/clock.js';
 import { type WorkGate, workGate } from '../core/work-gate.js';
 import type { Flight } from './flight.js';
 import { type Counters, newCounters } from './stats.js';
@@ -10,12 +11,25 @@ export interface Deck {
   readonly counters: Counters;
   /** The keys that callers wait for. */
   readonly flights: Map<string, Flight>;
+  /** What goes on in the background for keys that have a value. */
+  readonly refreshes: Refreshes;
   /** Counts the calls in flight, and refuses new ones once closed. */
   readonly gate: WorkGate;
 }
 
+/** What goes on in the background, and what failed lately. */
+export interface Refreshes {
+  /** Keys that are being loaded anew. */
+  readonly running: Set<string>;
+  /** When the last load of a key failed that has a stale value. */
+  readonly failures: Map<string, Instant>;
+  /** Aborted when the cache ends. */
+  readonly ending: AbortController;
+}
+
 export function newDeck(settings: CacheSettings): Deck {
   return {
+    refreshes: { running: new Set(), failures: new Map(), ending: new AbortController() },
     settings,
     tiers: openTiers(settings),
     counters: newCounters(),

@@ -110,12 +110,18 @@ export interface LeaseTier<Stored> {
     key: string,
     bounds: CallBounds & { readonly withRemaining: boolean },
   ): Promise<TierEntry<Stored> | undefined>;
-  /** Asks for the lease of a key without an entry. A lease ends by itself after `leaseMs`. */
+  /**
+   * Asks for the lease of a key without an entry. A lease ends by itself after `leaseMs`.
+   *
+   * With `refresh` it asks for the right to replace the entry that is there: an entry is no answer
+   * then. Such a lease may be given to several nodes at once, and is refused its fill, like any other,
+   * when the entry was written or removed since.
+   */
   lease(
     key: string,
     token: string,
     leaseMs: number,
-    bounds: CallBounds,
+    bounds: CallBounds & { readonly refresh?: boolean | undefined },
   ): Promise<LeaseReply<Stored>>;
   /** Lets a claim last `claimMs` from now, if it is still there. */
   renew(key: string, claim: Claim, claimMs: number, bounds: CallBounds): Promise<'held' | 'lost'>;
@@ -194,6 +200,18 @@ export interface LocalValue {
   readonly value: unknown;
   /** True: deeply frozen or primitive, and handed out as it is. False: copied for each reader. */
   readonly isShareable: boolean;
+  /** How it ages; undefined: it is as good as new until its end. */
+  readonly aging?: Aging | undefined;
+  /** True: the source has no value for this key. */
+  readonly isAbsent?: boolean | undefined;
+}
+
+/** The last parts of an entry's life, in milliseconds counted back from its end. */
+export interface Aging {
+  /** The last part: it is stale, and kept for want of a better one. */
+  readonly graceMs: number;
+  /** The part before that: it is good, and a refresh is due. */
+  readonly earlyMs: number;
 }
 
 /** The right to put one value that was read elsewhere; see {@link LocalStore.begin}. */
@@ -210,7 +228,10 @@ export interface LocalStore {
   readonly entryCount: number;
   /** How many live entries were given up for others, since the store was made. */
   readonly evictionCount: number;
-  /** The value of a key whose time has not ended, by the monotonic and by the wall clock. */
+  /**
+   * The value of a key that is as good as new, by the monotonic and by the wall clock: not in the last
+   * parts of its life.
+   */
   get(key: string): LocalValue | undefined;
   /**
    * Before a value is asked for elsewhere: a ticket for keeping the answer. `delete` and `clear`

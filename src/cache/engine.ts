@@ -79,7 +79,10 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
   };
 }
 
-async function end({ gate, flights, tiers, settings }: Deck, drainMs: number): Promise<void> {
+async function end(deck: Deck, drainMs: number): Promise<void> {
+  const { gate, flights, tiers, settings, refreshes } = deck;
+  // Nobody waits for what goes on in the background.
+  refreshes.ending.abort(closedError(`cache ${settings.name}`));
   const ending = await gate.close(drainMs);
   if (ending === 'timed-out') {
     for (const flight of Array.from(flights.values())) {

@@ -19,6 +19,8 @@ export interface Sighting {
   readonly local: LocalValue | undefined;
   /** What {@link Flight.seal} gave just before the request that showed the value was sent. */
   readonly asOf: number;
+  /** True: it is past its time; who is given it had a stale hit. */
+  readonly isStale?: boolean | undefined;
 }
 
 /**
@@ -66,6 +68,8 @@ export interface FlightOptions {
   readonly counters: Counters;
   /** Called once when the last caller has gone without an answer. */
   readonly onAbandoned: () => void;
+  /** Called when a caller was answered with what is stale because its time was up. */
+  readonly onStale: () => void;
 }
 
 interface Self extends FlightOptions {
@@ -107,13 +111,13 @@ export function newFlight(options: FlightOptions): Flight {
       self.isMissed = false;
       for (const caller of Array.from(callers)) {
         if (!isFresh(sighting, caller)) continue;
-        leave(self, caller, true);
+        leave(self, caller, sighting);
         caller.resolve(sighting.local);
       }
     },
     fail(error) {
       for (const caller of Array.from(callers)) {
-        leave(self, caller, false);
+        leave(self, caller, undefined);
         caller.reject(error);
       }
       abandoned.abort(error);
@@ -135,10 +139,10 @@ function join(self: Self, request: FlightRequest): Promise<LocalValue | undefine
   });
 }
 
-function leave({ callers, counters }: Self, caller: Caller, isAnswered: boolean): void {
+function leave({ callers, counters }: Self, caller: Caller, answer: Sighting | undefined): void {
   callers.delete(caller);
   caller.letGo();
-  count(counters, caller.state, isAnswered);
+  count(counters, caller.state, answer);
 }
 
 function isFresh(sighting: Sighting | undefined, caller: Caller): sighting is Sighting {
@@ -151,13 +155,14 @@ function timeUp(self: Self, caller: Caller): void {
     giveUp(self, caller, timeoutError(key, caller.request.timeoutMs));
     return;
   }
-  leave(self, caller, true);
+  leave(self, caller, offered);
+  if (offered.isStale) self.onStale();
   caller.resolve(offered.local);
   abandonIfEmpty(self, undefined);
 }
 
 function giveUp(self: Self, caller: Caller, reason: unknown): void {
-  leave(self, caller, false);
+  leave(self, caller, undefined);
   caller.reject(reason);
   abandonIfEmpty(self, reason);
 }
@@ -182,11 +187,16 @@ function untilEnd(
   };
 }
 
-/** A hit was answered before anybody had to load; who gave up while looking is a miss. */
-function count(counters: Counters, state: Caller['state'], isAnswered: boolean): void {
-  if (isAnswered && state === 'looking') counters.hitCount += 1;
+/**
+ * A hit was answered before anybody had to load, or with what was there although it is stale; who gave
+ * up while looking is a miss.
+ */
+function count(counters: Counters, state: Caller['state'], answer: Sighting | undefined): void {
+  const isStale = answer?.isStale === true;
+  if (isStale || (answer !== undefined && state === 'looking')) counters.hitCount += 1;
   else counters.missCount += 1;
-  if (state === 'waiting') counters.coalescedCount += 1;
+  if (isStale) counters.staleCount += 1;
+  else if (state === 'waiting') counters.coalescedCount += 1;
 }
 
 function firstOf(callers: ReadonlySet<Caller>): Caller | undefined {

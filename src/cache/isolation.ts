@@ -8,6 +8,14 @@ export interface Isolated extends LocalValue {
   readonly isBare: boolean;
 }
 
+/** What is kept when the source has no value. */
+export const ABSENT: Isolated = {
+  value: undefined,
+  isBare: true,
+  isShareable: true,
+  isAbsent: true,
+};
+
 /** Nesting deeper than this is refused: a walk must not exhaust the stack. */
 const DEPTH_MAX = 500;
 

@@ -1,11 +1,17 @@
-import { abortable, abortScope, throwIfAborted } from '../core/abort.js';
-import { elapsedMs, type Instant, instantOf, type Validity } from '../core/clock.js';
+import { abortScope, throwIfAborted } from '../core/abort.js';
+import { elapsedMs, type Instant, instantOf, remainingMs, type Validity } from '../core/clock.js';
+import { isCoordinationError } from '../core/errors.js';
+import type { Found } from './authority.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
-import { cacheFillRefused, cacheLoad } from './diagnostics.js';
-import type { FillTicket } from './driver.js';
+import { cacheFillRefused } from './diagnostics.js';
+import type { FillTicket, LocalValue } from './driver.js';
 import type { Flight, Sighting } from './flight.js';
-import { type Isolated, isolate } from './isolation.js';
+import { ageOf, staleForMs } from './lifetime.js';
+import { callLoader, type Loaded } from './load-call.js';
+import { keepNear } from './near.js';
+import { isBackingOff, noteFailure, startRefresh } from './refresh.js';
+import { isAging } from './tiers.js';
 
 /** A refused fill is loaded again, so often in all. */
 const LOADS_MAX = 3;
@@ -18,9 +24,24 @@ interface Trip {
   readonly flight: Flight;
   readonly begun: Instant;
   isMissed: boolean;
+  hasLooked: boolean;
   loadCount: number;
   /** What is left of the time that reads may wait for the authority. */
   tierMsLeft: number;
+  /** There is an entry that has to be replaced. */
+  hasOld: boolean;
+  /** What there is for want of a better one. */
+  stale: StaleSighting | undefined;
+  /** Takes back the answer that is given after `softTimeoutMs`. */
+  cancelSoft: () => void;
+}
+
+/** An entry that is past its time. */
+interface StaleSighting extends Sighting {
+  readonly local: LocalValue;
+  readonly isStale: true;
+  /** Until when it may be answered when the load fails. */
+  readonly validity: Validity;
 }
 
 /**
@@ -29,15 +50,16 @@ interface Trip {
  */
 export async function fly(deck: Deck, flight: Flight): Promise<void> {
   const { near } = deck.tiers;
+  let trip = newTrip(deck, flight);
   try {
     // Callers of one turn share the first look.
     await Promise.resolve();
-    let trip = newTrip(deck, flight);
     while (flight.callerCount > 0) {
       const ticket = near?.begin(flight.key);
       try {
-        const sighting = await pass(trip, ticket);
+        const sighting = await passOrFallBack(trip, ticket);
         if (sighting === undefined) continue;
+        trip.cancelSoft();
         flight.land(sighting);
         trip = newTrip(deck, flight);
       } finally {
@@ -47,6 +69,7 @@ export async function fly(deck: Deck, flight: Flight): Promise<void> {
   } catch (error) {
     flight.fail(error);
   } finally {
+    trip.cancelSoft();
     // In the same turn as the last look at its callers, so that nobody can join it in between.
     if (deck.flights.get(flight.key) === flight) deck.flights.delete(flight.key);
   }
@@ -54,8 +77,29 @@ export async function fly(deck: Deck, flight: Flight): Promise<void> {
 
 function newTrip(deck: Deck, flight: Flight): Trip {
   const { clock, tierTimeoutMs } = deck.settings;
-  const counts = { isMissed: false, loadCount: 0, tierMsLeft: tierTimeoutMs };
-  return { deck, flight, begun: instantOf(clock), ...counts };
+  const counts = { isMissed: false, hasLooked: false, loadCount: 0, tierMsLeft: tierTimeoutMs };
+  const nothing = { hasOld: false, stale: undefined, cancelSoft: () => {} };
+  return { deck, flight, begun: instantOf(clock), ...counts, ...nothing };
+}
+
+/** One way through; when the load fails, what is stale serves as far as it may. */
+async function passOrFallBack(
+  trip: Trip,
+  ticket: FillTicket | undefined,
+): Promise<Sighting | undefined> {
+  const { deck, flight } = trip;
+  try {
+    const sighting = await pass(trip, ticket);
+    if (sighting !== undefined && !sighting.isStale) deck.refreshes.failures.delete(flight.key);
+    return sighting;
+  } catch (error) {
+    const { stale } = trip;
+    const isOwn = isCoordinationError(error, 'CACHE_VALUE_UNSUPPORTED');
+    const isUsable = stale !== undefined && isValid(deck, stale);
+    if (!isUsable || isOwn || flight.signal.aborted) throw error;
+    noteFailure(deck, flight.key);
+    return stale;
+  }
 }
 
 /** One way through; undefined when it is to be gone again: after a wait, or a refused fill. */
@@ -64,7 +108,8 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   const { authority } = deck.tiers;
   throwIfAborted(flight.signal);
   if (!trip.isMissed) {
-    const seen = authority.isShared ? await look(trip, ticket) : undefined;
+    const isWorthIt = authority.isShared || isAging(deck.settings);
+    const seen = isWorthIt ? await look(trip, ticket) : undefined;
     if (seen !== undefined) return seen;
     trip.isMissed = true;
     flight.miss();
@@ -72,11 +117,12 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   }
   const token = newToken(deck.settings.random);
   const asOf = flight.seal();
-  const answer = await timed(trip, (timeoutMs) => authority.lease(flight.key, token, timeoutMs));
+  const answer = await timed(trip, (timeoutMs) =>
+    authority.lease(flight.key, token, timeoutMs, trip.hasOld),
+  );
   switch (answer.state) {
     case 'found':
-      keepNear(deck, ticket, answer.local, answer.validity);
-      return { local: answer.local, asOf };
+      return sighted(trip, ticket, answer, asOf);
     case 'leader':
       return lead(trip, token, ticket);
     case 'follower':
@@ -91,12 +137,69 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
 
 async function look(trip: Trip, ticket: FillTicket | undefined): Promise<Sighting | undefined> {
   const { deck, flight } = trip;
+  const { authority } = deck.tiers;
+  const isCounted = authority.isShared && !trip.hasLooked;
+  trip.hasLooked = true;
   const asOf = flight.seal();
-  const answer = await timed(trip, (timeoutMs) => deck.tiers.authority.read(flight.key, timeoutMs));
+  const answer = await timed(trip, (timeoutMs) => authority.read(flight.key, timeoutMs, isCounted));
   if (answer.state === 'failed') trip.tierMsLeft = 0;
-  if (answer.state !== 'found') return undefined;
-  keepNear(deck, ticket, answer.local, answer.validity);
-  return { local: answer.local, asOf };
+  return answer.state === 'found' ? sighted(trip, ticket, answer, asOf) : undefined;
+}
+
+/** What an entry is worth that was found; undefined: it has to be loaded. */
+function sighted(
+  trip: Trip,
+  ticket: FillTicket | undefined,
+  { local, validity }: Found,
+  asOf: number,
+): Sighting | undefined {
+  const { deck, flight } = trip;
+  const { clock, aging: policy } = deck.settings;
+  const { aging } = local;
+  const leftMs = aging === undefined ? validity.forMs : remainingMs(clock, validity);
+  const age = ageOf(aging, leftMs);
+  if (age === 'fresh') {
+    keepNear(deck, ticket, local, validity);
+    return { local, asOf };
+  }
+  trip.hasOld = true;
+  if (age === 'over') return undefined;
+  const oldForMs = staleForMs(aging, leftMs);
+  const stale = { local, asOf, isStale: true } as const;
+  if (age === 'early' || oldForMs < policy.staleMs) {
+    const { loader, ttlMs } = flight.first() ?? {};
+    if (loader !== undefined && ttlMs !== undefined) {
+      startRefresh(deck, { key: flight.key, loader, ttlMs, stale: local });
+    }
+    return age === 'early' ? { local, asOf } : stale;
+  }
+  const forMs = policy.staleIfErrorMs - oldForMs;
+  if (forMs <= 0) return undefined;
+  return offerStale(trip, { ...stale, validity: { since: instantOf(clock), forMs } });
+}
+
+/** A stale value that serves if the load fails or takes too long; at once if it did lately. */
+function offerStale(trip: Trip, stale: StaleSighting): Sighting | undefined {
+  const { deck, flight } = trip;
+  const { clock, softTimeoutMs } = deck.settings;
+  const { key } = flight;
+  trip.stale = stale;
+  if (isBackingOff(deck, key)) return stale;
+  flight.offer(stale);
+  if (softTimeoutMs === undefined) return undefined;
+  trip.cancelSoft();
+  trip.cancelSoft = clock.schedule(softTimeoutMs, () => {
+    if (!isValid(deck, stale)) return;
+    noteFailure(deck, key);
+    // The load goes on; who comes now begins anew, and is answered at once.
+    if (deck.flights.get(key) === flight) deck.flights.delete(key);
+    flight.land(stale);
+  });
+  return undefined;
+}
+
+function isValid({ settings: { clock } }: Deck, { validity }: StaleSighting): boolean {
+  return remainingMs(clock, validity) > 0;
 }
 
 /** Takes the time of a question from what the trip may spend on the authority. */
@@ -111,18 +214,20 @@ async function timed<Reply>(trip: Trip, ask: (timeoutMs: number) => Promise<Repl
 /** Waits for the end of somebody else's lease; for half of the caller's time, then loads alone. */
 async function follow(
   trip: Trip,
-  remainingMs: number,
+  leaseMsLeft: number,
   ticket: FillTicket | undefined,
 ): Promise<Sighting | undefined> {
   const { deck, flight, begun } = trip;
   const { clock, random, tierTimeoutMs } = deck.settings;
   const followMs = (flight.first()?.timeoutMs ?? 0) / 2;
   if (elapsedMs(clock, begun) >= followMs) return loadUnfilled(trip, ticket);
-  const timeoutMs = Math.min(remainingMs, POLL_MS_MAX) * (0.5 + random.fraction() / 2);
+  const timeoutMs = Math.min(leaseMsLeft, POLL_MS_MAX) * (0.5 + random.fraction() / 2);
   using scope = abortScope({ clock, parents: [flight.signal], timeoutMs });
   await deck.tiers.authority.changed(flight.key, scope.signal);
   // Waiting for another node's load is not waiting for the tier.
   trip.tierMsLeft = tierTimeoutMs;
+  // A lease for a refresh is given whatever is there: only a look tells that it was refreshed.
+  if (trip.hasOld) trip.isMissed = false;
   return undefined;
 }
 
@@ -138,25 +243,24 @@ async function lead(
   const { key } = flight;
   const since = instantOf(clock);
   const loadedAsOf = flight.seal();
-  const ttlMs = flight.first()?.ttlMs ?? 0;
-  let value: Isolated | undefined;
+  let loaded: Loaded;
   const stop = keepClaim({ authority, clock, leaseMs }, key, { kind: 'lease', token });
   try {
-    value = await load(trip);
+    loaded = await load(trip);
   } catch (error) {
     // Nobody needs to wait for the answer; without it the lease ends by itself.
-    authority.fill(key, token, { value: undefined, ttlMs }, tierTimeoutMs).catch(() => {});
+    authority.fill(key, token, { value: undefined, ttlMs: 0 }, tierTimeoutMs).catch(() => {});
     throw error;
   } finally {
     stop();
   }
-  flight.offer({ local: value, asOf: loadedAsOf });
+  const { local, fill } = loaded;
+  flight.offer({ local, asOf: loadedAsOf });
   const filledAsOf = flight.seal();
-  const fill = { value, ttlMs };
   const answer = await timed(trip, (timeoutMs) => authority.fill(key, token, fill, timeoutMs));
-  if (answer === 'refused') return refused(trip, { local: value, asOf: loadedAsOf });
-  keepNear(deck, ticket, value, { since, forMs: ttlMs });
-  return { local: value, asOf: answer === 'accepted' ? filledAsOf : loadedAsOf };
+  if (answer === 'refused') return refused(trip, { local, asOf: loadedAsOf });
+  keepNear(deck, ticket, fill.value, { since, forMs: fill.ttlMs });
+  return { local, asOf: answer === 'accepted' ? filledAsOf : loadedAsOf };
 }
 
 /** A write came in between. Who came before the load began may have its value; nobody keeps it. */
@@ -171,42 +275,19 @@ async function loadUnfilled(trip: Trip, ticket: FillTicket | undefined): Promise
   const { deck, flight } = trip;
   const since = instantOf(deck.settings.clock);
   const asOf = flight.seal();
-  const forMs = flight.first()?.ttlMs ?? 0;
-  const local = await load(trip);
-  keepNear(deck, ticket, local, { since, forMs });
+  const { local, fill } = await load(trip);
+  keepNear(deck, ticket, fill.value, { since, forMs: fill.ttlMs });
   return { local, asOf };
 }
 
-async function load(trip: Trip): Promise<Isolated | undefined> {
-  const { deck, flight } = trip;
-  const { counters } = deck;
-  const { clock, name } = deck.settings;
+async function load(trip: Trip): Promise<Loaded> {
+  const { deck, flight, stale } = trip;
   const { key, signal } = flight;
-  const loader = flight.first()?.loader;
+  const request = flight.first();
   throwIfAborted(signal);
+  if (request === undefined) throw new Error(`nobody waits for ${JSON.stringify(key)}`);
   flight.load();
   trip.loadCount += 1;
-  counters.loadCount += 1;
-  const since = instantOf(clock);
-  try {
-    const call = async (): Promise<unknown> => loader?.({ key, signal });
-    const running = cacheLoad.trace(() => ({ cache: name, key }), call);
-    const value = await abortable(running, signal);
-    const isolated = value === undefined ? undefined : isolate(key, value);
-    counters.loadMs.add(elapsedMs(clock, since));
-    return isolated;
-  } catch (error) {
-    counters.loadFailureCount += 1;
-    throw error;
-  }
-}
-
-function keepNear(
-  { tiers: { near }, settings: { localTtlMs } }: Deck,
-  ticket: FillTicket | undefined,
-  local: Isolated | Sighting['local'],
-  { since, forMs }: Validity,
-): void {
-  if (near === undefined || ticket === undefined || local === undefined) return;
-  near.put(ticket, local, { since, forMs: Math.min(forMs, localTtlMs) });
+  const { loader, ttlMs } = request;
+  return callLoader(deck, { key, loader, ttlMs, signal, stale: stale?.local });
 }

@@ -1,12 +1,17 @@
 import { abortable } from '../core/abort.js';
+import { remainingMs } from '../core/clock.js';
 import { closedError, isCoordinationError } from '../core/errors.js';
 import { assertFunction, assertKey, type CallOptions, callOptions } from './arguments.js';
+import type { Found } from './authority.js';
 import type { CacheCallOptions, CacheWriteOptions, Loader } from './cache.js';
 import type { Deck } from './deck.js';
 import type { LocalValue } from './driver.js';
 import { type FlightRequest, newFlight } from './flight.js';
 import { handOut } from './isolation.js';
+import { ageOf } from './lifetime.js';
 import { fly } from './loading.js';
+import { keepNear } from './near.js';
+import { noteFailure } from './refresh.js';
 
 /** The reads of one cache. */
 export interface CacheReader {
@@ -70,8 +75,9 @@ export function cacheReader(deck: Deck): CacheReader {
       assertKey(key);
       const waitMs = Math.min(timeoutMs, settings.tierTimeoutMs);
       return gate.run(async () => {
-        if (front?.store.get(key) !== undefined) return true;
-        return authority.isShared && abortable(authority.exists(key, waitMs), signal);
+        const found = front?.store.get(key);
+        if (found !== undefined) return !found.isAbsent;
+        return authority.isShared && abortable(exists(deck, key, waitMs), signal);
       });
     },
     async getOrLoad(key, loader, options) {
@@ -93,7 +99,9 @@ async function board(deck: Deck, key: string, request: FlightRequest): Promise<u
   const onAbandoned = (): void => {
     if (flights.get(key) === flight) flights.delete(key);
   };
-  const flight = present ?? newFlight({ key, clock: settings.clock, counters, onAbandoned });
+  const onStale = (): void => noteFailure(deck, key);
+  const flight =
+    present ?? newFlight({ key, clock: settings.clock, counters, onAbandoned, onStale });
   const answer = flight.join(request);
   if (present === undefined) {
     flights.set(key, flight);
@@ -114,25 +122,36 @@ function readThrough(
 }
 
 async function readAndKeep(
-  { settings, gate, tiers: { authority, near } }: Deck,
+  deck: Deck,
   key: string,
   timeoutMs: number,
 ): Promise<LocalValue | undefined> {
+  const { settings, gate, tiers } = deck;
+  const { authority, near } = tiers;
   const leave = gate.enter();
   const ticket = near?.begin(key);
   try {
     const answer = await authority.read(key, Math.min(timeoutMs, settings.tierTimeoutMs));
     if (answer.state === 'failed') throwIfTold(answer.error);
-    if (answer.state !== 'found') return undefined;
-    const { since, forMs } = answer.validity;
-    if (ticket !== undefined) {
-      near?.put(ticket, answer.local, { since, forMs: Math.min(forMs, settings.localTtlMs) });
-    }
+    if (answer.state !== 'found' || !isGood(deck, answer)) return undefined;
+    keepNear(deck, ticket, answer.local, answer.validity);
     return answer.local;
   } finally {
     if (ticket !== undefined) near?.end(ticket);
     leave();
   }
+}
+
+/** Whether an entry is not stale: without a loader nobody would make it better. */
+function isGood({ settings: { clock } }: Deck, { local: { aging }, validity }: Found): boolean {
+  if (aging === undefined) return true;
+  const age = ageOf(aging, remainingMs(clock, validity));
+  return age === 'fresh' || age === 'early';
+}
+
+async function exists(deck: Deck, key: string, timeoutMs: number): Promise<boolean> {
+  const answer = await deck.tiers.authority.read(key, timeoutMs, false);
+  return answer.state === 'found' && !answer.local.isAbsent && isGood(deck, answer);
 }
 
 /** Most failures of a tier are a miss; of these the caller must know. */

@@ -11,7 +11,7 @@ export interface CacheStats {
   readonly hitCount: number;
   /** Requests for which no tier had a value. */
   readonly missCount: number;
-  /** Hits whose value was past its time; always 0 as long as nothing stale is ever answered. */
+  /** Hits whose value was past its `ttlMs`; see `staleMs` and `staleIfErrorMs`. */
   readonly staleCount: number;
   /** `hitCount / requestCount`; undefined before the first request. */
   readonly hitRate: number | undefined;
@@ -70,6 +70,7 @@ export interface TierCounter {
 export interface Counters {
   hitCount: number;
   missCount: number;
+  staleCount: number;
   coalescedCount: number;
   loadCount: number;
   loadFailureCount: number;
@@ -87,7 +88,7 @@ export interface Samples {
 const SAMPLES_MAX = 1_024;
 
 export function newCounters(): Counters {
-  const zero = { hitCount: 0, missCount: 0, coalescedCount: 0 };
+  const zero = { hitCount: 0, missCount: 0, staleCount: 0, coalescedCount: 0 };
   const noLoads = { loadCount: 0, loadFailureCount: 0, refusedFillCount: 0 };
   return { ...zero, ...noLoads, loadMs: newSamples() };
 }
@@ -111,7 +112,6 @@ export function statsOf(counters: Counters, tiers: readonly CacheTierStats[]): C
   return {
     ...counts,
     ...hitRateOf(counts),
-    staleCount: 0,
     loadMs: { p50: loadMs.quantile(0.5), p99: loadMs.quantile(0.99) },
     evictionCount: tiers.reduce((sum, tier) => sum + tier.evictionCount, 0),
     tiers,

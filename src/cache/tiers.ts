@@ -3,6 +3,7 @@ import type { Random } from '../core/random.js';
 import { type Authority, authority as authorityOver } from './authority.js';
 import type { CacheConsistency } from './cache.js';
 import type { CacheDriver, CacheNode, LocalStore, ProcessTier, SharedTier } from './driver.js';
+import type { AgingPolicy } from './lifetime.js';
 import { type CacheTierStats, hitRateOf, newTierCounter, type TierCounter } from './stats.js';
 import { tierCalls } from './tier-calls.js';
 import { trackedStore } from './tracked-store.js';
@@ -17,6 +18,11 @@ export interface CacheSettings {
   readonly tierTimeoutMs: number;
   readonly leaseMs: number;
   readonly consistency: CacheConsistency;
+  readonly aging: AgingPolicy;
+  /** Undefined: that there is no value is not kept. */
+  readonly negativeTtlMs: number | undefined;
+  readonly softTimeoutMs: number | undefined;
+  readonly errorBackoffMs: number;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -51,8 +57,9 @@ export function openTiers(settings: CacheSettings): CacheTiers {
       : undefined;
   const near = open.length > 1 ? nearStore(settings, front?.store, last.tier) : undefined;
   const node = nodeOf(settings, last.counter);
+  const withRemaining = near !== undefined || isAging(settings);
   return {
-    authority: authorityOver({ ...last, node, leaseMs, withRemaining: near !== undefined }),
+    authority: authorityOver({ ...last, node, leaseMs, withRemaining }),
     front,
     near,
     stats: () => open.map(tierStats),
@@ -74,6 +81,11 @@ function nodeOf({ name, clock, random }: CacheSettings, counter: TierCounter): C
     ...node,
     onFailure: (operation, error) => void failed(operation, undefined, error),
   };
+}
+
+/** Whether entries have last parts, so that what is left of them must be known. */
+export function isAging({ aging }: CacheSettings): boolean {
+  return aging.staleMs > 0 || aging.staleIfErrorMs > 0 || aging.earlyRefresh > 0;
 }
 
 function nearStore(

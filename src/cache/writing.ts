@@ -4,6 +4,9 @@ import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
 import { type CacheInvalidatedEvent, cacheInvalidated } from './diagnostics.js';
 import type { Isolated } from './isolation.js';
+import { lifetimeOf } from './lifetime.js';
+import { agingFill } from './load-call.js';
+import { keepNear } from './near.js';
 
 /** The writes of one cache. Bounds and values were checked. */
 export interface CacheWriter {
@@ -92,10 +95,10 @@ interface Write {
  * Takes the lease from everybody, then fills with it. A store that is sent twice, or late, finds its
  * lease gone and changes nothing, so that an acknowledged later write is never undone.
  */
-async function setThrough(
-  { tiers: { authority, near }, settings: { clock, random, localTtlMs } }: Deck,
-  { key, value, ttlMs, timeoutMs }: Write,
-): Promise<void> {
+async function setThrough(deck: Deck, { key, value, ttlMs, timeoutMs }: Write): Promise<void> {
+  const { authority, near } = deck.tiers;
+  const { clock, random, aging } = deck.settings;
+  const fill = agingFill(value, lifetimeOf(aging, random, { ttlMs }));
   const token = newToken(random);
   near?.delete(key);
   const ticket = near?.begin(key);
@@ -104,7 +107,7 @@ async function setThrough(
   try {
     // A hold stays: its owner commits something newer than this value, and invalidates.
     if ((await authority.seize(key, token, timeoutMs)) === 'held') return;
-    const answer = await authority.store(key, token, { value, ttlMs }, timeoutMs);
+    const answer = await authority.store(key, token, fill, timeoutMs);
     isStored = answer === 'accepted';
   } finally {
     if (ticket !== undefined) near?.end(ticket);
@@ -113,7 +116,7 @@ async function setThrough(
     near?.delete(key);
     const own = near?.begin(key);
     if (own !== undefined) {
-      if (isLast) near?.put(own, value, { since, forMs: Math.min(ttlMs, localTtlMs) });
+      if (isLast) keepNear(deck, own, fill.value, { since, forMs: fill.ttlMs });
       near?.end(own);
     }
   }

@@ -181,6 +181,51 @@ const LEASE_CASES: readonly StagedCacheCase[] = [
     },
   ],
   [
+    'a lease for a refresh is won over an entry, which stays until it is replaced',
+    async (stage) => {
+      const a = await stage.tier();
+      const b = await stage.tier();
+      const token = newToken();
+      await a.put('key', 'old');
+      const refresh = { ...BOUNDS, refresh: true };
+      const reply = await a.tier.lease('key', token, LONG_MS, refresh);
+      assert.equal(reply.state, 'leader');
+      assert.equal(await b.textOf('key'), 'old');
+      assert.equal(await a.fill('key', token, 'new'), 'stored');
+      assert.equal(await b.textOf('key'), 'new');
+      assert.equal(await a.fill('key', token, 'again'), 'refused');
+    },
+  ],
+  ...(['invalidate', 'put', 'hold'] as const).map(
+    (verb): StagedCacheCase => [
+      `a refresh that a ${verb} has overtaken is refused`,
+      async (stage) => {
+        const reader = await stage.tier();
+        const writer = await stage.tier();
+        const token = newToken();
+        await writer.put('key', 'old');
+        const refresh = { ...BOUNDS, refresh: true };
+        await reader.tier.lease('key', token, LONG_MS, refresh);
+        if (verb === 'invalidate') await writer.tier.invalidate('key', undefined, BOUNDS);
+        if (verb === 'put') await writer.put('key', 'newer');
+        if (verb === 'hold') await writer.tier.hold('key', newToken(), LONG_MS, BOUNDS);
+        assert.equal(await reader.fill('key', token, 'loaded before'), 'refused');
+        assert.equal(await reader.textOf('key'), verb === 'put' ? 'newer' : undefined);
+      },
+    ],
+  ),
+  [
+    'a refresh that is given up leaves the entry',
+    async (stage) => {
+      const a = await stage.tier();
+      const token = newToken();
+      await a.put('key', 'value');
+      await a.tier.lease('key', token, LONG_MS, { ...BOUNDS, refresh: true });
+      await a.tier.release('key', token, BOUNDS);
+      assert.equal(await a.textOf('key'), 'value');
+    },
+  ],
+  [
     'a lease ends by itself, and then its fill is refused',
     async (stage) => {
       const a = await stage.tier();

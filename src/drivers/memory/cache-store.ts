@@ -13,9 +13,14 @@ export interface MemoryStore extends LocalStore {
 
 interface StoredEntry extends SieveNode {
   local: LocalValue;
-  /** Whichever comes first: the monotonic clock stands still while a machine is suspended. */
+  /**
+   * The end of the time in which it is as good as new; whichever comes first: the monotonic clock
+   * stands still while a machine is suspended.
+   */
   endMonotonicMs: number;
   endWallMs: number;
+  /** How long it lasts beyond that. */
+  extraMs: number;
 }
 
 /**
@@ -33,28 +38,28 @@ export function memoryStore(clock: Clock, entriesMax: number): MemoryStore {
     entries.delete(entry.key);
     line.remove(entry);
   };
-  const live = (key: string): StoredEntry | undefined => {
+  const fresh = (key: string): StoredEntry | undefined => {
     const entry = entries.get(key);
     if (entry === undefined) return undefined;
     entry.isVisited = true;
     if (!isOver(entry)) return entry;
-    drop(entry);
+    if (leftMs(clock, entry) <= 0) drop(entry);
     return undefined;
   };
   const makeRoom = (): void => {
     const victim = line.victim();
     if (victim === undefined) return;
-    if (!isOver(victim)) evictionCount += 1;
+    if (leftMs(clock, victim) > 0) evictionCount += 1;
     drop(victim);
   };
   const write = (key: string, local: LocalValue, validity: Validity): void => {
     const present = entries.get(key);
     if (present !== undefined) {
-      Object.assign(present, endsOf(validity), { local, isVisited: true });
+      Object.assign(present, endsOf(local, validity), { local, isVisited: true });
       return;
     }
     if (entries.size >= entriesMax) makeRoom();
-    const entry = { key, local, ...endsOf(validity), ...UNLINKED };
+    const entry = { key, local, ...endsOf(local, validity), ...UNLINKED };
     entries.set(key, entry);
     line.add(entry);
   };
@@ -67,9 +72,9 @@ export function memoryStore(clock: Clock, entriesMax: number): MemoryStore {
     get evictionCount() {
       return evictionCount;
     },
-    get: (key) => live(key)?.local,
+    get: (key) => fresh(key)?.local,
     find(key) {
-      const entry = live(key);
+      const entry = fresh(key) ?? entries.get(key);
       return entry && { value: entry.local, remainingMs: leftMs(clock, entry) };
     },
     begin: tickets.begin,
@@ -95,11 +100,17 @@ export function memoryStore(clock: Clock, entriesMax: number): MemoryStore {
 
 const UNLINKED = { newer: undefined, older: undefined, isVisited: false };
 
-function endsOf({ since, forMs }: Validity): { endMonotonicMs: number; endWallMs: number } {
-  return { endMonotonicMs: since.monotonicMs + forMs, endWallMs: since.wallMs + forMs };
+function endsOf({ aging }: LocalValue, { since, forMs }: Validity) {
+  const extraMs = aging === undefined ? 0 : aging.graceMs + aging.earlyMs;
+  const freshMs = forMs - extraMs;
+  return {
+    endMonotonicMs: since.monotonicMs + freshMs,
+    endWallMs: since.wallMs + freshMs,
+    extraMs,
+  };
 }
 
-/** Whether the time of an entry has ended, by either clock, as of this millisecond. */
+/** Whether an entry is not as good as new any more, by either clock, as of this millisecond. */
 function endsOn(clock: Clock): (entry: StoredEntry) => boolean {
   let seenWallMs = Number.NaN;
   let seenMonotonicMs = 0;
@@ -114,7 +125,8 @@ function endsOn(clock: Clock): (entry: StoredEntry) => boolean {
   };
 }
 
-function leftMs(clock: Clock, entry: StoredEntry): number {
+/** What is left until the very end. */
+function leftMs(clock: Clock, { endMonotonicMs, endWallMs, extraMs }: StoredEntry): number {
   const { monotonicMs, wallMs } = instantOf(clock);
-  return Math.min(entry.endMonotonicMs - monotonicMs, entry.endWallMs - wallMs);
+  return Math.min(endMonotonicMs - monotonicMs, endWallMs - wallMs) + extraMs;
 }

@@ -99,8 +99,8 @@ function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
     async read(key) {
       return entryOf(store, key);
     },
-    async lease(key, token, leaseMs) {
-      const entry = entryOf(store, key);
+    async lease(key, token, leaseMs, { refresh = false }) {
+      const entry = refresh ? undefined : entryOf(store, key);
       if (entry !== undefined) return { state: 'found', entry };
       const claim = claimOf(key);
       if (claim === undefined) {

@@ -15,13 +15,13 @@ return { value, redis.call('pttl', KEYS[1]) }`,
 );
 
 /**
- * ARGV: token, milliseconds.
+ * ARGV: token, milliseconds, `1` for a refresh, to which an entry is no answer.
  * → { 'found', value, milliseconds left } | { 'leader' } | { 'follower', milliseconds left } |
  *   { 'held' } | { 'unknown', claim }
  */
 export const LEASE: RedisScript = redisScript(
   'cache.lease',
-  `local value = redis.call('get', KEYS[1])
+  `local value = ARGV[3] ~= '1' and redis.call('get', KEYS[1])
 if value then return { 'found', value, redis.call('pttl', KEYS[1]) } end
 if redis.call('set', KEYS[2], '1l' .. ARGV[1], 'NX', 'PX', ARGV[2]) then return { 'leader' } end
 local claim = redis.call('get', KEYS[2])

@@ -91,7 +91,7 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
     scope: 'shared',
     read: (key, bounds) => read(calls, keys, key, bounds),
     async lease(key, token, leaseMs, bounds) {
-      const values = [token, wholeMs(leaseMs)];
+      const values = [token, wholeMs(leaseMs), bounds.refresh ? 1 : 0];
       return leaseReply(key, await calls.script(LEASE, keys.pair(key), values, bounds));
     },
     async renew(key, { kind, token }, claimMs, bounds) {

@@ -1,0 +1,85 @@
+import { abortable } from '../core/abort.js';
+import { elapsedMs, instantOf } from '../core/clock.js';
+import { assertTtlMs } from '../core/validate.js';
+import type { Fill } from './authority.js';
+import type { Loader } from './cache.js';
+import type { Deck } from './deck.js';
+import { cacheLoad } from './diagnostics.js';
+import type { LocalValue } from './driver.js';
+import { ABSENT, handOut, type Isolated, isolate } from './isolation.js';
+import { lifetimeOf } from './lifetime.js';
+
+/** What a loader is called for. */
+export interface LoadCall {
+  readonly key: string;
+  readonly loader: Loader<unknown>;
+  readonly ttlMs: number;
+  readonly signal: AbortSignal;
+  /** The entry that is too old. */
+  readonly stale: LocalValue | undefined;
+}
+
+/** What a loader found. */
+export interface Loaded {
+  /** Undefined: nothing. */
+  readonly local: Isolated | undefined;
+  /** What becomes of it in the tiers. */
+  readonly fill: Fill;
+}
+
+/** Calls a loader, and counts. Rejects with its error, or the signal's reason. */
+export async function callLoader({ settings, counters }: Deck, call: LoadCall): Promise<Loaded> {
+  const { clock, name } = settings;
+  const { key, loader, signal } = call;
+  counters.loadCount += 1;
+  const since = instantOf(clock);
+  let { ttlMs } = call;
+  let isStored = true;
+  const context = {
+    key,
+    signal,
+    get stale() {
+      return call.stale && handOut(key, call.stale);
+    },
+    setTtl(ownTtlMs: number) {
+      assertTtlMs(ownTtlMs);
+      ttlMs = ownTtlMs;
+    },
+    doNotStore() {
+      isStored = false;
+    },
+  };
+  try {
+    const running = cacheLoad.trace(
+      () => ({ cache: name, key }),
+      async () => loader(context),
+    );
+    const value = await abortable(running, signal);
+    const local = value === undefined ? undefined : isolate(key, value);
+    const loadMs = elapsedMs(clock, since);
+    counters.loadMs.add(loadMs);
+    return { local, fill: isStored ? fillOf(settings, local, { ttlMs, loadMs }) : NOT_KEPT };
+  } catch (error) {
+    counters.loadFailureCount += 1;
+    throw error;
+  }
+}
+
+const NOT_KEPT: Fill = { value: undefined, ttlMs: 0 };
+
+/** What is stored of a value; of none only where that is asked for. */
+function fillOf(
+  { aging, random, negativeTtlMs }: Deck['settings'],
+  local: Isolated | undefined,
+  { ttlMs, loadMs }: { readonly ttlMs: number; readonly loadMs: number },
+): Fill {
+  if (local === undefined) {
+    return negativeTtlMs === undefined ? NOT_KEPT : { value: ABSENT, ttlMs: negativeTtlMs };
+  }
+  return agingFill(local, lifetimeOf(aging, random, { ttlMs, loadMs }));
+}
+
+/** A value with its life. */
+export function agingFill(local: Isolated, { ttlMs, aging }: ReturnType<typeof lifetimeOf>): Fill {
+  return { value: aging === undefined ? local : { ...local, aging }, ttlMs };
+}
