@@ -1,6 +1,8 @@
 // npm run soak -- <what> [--times N | --minutes N] [--seed N] [what the soak itself takes]
 //
 //   npm run soak -- demo --drivers redis --kill --times 10
+//   npm run soak -- lock --drivers zookeeper --minutes 10 --seed 42
+//   npm run soak -- check ‹the file of a history›
 //
 // Runs something again and again, each round with the next seed. A violation prints the round's
 // output, its seed and the command that repeats it; the exit code is then 1.
@@ -13,11 +15,10 @@ import type { Round, Soak } from './soak.js';
 const MINUTE_MS = 60_000;
 const SEED_MAX = 2 ** 31;
 
-const soaks = await allSoaks();
 const { what, times, minutes, seed, args } = readCommand(process.argv.slice(2));
-const soak = soaks.find(({ name }) => name === what);
+const soak = await namedSoak(what);
 if (soak === undefined) {
-  const known = soaks.map(({ name }) => name).join(', ');
+  const known = (await soakNames()).join(', ');
   process.stderr.write(`npm run soak -- <what>: ${what ?? 'nothing'} is not one of: ${known}\n`);
   process.exit(2);
 }
@@ -82,11 +83,18 @@ function count(name: string, text: string, least = Number.MIN_VALUE): number {
   process.exit(2);
 }
 
-async function allSoaks(): Promise<Soak[]> {
-  const files = (await readdir(new URL('.', import.meta.url))).filter((name) => /\.ts$/.test(name));
-  const others = files.filter((name) => name !== 'run.ts').sort();
-  const modules: { soak?: Soak }[] = await Promise.all(
-    others.map((name) => import(new URL(name, import.meta.url).href)),
+/** The soak that a file of this folder has the name of; the others are not loaded. */
+async function namedSoak(name: string | undefined): Promise<Soak | undefined> {
+  if (name === undefined || !(await soakNames()).includes(name)) return undefined;
+  const module: { readonly soak?: Soak } = await import(
+    new URL(`${name}.ts`, import.meta.url).href
   );
-  return modules.flatMap((module) => module.soak ?? []);
+  return module.soak;
+}
+
+/** Files with a hyphen are parts of soaks, and the programs that these start. */
+async function soakNames(): Promise<string[]> {
+  const files = await readdir(new URL('.', import.meta.url));
+  const names = files.flatMap((file) => /^(\w+)\.ts$/.exec(file)?.[1] ?? []);
+  return names.filter((name) => !['run', 'soak'].includes(name)).sort();
 }

@@ -1,7 +1,7 @@
 /**
  * Something that is run again and again with different seeds until time or number is up.
  *
- * Every file of this folder that exports `soak: Soak` can be run: `npm run soak -- <name> …`.
+ * A file `<name>.ts` of this folder that exports `soak: Soak` can be run: `npm run soak -- <name> …`.
  */
 export interface Soak {
   readonly name: string;

@@ -1,0 +1,112 @@
+// B1: an uncontended pair of acquire and release, and many tasks of one process.
+
+import { Redis } from 'ioredis';
+import { createLock } from 'tricord';
+import { redisLock } from 'tricord/redis';
+import { type Bench, type BenchContext, count } from './context.js';
+import { interleaved, median, repeated, spread, timed, type Variant } from './measure.js';
+import { CONTENDERS, openClient, TUNING } from './peers.js';
+import { percent, rate, ratio, type Table, us } from './report.js';
+
+const TTL_MS = 30_000;
+const RELEASE =
+  "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0";
+
+/** The floor: SET NX and a release by script, as every tutorial has it. */
+async function rawPairs(client: Redis): Promise<(index: number) => Promise<unknown>> {
+  const sha1 = String(await client.script('LOAD', RELEASE));
+  return async (index) => {
+    await client.set('raw', `owner.${index}`, 'PX', TTL_MS, 'NX');
+    await client.evalsha(sha1, 1, 'raw', `owner.${index}`);
+  };
+}
+
+async function uncontended(context: BenchContext): Promise<Table> {
+  const { redis, peers } = context;
+  const pairs = count(context, 100, 20);
+  const client = new Redis(redis.url);
+  const raw = await rawPairs(client);
+  const retaining = createLock({ driver: redisLock({ client }), retainMs: TTL_MS });
+  const clients = CONTENDERS.filter((name) => !name.endsWith('tuned')).map(
+    (name) => [name, openClient(name, redis.url, peers)] as const,
+  );
+  const variants: Variant[] = [
+    ['SET NX + scripted release', () => timed(() => repeated(pairs, raw))],
+    ...clients.map(([name, each]): Variant => {
+      const pair = async (): Promise<void> => {
+        const release = await each.acquire(`b1:${name}`, TTL_MS);
+        await release();
+      };
+      return [name, () => timed(() => repeated(pairs, pair))];
+    }),
+    [
+      'tricord, retainMs',
+      () =>
+        timed(() =>
+          repeated(pairs, async () => {
+            const lease = await retaining.acquire('retained', { ttlMs: TTL_MS });
+            await lease.release();
+          }),
+        ),
+    ],
+  ];
+  const results = await interleaved(count(context, 60, 2), variants);
+  await retaining.close({ drainMs: 0 });
+  for (const [, each] of clients) await each.close();
+  client.disconnect();
+  const floor = median(results.get('SET NX + scripted release') ?? []);
+  return {
+    title: 'B1: uncontended acquire and release, Redis',
+    method: `One process, one connection, one resource; rounds of ${pairs} pairs, interleaved. p50 is the median over rounds of the time of a pair.`,
+    columns: ['lock', 'p50 of a pair', 'pairs', 'of raw', 'spread'],
+    rows: Array.from(results, ([name, took]) => [
+      name,
+      us((median(took) / pairs) * 1_000),
+      rate((pairs / median(took)) * 1_000),
+      ratio(floor / median(took)),
+      percent(spread(took)),
+    ]),
+  };
+}
+
+const TASKS = 64;
+
+/** Many tasks of one process want one resource: nobody else does. */
+async function inOneProcess(context: BenchContext): Promise<Table> {
+  const { redis, peers } = context;
+  const forMs = count(context, 2_000, 300);
+  const rows: string[][] = [];
+  const rates = new Map<string, number>();
+  for (const name of CONTENDERS) {
+    const client = openClient(name, redis.url, peers);
+    const untilMs = performance.now() + forMs;
+    let pairs = 0;
+    const task = async (): Promise<void> => {
+      while (performance.now() < untilMs) {
+        const release = await client.acquire(`local:${name}`, TTL_MS);
+        pairs += 1;
+        await release();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    };
+    const tookMs = await timed(() => Promise.all(Array.from({ length: TASKS }, task)));
+    rates.set(name, (pairs / tookMs) * 1_000);
+    await client.close();
+  }
+  const best = Math.max(
+    ...[...rates].filter(([name]) => name !== 'tricord').map(([, each]) => each),
+  );
+  for (const [name, each] of rates) rows.push([name, rate(each), ratio(each / best)]);
+  return {
+    title: `${TASKS} tasks of one process on one resource, Redis`,
+    method: `${TASKS} tasks take and release it as often as they can for ${forMs / 1_000} s, each contender alone.`,
+    columns: ['lock', 'grants', 'of the best peer'],
+    rows,
+    notes: [TUNING],
+  };
+}
+
+export const bench: Bench = {
+  id: 'B1',
+  run: async (context) => [await uncontended(context), await inOneProcess(context)],
+};

@@ -1,0 +1,78 @@
+// tricord on ZooKeeper in a process of its own, which does what the Curator program does:
+//
+//   node zookeeper-process.ts ‹servers›      then messages of `Question` from its parent
+
+import { createLock, type Lock } from 'tricord';
+import { zookeeper, zookeeperLock } from 'tricord/zookeeper';
+import { median } from './measure.js';
+
+export interface Question {
+  readonly verb: 'pairs' | 'tasks' | 'handoff';
+  readonly count: number;
+  readonly tasks: number;
+  readonly resource: string;
+}
+
+const [servers = ''] = process.argv.slice(2);
+const open = (): Lock =>
+  createLock({
+    driver: zookeeperLock({ session: zookeeper({ servers, sessionTimeoutMs: 10_000 }) }),
+    waitMs: 60_000,
+  });
+const [one, two] = [open(), open()] as const;
+
+async function pairs(count: number, resource: string): Promise<number> {
+  const startedMs = performance.now();
+  for (let done = 0; done < count; done += 1) {
+    const lease = await one.acquire(resource);
+    await lease.release();
+  }
+  return performance.now() - startedMs;
+}
+
+async function inTasks(tasks: number, count: number, resource: string): Promise<number> {
+  const startedMs = performance.now();
+  let begun = 0;
+  const task = async (): Promise<void> => {
+    while (begun < count) {
+      begun += 1;
+      const lease = await one.acquire(resource);
+      await lease.release();
+    }
+  };
+  await Promise.all(Array.from({ length: tasks }, task));
+  return performance.now() - startedMs;
+}
+
+async function handOff(count: number, resource: string): Promise<number> {
+  const took: number[] = [];
+  for (let done = 0; done < count; done += 1) {
+    const held = await one.acquire(resource);
+    let grantedMs = 0;
+    const waiting = two.acquire(resource).then((lease) => {
+      grantedMs = performance.now();
+      return lease;
+    });
+    while ((await one.inspect(resource)).waiters.length === 0);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const releasedMs = performance.now();
+    const [next] = await Promise.all([waiting, held.release()]);
+    took.push(grantedMs - releasedMs);
+    await next.release();
+  }
+  return median(took);
+}
+
+process.on('message', async ({ verb, count, tasks, resource }: Question) => {
+  const answer =
+    verb === 'pairs'
+      ? await pairs(count, resource)
+      : verb === 'tasks'
+        ? await inTasks(tasks, count, resource)
+        : await handOff(count, resource);
+  process.send?.(answer);
+});
+process.once('disconnect', () => process.exit(0));
+await one.acquire('ready').then((lease) => lease.release());
+await two.acquire('ready').then((lease) => lease.release());
+process.send?.('ready');
