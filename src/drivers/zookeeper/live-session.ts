@@ -12,6 +12,8 @@ import { type Call, type Requests, requestsOver } from './requests.js';
  * news travels this much later, when the client has been replaced.
  */
 const LOST_AFTER_MS = 5;
+/** State of a client whose socket the library closed in the middle of a call, because a send failed. */
+const BROKEN_STATE = 999;
 
 /** What the server says of a watched node. */
 export type NodeEvent = 'created' | 'deleted' | 'changed' | 'child';
@@ -33,14 +35,19 @@ export class LiveSession {
   readonly #unanswered = new Set<() => void>();
   readonly #listeners = new Map<string, Set<(event: NodeEvent) => void>>();
   readonly #reconnectListeners = new Set<() => void>();
+  readonly #onBroken: (client: Client) => void;
   #client: Client;
   #provenSince: Instant;
   #isConnected = true;
   #connection: Deferred<void> = deferred();
   #proof: Promise<boolean> | undefined;
 
-  /** Takes a client that has just connected. `since`: from before its session was asked for. */
-  constructor(client: Client, clock: Clock, since: Instant) {
+  /**
+   * Takes a client that has just connected. `since`: from before its session was asked for.
+   * `onBroken` must close a client before anything else runs: a send failed, the library closed the
+   * socket, and neither it nor libuv knows; libuv would abort the process, or wait for ever.
+   */
+  constructor(client: Client, clock: Clock, since: Instant, onBroken: (client: Client) => void) {
     // Every grant and every wait listens; Node would print a warning from the eleventh on.
     setMaxListeners(0, this.#ended.signal);
     this.id = client.client_id;
@@ -48,6 +55,7 @@ export class LiveSession {
     this.ask = requestsOver(this.#call);
     this.#client = client;
     this.#clock = clock;
+    this.#onBroken = onBroken;
     this.#provenSince = since;
     this.#connection.resolve();
   }
@@ -141,7 +149,8 @@ export class LiveSession {
       const sentAt = instantOf(this.#clock);
       const lose = (): void => resolve(ANSWER_LOST);
       this.#unanswered.add(lose);
-      const rc = send(this.#client, (code, value) => {
+      const client = this.#client;
+      const rc = send(client, (code, value) => {
         this.#unanswered.delete(lose);
         if (through === 'leader' && isServerAnswer(code)) this.#proven(sentAt);
         if (code === 0) return resolve({ ok: true, value: value as T });
@@ -149,9 +158,11 @@ export class LiveSession {
         if (failure.kind !== 'unknown') return resolve(failure);
         this.#clock.schedule(LOST_AFTER_MS, () => resolve(failure));
       });
-      if (rc === 0) return;
-      this.#unanswered.delete(lose);
-      resolve(unsentOf(rc));
+      if (rc !== 0) {
+        this.#unanswered.delete(lose);
+        resolve(unsentOf(rc));
+      }
+      if (client.state === BROKEN_STATE) this.#onBroken(client);
     });
   };
 

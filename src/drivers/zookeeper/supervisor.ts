@@ -34,6 +34,8 @@ const EVENTS: readonly NodeEvent[] = ['created', 'deleted', 'changed', 'child'];
 const IDLE_STATE = 0;
 /** How often a client that is not connected is looked at, in milliseconds. */
 const LOOK_MS = 20;
+/** A server has so long to take a connection at least, in milliseconds. */
+const SHARE_MS_MIN = 200;
 /** Empty reads in a row that the binding bears before it calls a healthy session expired. */
 const RESPONSE_COUNTER_LIMIT = 1_000_000;
 
@@ -44,9 +46,9 @@ type Timer = 'heartbeat' | 'watchdog' | 'deadline' | 'retry';
  * Keeps one session alive, and begins a new one when it has ended.
  *
  * A client of the C library is one session: after its expiry the object is dead for ever. So every
- * end builds a new client, with backoff. A client whose connection was refused is replaced as well,
- * by one that resumes the same session: the binding looks again only after a third of the session
- * time-out, or never, because it arms no timer when a connection fails at once.
+ * end builds a new client, with backoff. A client that lost its connection is replaced as well, by one
+ * that resumes the same session: the binding does not notice that the library closed a socket, looks
+ * again only after a third of the session time-out, or never, and can abort the process.
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;
@@ -153,10 +155,15 @@ export class Supervisor {
   /** The identity of a session that was cut off without being over. */
   #resumed: { readonly client_id?: string; readonly client_password?: string } = {};
 
-  /** Replaces a client that does not connect: at once when idle, else after trying every server. */
+  /**
+   * Replaces a client that does not connect: at once when idle, else when its server has had its part
+   * of the session's time, for one that lost its leader takes connections and does not answer. With
+   * every try it has more, in case all of them are slow.
+   */
   #watch(client: Client, since: Instant): void {
     const { servers, sessionTimeoutMs } = this.#options;
-    const patienceMs = sessionTimeoutMs * (1 + servers.split(',').length);
+    const shareMs = sessionTimeoutMs / (1 + servers.split(',').length);
+    const patienceMs = Math.max(shareMs, SHARE_MS_MIN) * 2 ** Math.min(this.#attempts, 6);
     const look = (): void => {
       const isIdle = client.state === IDLE_STATE;
       if (isIdle || elapsedMs(this.#clock, since) > patienceMs) this.#replace(client);
@@ -202,7 +209,9 @@ export class Supervisor {
     this.#resumed = { client_id: client.client_id, client_password: client.client_password };
     this.#attempts = 0;
     this.#lastFailure = undefined;
-    const live = this.#live ?? new LiveSession(client, this.#clock, this.#openedAt);
+    const live =
+      this.#live ??
+      new LiveSession(client, this.#clock, this.#openedAt, (broken) => this.#disconnected(broken));
     this.#live = live;
     live.reconnected(client);
     this.#beat(live);
@@ -220,15 +229,21 @@ export class Supervisor {
     });
   }
 
+  /**
+   * Closes the client at once, also in the middle of its callback: the library has closed its socket,
+   * and whoever opened another before libuv knew would get the same descriptor, and be mistaken for it.
+   */
   #disconnected(client: Client): void {
+    if (this.#client !== client || this.#state === 'closed') return;
     const live = this.#live;
-    if (live === undefined || live.ended.aborted) return;
-    live.disconnected();
-    const leftMs = remainingMs(this.#clock, live.validity);
-    this.#arm('deadline', leftMs, () => {
-      live.end(sessionExpiredError(live.id, `got no answer for ${live.timeoutMs} ms`));
-    });
-    this.#watch(client, instantOf(this.#clock));
+    if (live !== undefined && !live.ended.aborted) {
+      live.disconnected();
+      this.#arm('deadline', remainingMs(this.#clock, live.validity), () => {
+        live.end(sessionExpiredError(live.id, `got no answer for ${live.timeoutMs} ms`));
+      });
+    }
+    this.#drop();
+    this.#retry();
   }
 
   #ended(code: unknown): void {
@@ -255,7 +270,7 @@ export class Supervisor {
     this.#retry();
   }
 
-  /** Closes the client; from a timer only. */
+  /** Closes the client; from a timer only, unless it has lost its connection. */
   #drop(): void {
     const client = this.#client;
     this.#cancel('watchdog');
