@@ -27,7 +27,8 @@ export async function checkConsumer(
   }
   await checkLoading(folder);
   await checkTypes(root, folder);
-  return 'installs with tslib alone, imports, requires, and type-checks strictly';
+  await checkCommand(folder);
+  return 'installs with tslib alone, imports, requires, type-checks, and its command runs';
 }
 
 async function installedIn(folder: string): Promise<string[]> {
@@ -54,6 +55,22 @@ async function checkLoading(folder: string): Promise<void> {
   }
   const empty = esm?.stdout.split('\n').find((line) => /^\S+ ?$/.test(line));
   if (empty !== undefined) throw new Error(`${empty.trim()} exports nothing`);
+}
+
+/** The command runs with nothing but the package: on a module of the user's, and for the SQL. */
+async function checkCommand(folder: string): Promise<void> {
+  const command = join(folder, 'node_modules', '.bin', 'tricord');
+  const module = `
+    import { memoryParticipant, memoryTransactions } from 'tricord/memory';
+    export const log = memoryTransactions();
+    export const participants = [memoryParticipant({ name: 'stock' })];`;
+  await writeFile(join(folder, 'shop.mjs'), module);
+  const doctor = await run(command, ['doctor', 'shop.mjs'], { cwd: folder });
+  if (!doctor.stdout.includes('0 branches in doubt')) throw new Error(doctor.stdout);
+  const { stdout } = await run(command, ['setup', '--print'], { cwd: folder });
+  if (!stdout.includes('create table if not exists')) throw new Error(stdout);
+  const failed = await run(command, ['locks'], { cwd: folder }).catch((error) => error);
+  if (failed.code !== 1) throw new Error(`tricord locks exits with ${failed.code}, not with 1`);
 }
 
 /** Checks the libraries too, with Node's types; and the program alone in a project without them. */

@@ -60,13 +60,17 @@ async function pack(): Promise<string> {
 }
 
 async function neededFiles(): Promise<string[]> {
-  const { exports } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as {
+  const { exports, bin: binaries } = JSON.parse(
+    await readFile(join(root, 'package.json'), 'utf8'),
+  ) as {
     exports: Record<string, string | Record<string, string>>;
+    bin: Record<string, string>;
   };
   const targets = Object.values(exports).flatMap((target) =>
     typeof target === 'string' ? [target] : Object.values(target),
   );
-  return [...targets.map((target) => target.slice(2)), 'README.md', 'LICENSE', 'CHANGELOG.md'];
+  const others = ['README.md', 'LICENSE', 'CHANGELOG.md', 'dist/cli/LICENSES.md'];
+  return [...targets.map((target) => target.slice(2)), ...Object.values(binaries), ...others];
 }
 
 async function check(name: string, body: () => Promise<string>): Promise<void> {
