@@ -36,6 +36,7 @@ const IDLE_STATE = 0;
 const LOOK_MS = 20;
 /** A server has so long to take a connection at least, in milliseconds. */
 const SHARE_MS_MIN = 200;
+const GROWTHS_MAX = 6;
 /** Empty reads in a row that the binding bears before it calls a healthy session expired. */
 const RESPONSE_COUNTER_LIMIT = 1_000_000;
 
@@ -59,6 +60,8 @@ export class Supervisor {
   #client: Client | undefined;
   #live: LiveSession | undefined;
   #attempts = 0;
+  /** How many servers in a row did not answer a connection that they took. */
+  #silentCount = 0;
   #openedAt: Instant;
   #lastFailure: unknown;
   #closing: Promise<void> | undefined;
@@ -157,16 +160,18 @@ export class Supervisor {
 
   /**
    * Replaces a client that does not connect: at once when idle, else when its server has had its part
-   * of the session's time, for one that lost its leader takes connections and does not answer. With
-   * every try it has more, in case all of them are slow.
+   * of the time, for one that lost its leader takes connections and does not answer. With every one
+   * that was silent the next has more, in case all of them are slow.
    */
   #watch(client: Client, since: Instant): void {
-    const { servers, sessionTimeoutMs } = this.#options;
-    const shareMs = sessionTimeoutMs / (1 + servers.split(',').length);
-    const patienceMs = Math.max(shareMs, SHARE_MS_MIN) * 2 ** Math.min(this.#attempts, 6);
+    const { servers, sessionTimeoutMs, connectTimeoutMs } = this.#options;
+    const shareMs = Math.min(sessionTimeoutMs, connectTimeoutMs) / (1 + servers.split(',').length);
+    const growth = Math.min(this.#silentCount, GROWTHS_MAX);
+    const patienceMs = Math.max(shareMs, SHARE_MS_MIN) * 2 ** growth;
     const look = (): void => {
-      const isIdle = client.state === IDLE_STATE;
-      if (isIdle || elapsedMs(this.#clock, since) > patienceMs) this.#replace(client);
+      const isSilent = elapsedMs(this.#clock, since) > patienceMs;
+      if (isSilent) this.#silentCount += 1;
+      if (isSilent || client.state === IDLE_STATE) this.#replace(client);
       else this.#arm('watchdog', LOOK_MS, look);
     };
     // The first look is at once: an idle client still holds the number of its closed descriptor.
@@ -208,6 +213,7 @@ export class Supervisor {
     }
     this.#resumed = { client_id: client.client_id, client_password: client.client_password };
     this.#attempts = 0;
+    this.#silentCount = 0;
     this.#lastFailure = undefined;
     const live =
       this.#live ??
