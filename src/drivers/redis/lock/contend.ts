@@ -37,16 +37,61 @@ const STALE_REPLIES_MAX = 3;
  * given up. Every send of an id is the same request, so a lost reply is answered by asking again.
  */
 export function contend(parts: ContendParts, request: GrantRequest): Promise<Grant | undefined> {
-  return new Contender(parts, request).ending;
+  const isReady = parts.context.calls.client.status === 'ready';
+  return isReady && isPlain(request)
+    ? contendPlainly(parts, request)
+    : new Contender(parts, request, firstSend(parts, request)).ending;
+}
+
+/** One send, and as a rule that is all: what waiting needs is made when it is needed. */
+function contendPlainly(parts: ContendParts, request: GrantRequest): Promise<Grant | undefined> {
+  const { calls, node } = parts.context;
+  const first = firstSend(parts, request);
+  const { grantId, sent, answer } = first;
+  const goOn = (): Promise<Grant | undefined> => new Contender(parts, request, first).ending;
+  return answer.then((reply) => {
+    const fence = plainToken(reply);
+    const { ttlMs } = request;
+    const isFresh = elapsedMs(node.clock, sent) < FRESH_SHARE * ttlMs;
+    if (fence === undefined || !isFresh || calls.closeCount() !== first.closes) return goOn();
+    const validity = repliedValidity(sent, ttlMs);
+    const grant = grantOf(grantId, request, { fence, waiters: 0, validity });
+    return parts.grants.add({ grant, ttlMs, validity, isAmbiguous: false });
+  }, goOn);
+}
+
+/** A request on its way, under one grant id. */
+interface Send {
+  readonly grantId: string;
+  readonly script: RedisScript;
+  readonly keys: readonly string[];
+  readonly values: readonly string[];
+  readonly sent: Instant;
+  /** How often the connection had closed before: a change tells that it may have been sent twice. */
+  readonly closes: number;
+  readonly answer: Promise<unknown>;
+}
+
+function firstSend({ context }: ContendParts, request: GrantRequest): Send {
+  const { calls, node } = context;
+  const grantId = node.nextGrantId();
+  const script = isPlain(request) ? ACQUIRE_PLAIN : ACQUIRE;
+  const keys = [keyOf(context, request.resource)];
+  const values = [termsOf(request, context), request.wait ? '1' : '0'];
+  const sent = instantOf(node.clock);
+  const closes = calls.closeCount();
+  // What waits for a connection must not be sent once it was given up. Otherwise the signal is not
+  // looked at before there is something to wait for: to make one is dear.
+  const options = calls.client.status === 'ready' ? undefined : { signal: request.signal };
+  const answer = calls.script(script, keys, [grantId, ...values], options);
+  return { grantId, script, keys, values, sent, closes, answer };
 }
 
 class Contender {
   readonly #parts: ContendParts;
   readonly #request: GrantRequest;
   readonly #ending: Deferred<Grant | undefined> = deferred();
-  readonly #script: RedisScript;
-  readonly #keys: readonly string[];
-  readonly #values: readonly (string | number)[];
+  readonly #first: Send;
   readonly #started: Instant;
   #stopListening: (() => void) | undefined;
   #grantId: string;
@@ -60,32 +105,39 @@ class Contender {
   #failures = 0;
   #cancelTimer: CancelTimer | undefined;
 
-  constructor(parts: ContendParts, request: GrantRequest) {
-    const { context } = parts;
+  constructor(parts: ContendParts, request: GrantRequest, first: Send) {
     this.#parts = parts;
     this.#request = request;
-    this.#script = isPlain(request) ? ACQUIRE_PLAIN : ACQUIRE;
-    this.#keys = [keyOf(context, request.resource)];
-    this.#values = [termsOf(request, context), request.wait ? '1' : '0'];
-    this.#started = instantOf(context.node.clock);
-    this.#firstSent = this.#started;
-    this.#grantId = context.node.nextGrantId();
-    this.#send(this.#started);
+    this.#first = first;
+    this.#started = first.sent;
+    this.#firstSent = first.sent;
+    this.#grantId = first.grantId;
+    this.#follow(first);
+    if (parts.context.calls.client.status !== 'ready') this.#listen();
   }
 
   get ending(): Promise<Grant | undefined> {
     return this.#ending.promise;
   }
 
-  #send(sent: Instant): void {
+  /** Sends the same request again, or for the first time under a new id. */
+  #send(): void {
+    const { calls, node } = this.#parts.context;
+    const { script, keys, values } = this.#first;
+    const sent = instantOf(node.clock);
+    const closes = calls.closeCount();
+    const options = calls.client.status === 'ready' ? undefined : { signal: this.#request.signal };
+    const answer = calls.script(script, keys, [this.#grantId, ...values], options);
+    this.#follow({ sent, closes, answer });
+    // The request is under way for longer than a round trip.
+    this.#listen();
+  }
+
+  #follow({ sent, closes, answer }: Pick<Send, 'sent' | 'closes' | 'answer'>): void {
     const { calls } = this.#parts.context;
     const id = this.#grantId;
-    const closes = calls.closeCount();
     this.#unanswered += 1;
-    // What waits for a connection must not be sent once it was given up. Otherwise the signal is not
-    // looked at before there is something to wait for: to make one is dear.
-    const options = calls.client.status === 'ready' ? undefined : { signal: this.#request.signal };
-    calls.script(this.#script, this.#keys, [id, ...this.#values], options).then(
+    answer.then(
       (reply) => {
         if (this.#isOver || id !== this.#grantId) return;
         if (calls.closeCount() === closes) this.#unanswered -= 1;
@@ -95,12 +147,6 @@ class Contender {
         if (!this.#isOver && id === this.#grantId) this.#fail(error);
       },
     );
-    // Once it may have been sent already, the request is under way for longer than a round trip.
-    if (this.#unanswered > 1 || options !== undefined) this.#listen();
-  }
-
-  #sendAgain(): void {
-    this.#send(instantOf(this.#parts.context.node.clock));
   }
 
   /** From now on the request can be given up. */
@@ -120,7 +166,7 @@ class Contender {
     // Who may be in line already goes on asking, until its signal ends the wait.
     const mayBeInLine = this.#request.wait && (this.#isInLine || this.#unanswered > 0);
     if (!mayPass(error) || (isTooLate && !mayBeInLine)) this.#giveUp(error);
-    else this.#afterBackoff(() => this.#sendAgain());
+    else this.#afterBackoff(() => this.#send());
   }
 
   #receive(sent: Instant, raw: unknown): void {
@@ -220,7 +266,7 @@ class Contender {
     this.#failures += 1;
     const sendFirst = (): void => {
       this.#firstSent = instantOf(node.clock);
-      this.#send(this.#firstSent);
+      this.#send();
     };
     this.#listen();
     if (this.#isOver) return;
