@@ -1,6 +1,7 @@
 import type { Mutant } from './mutant.js';
 
 const traps = { project: 'integration', file: 'test/integration/postgres-traps.test.ts' } as const;
+const last = { project: 'integration', file: 'test/integration/postgres-last.test.ts' } as const;
 const faults = { project: 'fault', file: 'test/fault/postgres.test.ts' } as const;
 
 export const mutants: readonly Mutant[] = [
@@ -132,5 +133,45 @@ export const mutants: readonly Mutant[] = [
       name: 'a client whose BEGIN is under way',
     },
     why: 'The next user of the pool would write into a transaction that nobody commits.',
+  },
+  {
+    id: 'postgres-last-rows-are-not-counted',
+    file: 'src/drivers/postgres/last-statement.ts',
+    find: '      if (rows === undefined || own?.rowCount === rows) return undefined;',
+    replace: '      if (rows !== Number.NaN) return undefined;',
+    tests: { ...last, name: 'other rows than demanded' },
+    why: 'Stock that was not there would be sold.',
+  },
+  {
+    id: 'postgres-last-may-commit',
+    file: 'src/drivers/postgres/last-statement.ts',
+    find: '      const ending = results.find(({ command }) => ENDING.has(command));',
+    replace: "      const ending = results.find(({ command }) => command === 'never');",
+    tests: { ...last, name: 'would end the branch from inside' },
+    why: 'PREPARE would succeed on nothing, with the work committed beside the transaction.',
+  },
+  {
+    id: 'postgres-last-stays-in-the-session',
+    file: 'src/drivers/postgres/branch.ts',
+    find: '      await this.#work.last?.tidy((text) => this.#run(text, signal));',
+    replace: '',
+    tests: { ...last, name: 'leaves nothing in the session' },
+    why: 'The next branch on the connection could not prepare its own last statement.',
+  },
+  {
+    id: 'postgres-last-backslash-is-left-alone',
+    file: 'src/drivers/postgres/literal.ts',
+    find: "  return text.includes('\\\\') ? ` E${quoted}` : quoted;",
+    replace: '  return quoted;',
+    tests: { ...last, name: 'backslashes' },
+    why: 'The value of a literal would change.',
+  },
+  {
+    id: 'postgres-seats-are-not-counted',
+    file: 'src/drivers/postgres/seats.ts',
+    find: '  seats.set(transactionId, taken + 1);',
+    replace: '  seats.set(transactionId, taken);',
+    tests: { ...last, name: 'would wait for its own transaction' },
+    why: 'A transaction would wait for its own connections until its time-out.',
   },
 ];

@@ -17,6 +17,8 @@ export interface ServerSettings {
   readonly logBin: string;
   readonly doublewrite: string;
   readonly wsrep: string;
+  /** MariaDB can be told to roll prepared branches back when their connection ends, as before 10.5. */
+  readonly rollbackAtDisconnect: string;
 }
 
 type Run = (sql: string) => Promise<MysqlResult>;
@@ -34,6 +36,7 @@ const NAMES = [
   'log_bin',
   'innodb_doublewrite',
   'wsrep_on',
+  'legacy_xa_rollback_at_disconnect',
 ] as const;
 const SETUP = 'run the SQL that setupSql() of tricord/mysql answers, once, in this database';
 
@@ -54,12 +57,13 @@ export async function readSettings(run: Run): Promise<ServerSettings> {
     logBin: text('log_bin'),
     doublewrite: text('innodb_doublewrite'),
     wsrep: text('wsrep_on'),
+    rollbackAtDisconnect: text('legacy_xa_rollback_at_disconnect'),
   };
 }
 
 /** Throws BACKEND_UNSUPPORTED for a server that cannot keep a prepared branch. */
 export function assertCanPrepare(backend: string, settings: ServerSettings): void {
-  const { flavour, version, readOnly, wsrep } = settings;
+  const { flavour, version, readOnly, wsrep, rollbackAtDisconnect } = settings;
   if (!isAtLeast(version, VERSION_MIN[flavour])) {
     const facts = { setting: 'version', found: version, needed: 'MariaDB 10.5 or MySQL 8.0.29' };
     const why =
@@ -68,11 +72,20 @@ export function assertCanPrepare(backend: string, settings: ServerSettings): voi
         : 'an older MySQL lets only the connection that prepared a branch finish it';
     throw unsupported(backend, facts, `upgrade the server; ${why}`);
   }
-  if (/^(?:on|1)$/i.test(wsrep)) {
+  if (isOn(rollbackAtDisconnect)) {
+    const setting = 'legacy_xa_rollback_at_disconnect';
+    const facts = { setting, found: rollbackAtDisconnect, needed: 'OFF' };
+    throw unsupported(
+      backend,
+      facts,
+      `a yes would not outlive its connection; set ${setting} = OFF`,
+    );
+  }
+  if (isOn(wsrep)) {
     const facts = { setting: 'wsrep_on', found: wsrep, needed: 'OFF' };
     throw unsupported(backend, facts, 'a Galera cluster does not support XA; use a single primary');
   }
-  if (/^(?:on|1)$/i.test(readOnly)) {
+  if (isOn(readOnly)) {
     const facts = { setting: 'read_only', found: readOnly, needed: 'OFF' };
     throw unsupported(backend, facts, 'connect the pool to the primary, not to a replica');
   }
@@ -175,6 +188,10 @@ function* warningsOf(settings: ServerSettings): Iterable<string> {
 
 function isBinlogDurable({ logBin, syncBinlog }: Pick<ServerSettings, 'logBin' | 'syncBinlog'>) {
   return isOff(logBin) || syncBinlog === '1';
+}
+
+function isOn(value: string): boolean {
+  return /^(?:on|1)$/i.test(value);
 }
 
 function isOff(value: string): boolean {

@@ -74,6 +74,18 @@ describe('a server that mysqlParticipant', () => {
     assert.equal(error.details.setting, 'wsrep_on');
   });
 
+  test('refuses: a MariaDB that rolls back at disconnect, by the name of its setting', async () => {
+    const version = '10.11.19-MariaDB';
+    const { participant } = participantOn({
+      ...SAFE,
+      version,
+      legacy_xa_rollback_at_disconnect: 'ON',
+    });
+    const error = await participant.guarantees().catch((each: unknown) => each);
+    assert.ok(isCoordinationError(error, 'BACKEND_UNSUPPORTED'));
+    assert.equal(error.details.setting, 'legacy_xa_rollback_at_disconnect');
+  });
+
   test.each([1401, 1227])(
     'refuses: MySQL without XA_RECOVER_ADMIN (error %d), with the grant to make',
     async (errno) => {
