@@ -94,9 +94,20 @@ function claimOf(
   if (maxHoldMs !== undefined) assertTtlMs(maxHoldMs, 'maxHoldMs');
   if (typeof renew !== 'boolean') throw invalidArgument('renew', renew, 'true or false');
   const { mode, permits, capacity } = shareOf(options);
+  // One literal: spreading costs more than all these checks, and each acquire comes here.
   return {
-    ...{ wait, waitMs, mode, permits, capacity },
-    ...{ ttlMs, renew, maxHoldMs, retainMs, lockDelayMs, signal },
+    wait,
+    waitMs,
+    mode,
+    permits,
+    capacity,
+    ttlMs,
+    renew,
+    maxHoldMs,
+    retainMs,
+    lockDelayMs,
+    signal,
+    ask: undefined,
   };
 }
 

@@ -209,7 +209,8 @@ export class Contender implements HoldListeners, RoomListeners {
       this.#happen({ type: 'finished', grant, task });
       return;
     }
-    if (hold === undefined || !hold.isLasting) {
+    // What was just won was looked at as it came.
+    if (hold === undefined || (isHandedOver && !hold.isLasting)) {
       // The grant ended while it was handed on: the task stands in line again.
       this.#happen({ type: 'joined', task: queuedTask(task, claim) });
       return;

@@ -123,11 +123,12 @@ export class HeldLease implements AnyLease {
 
   #release(): Promise<'released' | 'lost'> {
     if (this.#reader !== undefined) return this.#releaseReader(this.#reader);
-    const wasHeld = this.isHeld;
     this.#isOver = true;
     this.#tenure.leaseCount -= 1;
     // Another lease of the same task goes on.
-    if (this.#tenure.leaseCount > 0) return Promise.resolve(wasHeld ? 'released' : 'lost');
+    if (this.#tenure.leaseCount > 0) {
+      return Promise.resolve(this.#tenure.isHeld ? 'released' : 'lost');
+    }
     const ending = this.#tenure.release();
     return typeof ending === 'string' ? Promise.resolve(ending) : ending;
   }

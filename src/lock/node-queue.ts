@@ -149,7 +149,12 @@ function granted(
   const { mode, permits, capacity, lockDelayMs, sharesTtlMs } = task;
   const isExclusive = mode === 'exclusive';
   const grant: NodeGrant = {
-    ...{ id: request, mode, permits, capacity, lockDelayMs, sharesTtlMs },
+    id: request,
+    mode,
+    permits,
+    capacity,
+    lockDelayMs,
+    sharesTtlMs,
     holders: new Set(),
     tokens: isExclusive && tokens !== undefined ? [tokens] : [],
     blockSize: tokens?.count ?? 1,

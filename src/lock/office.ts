@@ -23,12 +23,15 @@ export interface LockOffice {
   /** Runs work that `close` waits for, also when its lease is lost before it ends. */
   run<T>(work: () => Promise<T>): Promise<T>;
   contenderOf(resource: string): Contender;
+  /** Whether nobody here wants, asks for or holds it, or it is kept for the next one. */
+  isFreeHere(resource: string): boolean;
   close(drainMs: number): Promise<void>;
 }
 
 /** What is given back at the close is waited for so long. */
 const GIVE_BACK_MS_MAX = 1_000;
 const LOCAL_HANDOFFS = 16;
+const RESTING_MAX = 256;
 
 /** Opens the driver for one lock. */
 export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
@@ -36,12 +39,19 @@ export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
   const { clock } = context.node;
   const gate = workGate(named(nodeId), clock);
   const contenders = new Map<string, Contender>();
+  /** Those with nothing to do: a resource that is used again and again needs no new one each time. */
+  const resting = new Map<string, Contender>();
   const ending = new AbortController();
   let quiet: Deferred<void> | undefined;
   let closing: Promise<void> | undefined;
 
   const forget = (idle: Contender): void => {
-    if (contenders.get(idle.resource) === idle) contenders.delete(idle.resource);
+    if (contenders.get(idle.resource) === idle) {
+      contenders.delete(idle.resource);
+      resting.set(idle.resource, idle);
+      const oldest = resting.size > RESTING_MAX ? resting.keys().next().value : undefined;
+      if (oldest !== undefined) resting.delete(oldest);
+    }
     if (contenders.size === 0) quiet?.resolve();
   };
   const close = async (drainMs: number): Promise<void> => {
@@ -67,10 +77,13 @@ export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
     contenderOf(resource) {
       const known = contenders.get(resource);
       if (known !== undefined) return known;
-      const created = new Contender(context, resource, forget);
-      contenders.set(resource, created);
-      return created;
+      const rested = resting.get(resource);
+      if (rested !== undefined) resting.delete(resource);
+      const next = rested ?? new Contender(context, resource, forget);
+      contenders.set(resource, next);
+      return next;
     },
+    isFreeHere: (resource) => contenders.get(resource)?.isFreeHere ?? true,
     close(drainMs) {
       closing ??= close(drainMs);
       return closing;

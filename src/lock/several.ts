@@ -61,7 +61,7 @@ async function takeTogether(
   const wanted = resources.filter((resource) => !taken.has(resource));
   if (office.context.backend.acquireAll === undefined || wanted.length < 2) return false;
   office.assertOpen();
-  if (!wanted.every((resource) => office.contenderOf(resource).isFreeHere)) return false;
+  if (!wanted.every((resource) => office.isFreeHere(resource))) return false;
   const step = oneStep(office.context.backend);
   const ask = step.ask;
   const together: Claim = { ...claim, wait: false, ask };

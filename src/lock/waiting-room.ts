@@ -72,8 +72,12 @@ export class WaitingRoom {
     return new Promise((resolve, reject) => {
       const sinceMs = node.clock.monotonicMs();
       const seat: Seat = {
-        ...{ claim, sinceMs, resolve, reject },
-        ...{ stopListening: undefined, cancelTimer: undefined },
+        claim,
+        sinceMs,
+        resolve,
+        reject,
+        stopListening: undefined,
+        cancelTimer: undefined,
       };
       this.#seats.set(id, seat);
       recorder.waiting();

@@ -92,8 +92,13 @@ export function holdResource(
 ): SpaceGrant {
   const { mode, tokens, grantId, ttlMs } = request;
   const holder: Holder = {
-    ...{ request, mode, grantedAtMs: nowMs, ttlMs, expiresAtMs: nowMs + ttlMs },
-    ...{ fencingToken: undefined, lastToken: undefined },
+    request,
+    mode,
+    fencingToken: undefined,
+    lastToken: undefined,
+    grantedAtMs: nowMs,
+    ttlMs,
+    expiresAtMs: nowMs + ttlMs,
   };
   if (mode === 'exclusive') {
     holder.fencingToken = takeTokens(tokens);

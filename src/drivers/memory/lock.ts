@@ -117,7 +117,16 @@ function openAttempt(
 ): SpaceRequest {
   let grant: Grant | undefined;
   return {
-    ...{ resource, owner, mode, permits, capacity, ttlMs, tokens, wait, lockDelayMs, grantId },
+    resource,
+    owner,
+    mode,
+    permits,
+    capacity,
+    ttlMs,
+    tokens,
+    wait,
+    lockDelayMs,
+    grantId,
     onGranted(granted) {
       grant = grantOf(node, { grantId, resource, mode }, granted);
       onGrant(grant);
@@ -163,11 +172,17 @@ function grantOf(
   names: Pick<Grant, 'grantId' | 'resource' | 'mode'>,
   { fencingToken, tokens, waiters, remainingMs: forMs }: SpaceGrant,
 ): Grant {
-  const validity = { since: instantOf(node.clock), forMs };
   return {
-    ...names,
-    ...{ fencingToken, tokens, validity, waiters },
-    ...{ loss: undefined, onLost: undefined, onWaiters: undefined },
+    grantId: names.grantId,
+    resource: names.resource,
+    mode: names.mode,
+    fencingToken,
+    tokens,
+    validity: { since: instantOf(node.clock), forMs },
+    waiters,
+    loss: undefined,
+    onLost: undefined,
+    onWaiters: undefined,
   };
 }
 

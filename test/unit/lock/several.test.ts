@@ -141,6 +141,18 @@ describe('several resources', () => {
     await leases.release();
   });
 
+  test('asking for several of which one is taken leaves nothing that a close would wait for', async () => {
+    const { lock, clock } = bench();
+    const [node, other] = [lock(), lock()];
+    const held = await node.acquire('b');
+    expect(await node.tryAcquire(['a', 'b'])).toBeUndefined();
+    await held.release();
+    const closing = node.close();
+    await clock.settle();
+    expect(await isSettled(closing)).toBe(true);
+    expect(await other.tryAcquire(['a', 'b'])).toBeDefined();
+  });
+
   test('a step that fails fails the acquire, and leaves nothing', async () => {
     const { lock, faults, clock } = bench();
     const node = lock();
