@@ -1,6 +1,7 @@
 import { throwIfAborted } from '../core/abort.js';
+import { parseFencingToken } from '../core/fencing-token.js';
 import { assertNumber, assertResourceId, assertTtlMs, invalidArgument } from '../core/validate.js';
-import type { CacheWriteOptions } from './cache.js';
+import type { CacheFencedOptions, CacheWriteOptions } from './cache.js';
 import { type Isolated, isolate } from './isolation.js';
 import type { CacheSettings } from './tiers.js';
 
@@ -9,21 +10,27 @@ export interface CallOptions {
   readonly ttlMs: number;
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
+  /** The fencing token of a write. */
+  readonly fence: bigint | undefined;
 }
 
 /** Checks the options of a call, fills in the cache's, and throws if the signal is aborted. */
 export function callOptions(
   settings: CacheSettings,
-  options: CacheWriteOptions | undefined,
+  options: (CacheWriteOptions & CacheFencedOptions) | undefined,
 ): CallOptions {
   if (options === undefined) {
-    return { ttlMs: settings.ttlMs, timeoutMs: settings.timeoutMs, signal: undefined };
+    const { ttlMs, timeoutMs } = settings;
+    return { ttlMs, timeoutMs, signal: undefined, fence: undefined };
   }
   const { ttlMs = settings.ttlMs, timeoutMs = settings.timeoutMs, signal } = options;
+  const { fencingToken } = options;
   assertTtlMs(ttlMs);
   assertNumber('timeoutMs', timeoutMs, { min: 1 });
+  const fence =
+    fencingToken === undefined ? undefined : parseFencingToken(fencingToken, 'fencingToken');
   throwIfAborted(signal);
-  return { ttlMs, timeoutMs, signal };
+  return { ttlMs, timeoutMs, signal, fence };
 }
 
 /** Checks a cache's key. */

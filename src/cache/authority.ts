@@ -1,9 +1,13 @@
 import { type Instant, instantOf, type Validity } from '../core/clock.js';
-import { isCoordinationError } from '../core/errors.js';
+import { CoordinationError, isCoordinationError } from '../core/errors.js';
+import { fenceStaleError, paddedFencingToken } from '../core/fencing-token.js';
 import { decodeValue, encodeValue } from './codec.js';
 import type {
   CacheNode,
+  CallBounds,
   Claim,
+  FencedBounds,
+  FencedOff,
   LeaseTier,
   LocalValue,
   ProcessTier,
@@ -56,15 +60,21 @@ export interface Authority {
   /** Resolves when the lease may have ended; see `LeaseTier.changed`. */
   changed(key: string, signal: AbortSignal): Promise<void>;
 
-  seize(key: string, token: string, timeoutMs: number): Promise<'leader' | 'held'>;
+  /** Writes reject with FENCE_STALE when another one came with a newer fencing token. */
+  seize(key: string, token: string, timeoutMs: number, fence?: bigint): Promise<'leader' | 'held'>;
   store(
     key: string,
     token: string,
     entry: Fill,
     timeoutMs: number,
   ): Promise<'accepted' | 'refused'>;
-  hold(key: string, token: string, timeoutMs: number): Promise<void>;
-  invalidate(key: string, holdToken: string | undefined, timeoutMs: number): Promise<void>;
+  hold(key: string, token: string, timeoutMs: number, fence?: bigint): Promise<void>;
+  invalidate(
+    key: string,
+    holdToken: string | undefined,
+    timeoutMs: number,
+    fence?: bigint,
+  ): Promise<void>;
   clear(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -140,16 +150,31 @@ function authorityOver<Stored>(
       return typeof answer === 'string' ? answer : 'failed';
     },
     changed: (key, signal) => tier.changed(key, signal),
-    seize: (key, token, timeoutMs) =>
-      demand('seize', key, timeoutMs, (bounds) => tier.seize(key, token, leaseMs, bounds)),
+    async seize(key, token, timeoutMs, fence) {
+      const fenced = fencing(parts, fence);
+      const reply = await demand('seize', key, timeoutMs, (bounds) =>
+        tier.seize(key, token, leaseMs, { ...bounds, ...fenced }),
+      );
+      return unlessStale(reply, key, fence);
+    },
     store: (key, token, entry, timeoutMs) =>
       demand('store', key, timeoutMs, (bounds) =>
         settle(parts, key, token, entry, bounds.timeoutMs),
       ),
-    hold: (key, token, timeoutMs) =>
-      demand('hold', key, timeoutMs, (bounds) => tier.hold(key, token, leaseMs, bounds)),
-    invalidate: (key, holdToken, timeoutMs) =>
-      demand('invalidate', key, timeoutMs, (bounds) => tier.invalidate(key, holdToken, bounds)),
+    async hold(key, token, timeoutMs, fence) {
+      const fenced = fencing(parts, fence);
+      const reply = await demand('hold', key, timeoutMs, (bounds) =>
+        tier.hold(key, token, leaseMs, { ...bounds, ...fenced }),
+      );
+      unlessStale(reply, key, fence);
+    },
+    async invalidate(key, holdToken, timeoutMs, fence) {
+      const fenced = fencing(parts, fence);
+      const reply = await demand('invalidate', key, timeoutMs, (bounds) =>
+        tier.invalidate(key, holdToken, { ...bounds, ...fenced }),
+      );
+      unlessStale(reply, key, fence);
+    },
     clear: (timeoutMs) => demand('clear', undefined, timeoutMs, (bounds) => tier.clear(bounds)),
     close: () => tier.close(),
   };
@@ -162,6 +187,29 @@ interface Parts<Stored> {
   readonly tier: LeaseTier<Stored>;
   readonly form: Form<Stored>;
   readonly failed: TierCalls['failed'];
+}
+
+/** A writer's fencing token as the tiers compare it. */
+function fencing<Stored>(
+  { tier, counter }: Parts<Stored>,
+  fence: bigint | undefined,
+): Pick<FencedBounds, 'fence'> {
+  if (fence === undefined) return {};
+  if (tier.fences) return { fence: paddedFencingToken(fence) };
+  const found = 'no fencing tokens';
+  const needed = 'memoryCache() or redisCache() as the last tier, or no fencingToken';
+  const message = `${counter.backend} compares no fencing tokens; needed is ${needed}`;
+  const details = { backend: counter.backend, setting: 'fencingToken', found, needed };
+  throw new CoordinationError('BACKEND_UNSUPPORTED', message, details);
+}
+
+function unlessStale<Reply>(
+  reply: Reply | FencedOff,
+  key: string,
+  fence: bigint | undefined,
+): Reply {
+  if (typeof reply !== 'object' || reply === null || !('newest' in reply)) return reply as Reply;
+  throw fenceStaleError(key, fence ?? 0n, BigInt(reply.newest));
 }
 
 const MISSING = { state: 'missing' } as const;

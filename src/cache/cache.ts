@@ -107,6 +107,17 @@ export interface CacheWriteOptions extends CacheCallOptions {
   readonly ttlMs?: number | undefined;
 }
 
+/** Options of writes under a lock. */
+export interface CacheFencedOptions {
+  /**
+   * The `fencingToken` of the lease under which this is written: a bigint or its decimal text. A write
+   * with an older one than the key has seen within the last day is refused with FENCE_STALE, in the
+   * same step; writes without one are not compared. Memory and Redis compare; with another last tier
+   * it is refused with BACKEND_UNSUPPORTED, before anything is sent.
+   */
+  readonly fencingToken?: bigint | string | undefined;
+}
+
 /** What a loader is given. */
 export interface LoadContext {
   /** The key whose value is wanted. */
@@ -193,9 +204,9 @@ export interface Cache<Value> {
    * Stores a value. When it resolves, the value has been stored in every tier, or something later
    * took its place.
    *
-   * @throws CoordinationError CACHE_TIER_UNREACHABLE, CACHE_VALUE_UNSUPPORTED.
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE, CACHE_VALUE_UNSUPPORTED, FENCE_STALE.
    */
-  set(key: string, value: Value, options?: CacheWriteOptions): Promise<void>;
+  set(key: string, value: Value, options?: CacheWriteOptions & CacheFencedOptions): Promise<void>;
   /**
    * Stores several values, each as `set` does, independently of one another.
    *
@@ -209,9 +220,9 @@ export interface Cache<Value> {
    * Removes an entry, and refuses every load of it that has begun. Call it after the write to the
    * source was committed. It does not tell whether there was one: after a lost reply nobody knows.
    *
-   * @throws CoordinationError CACHE_TIER_UNREACHABLE.
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE, FENCE_STALE.
    */
-  delete(key: string, options?: CacheCallOptions): Promise<void>;
+  delete(key: string, options?: CacheCallOptions & CacheFencedOptions): Promise<void>;
   /**
    * Runs a write to the source and invalidates the entry around it, in the safe order: holds the key
    * (the entry is removed, nobody stores), commits, invalidates again and releases. Reads meanwhile
@@ -223,11 +234,12 @@ export interface Cache<Value> {
    *
    * @throws CoordinationError CACHE_TIER_UNREACHABLE: with `isCommitted: false` before `commit` was
    * called; with `isCommitted: true` after it succeeded, when the last invalidation got no answer.
+   * FENCE_STALE before `commit` was called.
    */
   update<Result>(
     key: string,
     commit: (context: { readonly signal: AbortSignal | undefined }) => Result | Promise<Result>,
-    options?: CacheCallOptions,
+    options?: CacheCallOptions & CacheFencedOptions,
   ): Promise<Result>;
   /**
    * Removes every entry that was there when it was called, and refuses the loads that had begun.

@@ -98,10 +98,14 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
     },
     seize: (key, token, leaseMs, bounds) =>
       seize(parts, store.item(key, 'seize', bounds), { kind: 'lease', token, forMs: leaseMs }),
-    hold: (key, token, holdMs, bounds) =>
-      store.item(key, 'hold', bounds).put({ kind: 'hold', token, forMs: holdMs }),
-    invalidate: (key, holdToken, bounds) =>
-      invalidate(parts, store.item(key, 'invalidate', bounds), holdToken),
+    async hold(key, token, holdMs, bounds) {
+      await store.item(key, 'hold', bounds).put({ kind: 'hold', token, forMs: holdMs });
+      return undefined;
+    },
+    async invalidate(key, holdToken, bounds) {
+      await invalidate(parts, store.item(key, 'invalidate', bounds), holdToken);
+      return undefined;
+    },
     clear: (bounds) => store.clear(bounds),
     changed: (key, signal) => store.changed(key, signal),
     close: () => store.close(),

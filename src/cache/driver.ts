@@ -76,6 +76,25 @@ export interface CallBounds {
   readonly timeoutMs: number;
 }
 
+/** A writer's bounds, and the fencing token of the lock under which it writes. */
+export interface FencedBounds extends CallBounds {
+  /**
+   * Decimal digits, all of one length. In the same step as the write: an older one than the key has
+   * seen changes nothing, and a newer one is remembered for `FENCE_KEPT_MS`. Given only to a tier with
+   * `fences: true`.
+   */
+  readonly fence?: string | undefined;
+}
+
+/** The answer to a write whose fencing token is too old. */
+export interface FencedOff {
+  /** The newest one that the key has seen: digits. */
+  readonly newest: string;
+}
+
+/** How long a tier remembers a fencing token after its last write, in milliseconds: a day. */
+export const FENCE_KEPT_MS = 86_400_000;
+
 /** The claim that a node has or wants, named by a token that is unique for each attempt. */
 export interface Claim {
   /** Whether it is the right to fill or a writer's hold. */
@@ -105,6 +124,8 @@ export type LeaseReply<Stored> =
  * known; the engine then goes on without this tier, or tells its caller.
  */
 export interface LeaseTier<Stored> {
+  /** Whether it compares fencing tokens. */
+  readonly fences?: boolean | undefined;
   /** The entry of a key, with what is left of its time when `withRemaining`. */
   read(
     key: string,
@@ -142,15 +163,24 @@ export interface LeaseTier<Stored> {
     key: string,
     token: string,
     leaseMs: number,
-    bounds: CallBounds,
-  ): Promise<'leader' | 'held'>;
+    bounds: FencedBounds,
+  ): Promise<'leader' | 'held' | FencedOff>;
   /** Removes the entry, ends any other claim, and holds the key for `holdMs`. Followers wake. */
-  hold(key: string, token: string, holdMs: number, bounds: CallBounds): Promise<void>;
+  hold(
+    key: string,
+    token: string,
+    holdMs: number,
+    bounds: FencedBounds,
+  ): Promise<undefined | FencedOff>;
   /**
    * Removes the entry and ends the lease; ends the hold if it is of `holdToken`, and leaves the hold
    * of another writer. Followers wake.
    */
-  invalidate(key: string, holdToken: string | undefined, bounds: CallBounds): Promise<void>;
+  invalidate(
+    key: string,
+    holdToken: string | undefined,
+    bounds: FencedBounds,
+  ): Promise<undefined | FencedOff>;
   /**
    * Removes every entry and every lease that was there when it was called; holds stay. An entry that
    * is filled meanwhile by a later lease may stay.

@@ -45,25 +45,26 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
     getMany: async (keys, options) => getMany(typed, keys, options),
     async set(key, value, options) {
       const entry = newEntry(key, value);
-      return write(options, ({ ttlMs, timeoutMs }) => writer.set(key, entry, ttlMs, timeoutMs));
+      return write(options, (given) => writer.set(key, entry, given));
     },
     async setMany(pairs, options) {
       assertIterable('entries', pairs);
       const entries = Array.from(pairs, ([key, value]) => [key, newEntry(key, value)] as const);
-      return write(options, ({ ttlMs, timeoutMs }) =>
-        allOrTold(entries.map(([key, entry]) => writer.set(key, entry, ttlMs, timeoutMs))),
+      return write(options, (given) =>
+        allOrTold(entries.map(([key, entry]) => writer.set(key, entry, given))),
       );
     },
     async delete(key, options) {
       assertKey(key);
-      return write(options, ({ timeoutMs }) => writer.delete(key, timeoutMs));
+      return write(options, (given) => writer.delete(key, given));
     },
     async update(key, commit, options) {
       assertKey(key);
       assertFunction('commit', commit);
-      const { timeoutMs, signal } = callOptions(settings, options);
+      const given = callOptions(settings, options);
+      const { signal } = given;
       // The signal reaches the commit only: what was committed must be followed by its invalidation.
-      return gate.run(() => writer.update(key, () => commit({ signal }), timeoutMs));
+      return gate.run(() => writer.update(key, () => commit({ signal }), given));
     },
     clear: async (options) => write(options, ({ timeoutMs }) => writer.clear(timeoutMs)),
     stats: () => statsOf(counters, tiers.stats()),

@@ -2,6 +2,7 @@ export type {
   Cache,
   CacheCallOptions,
   CacheConsistency,
+  CacheFencedOptions,
   CacheOptions,
   CacheWriteOptions,
   LoadContext,
@@ -15,10 +16,13 @@ export type {
   CacheTierFailedEvent,
 } from './diagnostics.js';
 export type {
+  Aging,
   CacheDriver,
   CacheNode,
   CallBounds,
   Claim,
+  FencedBounds,
+  FencedOff,
   FillTicket,
   LeaseReply,
   LeaseTier,

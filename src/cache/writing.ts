@@ -1,5 +1,6 @@
 import { instantOf } from '../core/clock.js';
 import { CoordinationError, isCoordinationError } from '../core/errors.js';
+import type { CallOptions } from './arguments.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
 import { type CacheInvalidatedEvent, cacheInvalidated } from './diagnostics.js';
@@ -10,15 +11,18 @@ import { keepNear } from './near.js';
 
 /** The writes of one cache. Bounds and values were checked. */
 export interface CacheWriter {
-  set(key: string, value: Isolated, ttlMs: number, timeoutMs: number): Promise<void>;
-  delete(key: string, timeoutMs: number): Promise<void>;
+  set(key: string, value: Isolated, options: WriteOptions): Promise<void>;
+  delete(key: string, options: WriteOptions): Promise<void>;
   update<Result>(
     key: string,
     commit: () => Result | Promise<Result>,
-    timeoutMs: number,
+    options: WriteOptions,
   ): Promise<Result>;
   clear(timeoutMs: number): Promise<void>;
 }
+
+/** The options of a write, checked. */
+export type WriteOptions = Pick<CallOptions, 'ttlMs' | 'timeoutMs' | 'fence'>;
 
 /**
  * Writes, each in the order that leaves no old value behind: the near copy goes before the request is
@@ -31,23 +35,23 @@ export function cacheWriter(deck: Deck): CacheWriter {
     cacheInvalidated.publish(() => ({ cache: name, key, by }));
 
   return {
-    async set(key, value, ttlMs, timeoutMs) {
-      await setThrough(deck, { key, value, ttlMs, timeoutMs });
+    async set(key, value, options) {
+      await setThrough(deck, key, value, options);
       tell(key, 'set');
     },
-    async delete(key, timeoutMs) {
+    async delete(key, { timeoutMs, fence }) {
       near?.delete(key);
       try {
-        await authority.invalidate(key, undefined, timeoutMs);
+        await authority.invalidate(key, undefined, timeoutMs, fence);
       } finally {
         near?.delete(key);
       }
       tell(key, 'delete');
     },
-    async update(key, commit, timeoutMs) {
+    async update(key, commit, { timeoutMs, fence }) {
       const token = newToken(random);
       near?.delete(key);
-      const held = authority.hold(key, token, timeoutMs);
+      const held = authority.hold(key, token, timeoutMs, fence);
       await held.catch((error) => Promise.reject(toldCommitted(error, false)));
       // A read that was under way may have brought the old value back.
       near?.delete(key);
@@ -84,18 +88,16 @@ export function cacheWriter(deck: Deck): CacheWriter {
   };
 }
 
-interface Write {
-  readonly key: string;
-  readonly value: Isolated;
-  readonly ttlMs: number;
-  readonly timeoutMs: number;
-}
-
 /**
  * Takes the lease from everybody, then fills with it. A store that is sent twice, or late, finds its
  * lease gone and changes nothing, so that an acknowledged later write is never undone.
  */
-async function setThrough(deck: Deck, { key, value, ttlMs, timeoutMs }: Write): Promise<void> {
+async function setThrough(
+  deck: Deck,
+  key: string,
+  value: Isolated,
+  { ttlMs, timeoutMs, fence }: WriteOptions,
+): Promise<void> {
   const { authority, near } = deck.tiers;
   const { clock, random, aging } = deck.settings;
   const fill = agingFill(value, lifetimeOf(aging, random, { ttlMs }));
@@ -106,7 +108,7 @@ async function setThrough(deck: Deck, { key, value, ttlMs, timeoutMs }: Write): 
   const since = instantOf(clock);
   try {
     // A hold stays: its owner commits something newer than this value, and invalidates.
-    if ((await authority.seize(key, token, timeoutMs)) === 'held') return;
+    if ((await authority.seize(key, token, timeoutMs, fence)) === 'held') return;
     const answer = await authority.store(key, token, fill, timeoutMs);
     isStored = answer === 'accepted';
   } finally {

@@ -21,6 +21,7 @@ onServer('redis', 'a cache of memory before Redis', (redis) => {
   const newNode = <Value>(name: string, localTtlMs = 5_000, client = newClient()) =>
     createCache<Value>({
       name,
+      consistency: 'ttl',
       tiers: [memoryCache(), redisCache({ client })],
       ttlMs: 60_000,
       localTtlMs,
@@ -140,5 +141,29 @@ onServer('redis', 'a cache of memory before Redis', (redis) => {
     expect(await node.getMany(['key 1', 'key 2'])).toEqual(new Map());
     expect(await other.get('key 1')).toBe('stays');
     await Promise.all([node.close(), other.close()]);
+  });
+});
+
+onServer('redis', 'cache writes under a lock', (redis) => {
+  test('a holder that was paused past its lease cannot overwrite what came after', async () => {
+    const client = new Redis(redis.url);
+    const options = { name: freshPrefix('fenced'), ttlMs: 60_000 };
+    const cache = createCache<string>({ ...options, tiers: [redisCache({ client })] });
+    const token = (digits: number): bigint => 10n ** BigInt(digits) + 7n;
+    await cache.set('key', 'first', { fencingToken: token(15) });
+    await cache.set('key', 'second', { fencingToken: String(token(16)) });
+    const stale = {
+      code: 'FENCE_STALE',
+      details: { resource: 'key', token: token(15), newest: token(16) },
+    };
+    const late = { fencingToken: token(15) };
+    await expect(cache.set('key', 'late', late)).rejects.toMatchObject(stale);
+    await expect(cache.delete('key', late)).rejects.toMatchObject(stale);
+    await expect(cache.update('key', () => 'late', late)).rejects.toMatchObject(stale);
+    expect(await cache.get('key')).toBe('second');
+    await cache.delete('key', { fencingToken: token(16) });
+    expect(await cache.get('key')).toBeUndefined();
+    await cache.close();
+    client.disconnect();
   });
 });

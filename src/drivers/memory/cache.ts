@@ -9,6 +9,7 @@ import type {
 import { type WakeList, wakeList } from '../../cache/wake-list.js';
 import { type Clock, instantOf, remainingMs, type Validity } from '../../core/clock.js';
 import { assertNumber } from '../../core/validate.js';
+import { type FenceMemory, fenceMemory } from './cache-fences.js';
 import { type MemoryStore, memoryStore } from './cache-store.js';
 
 /** Options of {@link memoryCache}. */
@@ -52,6 +53,8 @@ interface Space {
   readonly claims: Map<string, HeldClaim>;
   /** Who waits for the end of a lease. */
   readonly followers: WakeList;
+  /** The newest fencing token of each key that was written with one. */
+  readonly fences: FenceMemory;
 }
 
 interface HeldClaim extends Claim {
@@ -59,7 +62,8 @@ interface HeldClaim extends Claim {
 }
 
 function newSpace({ clock }: CacheNode, entriesMax: number): Space {
-  return { store: memoryStore(clock, entriesMax), claims: new Map(), followers: wakeList() };
+  const store = memoryStore(clock, entriesMax);
+  return { store, claims: new Map(), followers: wakeList(), fences: fenceMemory(clock) };
 }
 
 /** The claims of a space, as of now: one whose time is over is none. */
@@ -89,12 +93,13 @@ function liveClaims(clock: Clock, { store, claims, followers }: Space) {
 }
 
 function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
-  const { store, claims, followers } = space;
+  const { store, claims, followers, fences } = space;
   const { claimOf, endLease, remove } = liveClaims(clock, space);
   const validFor = (forMs: number): Validity => ({ since: instantOf(clock), forMs });
 
   return {
     scope: 'process',
+    fences: true,
     local: store,
     async read(key) {
       return entryOf(store, key);
@@ -125,19 +130,27 @@ function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
     async release(key, token) {
       return endLease(key, token) ? 'released' : 'refused';
     },
-    async seize(key, token, leaseMs) {
+    async seize(key, token, leaseMs, { fence }) {
+      const stale = fences.refusal(key, fence);
+      if (stale !== undefined) return stale;
       remove(key);
       if (claimOf(key) !== undefined) return 'held';
       claims.set(key, { kind: 'lease', token, validity: validFor(leaseMs) });
       return 'leader';
     },
-    async hold(key, token, holdMs) {
+    async hold(key, token, holdMs, { fence }) {
+      const stale = fences.refusal(key, fence);
+      if (stale !== undefined) return stale;
       remove(key);
       claims.set(key, { kind: 'hold', token, validity: validFor(holdMs) });
+      return undefined;
     },
-    async invalidate(key, holdToken) {
+    async invalidate(key, holdToken, { fence }) {
+      const stale = fences.refusal(key, fence);
+      if (stale !== undefined) return stale;
       remove(key);
       if (claimOf(key)?.token === holdToken) claims.delete(key);
+      return undefined;
     },
     async clear() {
       store.clear();

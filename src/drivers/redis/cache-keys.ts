@@ -7,6 +7,8 @@ export interface CacheKeys {
   entry(key: string): string;
   /** The key of an entry and the key of its claim, which live in one slot of a cluster. */
   pair(key: string): readonly [entry: string, claim: string];
+  /** The key of the newest fencing token of a key, in the same slot. */
+  fence(key: string): string;
   /** Patterns for SCAN, with the client's keyPrefix, which SCAN does not add. */
   readonly entryPattern: string;
   readonly claimPattern: string;
@@ -34,6 +36,7 @@ export function cacheKeys(
   const cacheName = encodeTag(name).replaceAll(':', '%3A');
   const entries = `tricord:${namespace}:cache:${cacheName}:`;
   const claims = `tricord:${namespace}:cache-claim:${cacheName}:`;
+  const fences = `tricord:${namespace}:cache-fence:${cacheName}:`;
   const pattern = (prefix: string): string => `${escapeGlob(clientPrefix + prefix)}*`;
   return {
     entry: (key) => `${entries}{${encodeTag(key)}}`,
@@ -41,6 +44,7 @@ export function cacheKeys(
       const tag = `{${encodeTag(key)}}`;
       return [entries + tag, claims + tag];
     },
+    fence: (key) => `${fences}{${encodeTag(key)}}`,
     trackedPrefix: clientPrefix + entries,
     keyOf(name) {
       const begin = `${clientPrefix}${entries}{`;

@@ -62,12 +62,19 @@ return 1`,
 /**
  * Removes the entry and the claim, puts another claim, keeps the hold of somebody else unless the new
  * claim is a hold too.
+ * With a fencing token KEYS[3] is the newest one that the key has seen.
  * ARGV: the caller's own hold as a claim or '', channel, key as published, new claim or '',
- * milliseconds. → 1 done | 0 the entry is gone, and somebody else's hold stays
+ * milliseconds, fencing token or '', milliseconds to remember it. → 1 done | 0 the entry is gone, and
+ * somebody else's hold stays | the newest token, nothing was done
  */
 export const WITHDRAW: RedisScript = redisScript(
   'cache.withdraw',
-  `redis.call('unlink', KEYS[1])
+  `if ARGV[6] ~= '' then
+  local fence, newest = '1' .. ARGV[6], redis.call('get', KEYS[3])
+  if newest and (#newest ~= #fence or newest > fence) then return newest end
+  redis.call('set', KEYS[3], fence, 'PX', ARGV[7])
+end
+redis.call('unlink', KEYS[1])
 local claim = redis.call('get', KEYS[2]) or ''
 local kind = string.sub(claim, 1, 2)
 if kind == '1w' then redis.call('publish', ARGV[2], ARGV[3]) end

@@ -1,10 +1,13 @@
-import type {
-  CacheNode,
-  CallBounds,
-  LeaseReply,
-  SharedCacheDriver,
-  SharedTier,
-  TierEntry,
+import {
+  type CacheNode,
+  type CallBounds,
+  FENCE_KEPT_MS,
+  type FencedBounds,
+  type FencedOff,
+  type LeaseReply,
+  type SharedCacheDriver,
+  type SharedTier,
+  type TierEntry,
 } from '../../cache/driver.js';
 import { invalidArgument } from '../../core/validate.js';
 import { type CacheCalls, cacheCalls } from './cache-calls.js';
@@ -70,11 +73,15 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
   const withdraw = async (
     key: string,
     change: { readonly own?: string; readonly claim?: string; readonly claimMs?: number },
-    bounds: CallBounds,
-  ): Promise<boolean> => {
+    bounds: FencedBounds,
+  ): Promise<boolean | FencedOff> => {
     const { own = '', claim = '', claimMs = 0 } = change;
-    const values = [own, keys.channel, key, claim, wholeMs(claimMs)];
-    return (await calls.script(WITHDRAW, keys.pair(key), values, bounds)) === 1;
+    const { fence } = bounds;
+    const names = fence === undefined ? keys.pair(key) : [...keys.pair(key), keys.fence(key)];
+    const fencing = [fence ?? '', FENCE_KEPT_MS];
+    const values = [own, keys.channel, key, claim, wholeMs(claimMs), ...fencing];
+    const reply = await calls.script(WITHDRAW, names, values, bounds);
+    return typeof reply === 'string' ? fencedOff(keys.fence(key), reply) : reply === 1;
   };
   const fill = async (
     key: string,
@@ -89,6 +96,7 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
 
   return {
     scope: 'shared',
+    fences: true,
     read: (key, bounds) => read(calls, keys, key, bounds),
     async lease(key, token, leaseMs, bounds) {
       const values = [token, wholeMs(leaseMs), bounds.refresh ? 1 : 0];
@@ -103,15 +111,19 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
     release: async (key, token, bounds) =>
       (await fill(key, token, undefined, bounds)) ? 'released' : 'refused',
     async seize(key, token, leaseMs, bounds) {
-      const isDone = await withdraw(key, { claim: `1l${token}`, claimMs: leaseMs }, bounds);
-      return isDone ? 'leader' : 'held';
+      const done = await withdraw(key, { claim: `1l${token}`, claimMs: leaseMs }, bounds);
+      if (typeof done === 'object') return done;
+      return done ? 'leader' : 'held';
     },
     async hold(key, token, holdMs, bounds) {
       const claim = `1h${token}`;
-      await withdraw(key, { own: claim, claim, claimMs: holdMs }, bounds);
+      const done = await withdraw(key, { own: claim, claim, claimMs: holdMs }, bounds);
+      return typeof done === 'object' ? done : undefined;
     },
     async invalidate(key, holdToken, bounds) {
-      await withdraw(key, holdToken === undefined ? {} : { own: `1h${holdToken}` }, bounds);
+      const change = holdToken === undefined ? {} : { own: `1h${holdToken}` };
+      const done = await withdraw(key, change, bounds);
+      return typeof done === 'object' ? done : undefined;
     },
     clear: (bounds) => clearCache({ calls, client, keys, clock }, bounds),
     changed: (key, signal) => wakeups.next(key, signal),
@@ -151,6 +163,12 @@ function leaseReply(key: string, reply: unknown): LeaseReply<string> {
     default:
       throw formatError(`the claim of key ${JSON.stringify(key)}`, String(rest[0]), 1);
   }
+}
+
+/** The newest token that a key has seen, as it is stored: the format's version, and its digits. */
+function fencedOff(where: string, stored: string): FencedOff {
+  if (!/^1\d{40}$/.test(stored)) throw formatError(where, stored.slice(0, 1), 1);
+  return { newest: stored.slice(1) };
 }
 
 /** Redis takes whole milliseconds; less than one would be none. */
