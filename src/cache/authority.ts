@@ -4,7 +4,6 @@ import { fenceStaleError, paddedFencingToken } from '../core/fencing-token.js';
 import { decodeValue, encodeValue } from './codec.js';
 import type {
   CacheNode,
-  CallBounds,
   Claim,
   FencedBounds,
   FencedOff,
