@@ -257,6 +257,42 @@ onServer('redis', 'locks on Redis', (redis) => {
     await other.close();
   });
 
+  test('a database by number is a world of its own, also for who waits there', async () => {
+    const clients = [1, 2].map((db) => new Redis(redis.url, { db }));
+    const [one, other] = clients.map((inDb) =>
+      createLock({ driver: redisLock({ client: inDb, namespace, heartbeatMs: 60_000 }) }),
+    );
+    if (one === undefined || other === undefined) throw new Error('two are needed');
+    const same = createLock({ driver: redisLock({ client: clients[0] as Redis, namespace }) });
+    await using lease = await one.acquire('numbered');
+    await using elsewhere = await other.acquire('numbered', { waitMs: 0 });
+    expect(lease.isHeld && elsewhere.isHeld).toBe(true);
+    const waiting = same.acquire('numbered');
+    await expect.poll(async () => (await one.inspect('numbered')).waiters.length).toBe(1);
+    await lease.release();
+    await (await waiting).release();
+    await Promise.all([one, other, same].map((each) => each.close()));
+    for (const inDb of clients) inDb.disconnect();
+  });
+
+  test('many who ask at the start look at the server once', async () => {
+    const fresh = new Redis(redis.url);
+    const starting = createLock({ driver: redisLock({ client: fresh, namespace }) });
+    // The client looks too, before it is ready.
+    await fresh.ping();
+    let looks = 0;
+    const { info } = fresh;
+    fresh.info = ((...words: []) => {
+      looks += 1;
+      return info.apply(fresh, words);
+    }) as typeof info;
+    const asked = Array.from({ length: 50 }, (_, index) => starting.acquire(`start-${index}`));
+    for (const lease of await Promise.all(asked)) await lease.release();
+    expect(looks).toBe(1);
+    await starting.close();
+    fresh.disconnect();
+  });
+
   test('guarantees warn of what this server would forget', async () => {
     const { survives, warnings, settings } = await backend.guarantees();
     expect(settings['maxmemory-policy']).toBe('noeviction');

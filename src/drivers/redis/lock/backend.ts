@@ -1,4 +1,4 @@
-import { throwIfAborted } from '../../../core/abort.js';
+import { abortable, throwIfAborted } from '../../../core/abort.js';
 import { closedError } from '../../../core/errors.js';
 import type { Grant, GrantRequest, LockBackend, LockNode } from '../../../lock/driver.js';
 import { loseGrant } from '../../../lock/lose-grant.js';
@@ -63,15 +63,22 @@ export function redisLockBackend(options: {
   };
   let isClosed = false;
   let isReady = false;
+  let preparing: Promise<void> | undefined;
 
-  const prepare = async (signal: AbortSignal): Promise<void> => {
-    try {
-      await assertRedisVersion(calls, { signal });
-    } catch (error) {
-      throw notStarted(error);
-    }
-    isReady = true;
-    if (!isClosed) inbox.open();
+  /** One look at the server, for however many ask at the start. */
+  const prepare = (signal: AbortSignal): Promise<void> => {
+    const opened = (): void => {
+      isReady = true;
+      if (!isClosed) inbox.open();
+    };
+    preparing ??= assertRedisVersion(calls, {})
+      .then(opened, (error: unknown) => {
+        throw notStarted(error);
+      })
+      .finally(() => {
+        preparing = undefined;
+      });
+    return abortable(preparing, signal);
   };
   const assertOpen = (): void => {
     if (isClosed) throw closedError('the redis lock');
