@@ -28,9 +28,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'lock-held-without-clock',
-    file: 'src/lock/lease.ts',
-    find: "const isHeld = (): boolean => state === 'held' && keeper.check(kept);",
-    replace: "const isHeld = (): boolean => state === 'held';",
+    file: 'src/lock/tenure.ts',
+    find: "return this.state === 'held' && this.parts.hold.isLasting;",
+    replace: "return this.state === 'held';",
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lease.test.ts',
@@ -61,8 +61,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-late-grant-accepted',
     file: 'src/lock/contender.ts',
-    find: 'if (hasEnded(context.node.clock, grant)) {',
-    replace: 'if (request < 0) {',
+    find: 'if (hasEnded(node.clock, grant)) {',
+    replace: 'if (hasEnded(node.clock, grant) && grant.loss !== undefined) {',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lease.test.ts',
@@ -73,8 +73,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-loss-not-given-back',
     file: 'src/lock/hold.ts',
-    find: 'if (!isGone) context.background(backend.release(grant));',
-    replace: '',
+    find: 'if (!isGone) work.follow(backend.release(this.grant));',
+    replace: 'if (isGone) work.follow(backend.release(this.grant));',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lease.test.ts',
@@ -84,8 +84,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'lock-never-yields',
-    file: 'src/lock/node-queue.ts',
-    find: 'return held.turnCount >= localHandoffs || nowMs - held.othersSinceMs >= held.patienceMs;',
+    file: 'src/lock/node-grants.ts',
+    find: 'return grant.turnCount >= localHandoffs || nowMs - grant.othersSinceMs >= grant.patienceMs;',
     replace: 'return false;',
     tests: {
       project: 'unit',
@@ -97,21 +97,20 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-stale-grant-kept',
     file: 'src/lock/node-queue.ts',
-    find: "if (queue.request?.id !== event.request) return [{ type: 'return', request: event.request }];",
-    replace:
-      "if (queue.request === undefined) return [{ type: 'return', request: event.request }];",
+    find: "if (task === undefined) return [{ type: 'return', request }];",
+    replace: 'if (task === undefined) return [];',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/node-queue.test.ts',
-      name: 'every order of events of three tasks',
+      name: 'of three tasks, with a loss and a failure',
     },
     why: 'A grant that was given up would be taken for the current one.',
   },
   {
     id: 'lock-token-reused',
-    file: 'src/lock/node-queue.ts',
-    find: 'if (block.count > 1) blocks.unshift({ first: block.first + 1n, count: block.count - 1 });',
-    replace: 'if (block.count > 1) blocks.unshift({ first: block.first, count: block.count - 1 });',
+    file: 'src/lock/node-grants.ts',
+    find: 'if (count > 1) grant.tokens.unshift({ first: first + 1n, count: count - 1 });',
+    replace: 'if (count > 1) grant.tokens.unshift({ first, count: count - 1 });',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/hand-off.test.ts',
@@ -122,8 +121,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-abort-ignored',
     file: 'src/lock/waiting-room.ts',
-    find: "onAbort(signal, () => leave(id, signal?.reason, 'aborted')),",
-    replace: '',
+    find: "seat.stopListening = onAbort(signal, () => this.#leave(id, signal.reason, 'aborted'));",
+    replace: 'seat.stopListening = onAbort(signal, () => {});',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lock.test.ts',
@@ -145,7 +144,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'memory-no-tombstone',
-    file: 'src/drivers/memory/lock-resource.ts',
+    file: 'src/drivers/memory/lock-space.ts',
     find: "if (resource.gone.has(grantId)) return { state: 'gone' };",
     replace: '',
     tests: {
@@ -189,9 +188,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'lock-reentry-undetected',
-    file: 'src/lock/create-lock.ts',
-    find: 'if (isHeld) throw lockReentryError(resource);',
-    replace: '',
+    file: 'src/lock/reentry.ts',
+    find: 'if (!reentrant) throw lockReentryError(resource);',
+    replace: 'if (!reentrant) return undefined;',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lock.test.ts',
@@ -214,7 +213,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-pushed-signal-ignored',
     file: 'src/lock/hold.ts',
-    find: 'grant.onLost = (reason) => lose(true, reason);',
+    find: 'grant.onLost = (reason) => this.#lose(true, reason);',
     replace: 'grant.onLost = () => {};',
     tests: {
       project: 'unit',
@@ -274,8 +273,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-close-forgets-bodies',
     file: 'src/lock/create-lock.ts',
-    find: 'return office.run(() => withLock(self, resource, options, body));',
-    replace: 'return withLock(self, resource, options, body);',
+    find: 'return office.run(() => withLock(self, resource, asked, body));',
+    replace: 'return withLock(self, resource, asked, body);',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/keeping.test.ts',
@@ -285,9 +284,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'lock-close-leaves-late-grants',
-    file: 'src/lock/office.ts',
-    find: 'while (work.size > 0) await Promise.allSettled(work);',
-    replace: 'await Promise.allSettled(work);',
+    file: 'src/lock/work-count.ts',
+    find: 'while (count > 0) {',
+    replace: 'if (count > 0) {',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/keeping.test.ts',
@@ -314,5 +313,150 @@ export const mutants: readonly Mutant[] = [
     replace: 'for (const { met } of others.slice(1)) met.push(event);',
     tests: { project: 'unit', file: 'test/unit/lock/history.test.ts', name: 'who enters' },
     why: 'The check would accept two holders at once.',
+  },
+  {
+    id: 'lock-readers-join-past-a-writer',
+    file: 'src/lock/node-grants.ts',
+    find: "if (grant.mode === 'shared') return true;",
+    replace: "if (grant.mode === 'shared') return false;",
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/modes.test.ts',
+      name: 'while a writer waits elsewhere',
+    },
+    why: 'Readers of one node that follow one another would starve a writer of another node.',
+  },
+  {
+    id: 'lock-own-request-counts-as-others',
+    file: 'src/lock/node-grants.ts',
+    find: 'if (grant.turnCount < 0 || grant.othersCount <= ownRequests) return false;',
+    replace: 'if (grant.turnCount < 0 || grant.othersCount === 0) return false;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/node-queue.test.ts',
+      name: 'what this node itself',
+    },
+    why: 'A node would give up its permits because of its own place in line.',
+  },
+  {
+    id: 'lock-limited-reader-shares',
+    file: 'src/lock/contender.ts',
+    find: "const isShareable = mode === 'shared' && renew && maxHoldMs === undefined;",
+    replace: "const isShareable = mode === 'shared' && renew;",
+    tests: { project: 'unit', file: 'test/unit/lock/modes.test.ts', name: 'limit of its own' },
+    why: 'One reader’s maxHoldMs would end, or not end, with another’s lease.',
+  },
+  {
+    id: 'lock-retained-while-others-wait',
+    file: 'src/lock/node-queue.ts',
+    find: 'return grant.retainMs > 0 && grant.othersCount <= ownRequests;',
+    replace: 'return grant.retainMs > 0;',
+    tests: { project: 'unit', file: 'test/unit/lock/retain.test.ts', name: 'first waiter' },
+    why: 'A retained lock would keep others out until its time is over.',
+  },
+  {
+    id: 'lock-retained-for-ever',
+    file: 'src/lock/hold.ts',
+    find: 'else this.#listeners.onRetained(this.id);',
+    replace: 'else this.#watchRetention(this.#retainMs);',
+    tests: { project: 'unit', file: 'test/unit/lock/retain.test.ts', name: 'after retainMs' },
+    why: 'A retained lock would never be given back.',
+  },
+  {
+    id: 'lock-retained-used-after-a-stall',
+    file: 'src/lock/contender.ts',
+    find: 'if (hold === undefined || (isHandedOver && !hold.isLasting)) {',
+    replace: 'if (hold === undefined) {',
+    tests: { project: 'unit', file: 'test/unit/lock/retain.test.ts', name: 'frozen' },
+    why: 'A node that was frozen would go on with a lock that somebody else has.',
+  },
+  {
+    id: 'lock-close-keeps-retained',
+    file: 'src/lock/contender.ts',
+    find: 'if (!this.#mayRetain) {',
+    replace: 'if (this.#requests.size < 0) {',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/retain.test.ts',
+      name: 'while the lock drains',
+    },
+    why: 'A lock that closes would wait for what it retains itself.',
+  },
+  {
+    id: 'lock-set-order-by-utf16',
+    file: 'src/lock/claim.ts',
+    find: '.sort(([, one], [, other]) => Buffer.compare(one, other))',
+    replace: '.sort(([one], [other]) => (one < other ? -1 : 1))',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/several.test.ts',
+      name: 'order of their bytes',
+    },
+    why: 'Programs in other languages would take the same resources in another order.',
+  },
+  {
+    id: 'lock-set-keeps-what-it-took',
+    file: 'src/lock/several.ts',
+    find: `    await giveUp(self, taken);
+    throw error;`,
+    replace: '    throw error;',
+    tests: { project: 'unit', file: 'test/unit/lock/several.test.ts', name: 'one wait is for all' },
+    why: 'A wait for several that ends would leave some of them taken.',
+  },
+  {
+    id: 'lock-reentrant-releases-with-the-inner',
+    file: 'src/lock/lease.ts',
+    find: 'this.#tenure.leaseCount += 1;',
+    replace: 'this.#tenure.leaseCount += 0;',
+    tests: { project: 'unit', file: 'test/unit/lock/reentrant.test.ts', name: 'nests withLock' },
+    why: 'The inner of two nested bodies would release what the outer relies on.',
+  },
+  {
+    id: 'lock-downgrade-held-without-reply',
+    file: 'src/lock/downgrade.ts',
+    find: "const isAsBefore = isCoordinationError(error, 'BACKEND_UNAVAILABLE');",
+    replace: 'const isAsBefore = error !== undefined || isCoordinationError(error);',
+    tests: { project: 'unit', file: 'test/unit/lock/modes.test.ts', name: 'it may be either' },
+    why: 'A writer whose downgrade was not answered would believe to be alone, beside readers.',
+  },
+  {
+    id: 'lock-pushed-grant-not-renewed',
+    file: 'src/lock/hold.ts',
+    find: 'this.dueMs = this.#isProvisional ? 0 : renewalDueMs(grant.validity);',
+    replace: 'this.dueMs = renewalDueMs(grant.validity);',
+    tests: { project: 'unit', file: 'test/unit/lock/modes.test.ts', name: 'pushed for a moment' },
+    why: 'A grant pushed for a moment would not be confirmed in time.',
+  },
+  {
+    id: 'lock-elected-twice-at-a-time',
+    file: 'src/lock/election.ts',
+    find: 'await Promise.race([work, ended]);',
+    replace: 'await Promise.race([ended, Promise.resolve()]);',
+    tests: { project: 'unit', file: 'test/unit/lock/operator.test.ts', name: 'its work has ended' },
+    why: 'The work of a leader would run twice in one process.',
+  },
+  {
+    id: 'memory-delay-forgotten',
+    file: 'src/drivers/memory/lock-resource.ts',
+    find: 'if (untilMs > nowMs) mourned.push({ holder, untilMs });',
+    replace: 'if (untilMs < nowMs) mourned.push({ holder, untilMs });',
+    tests: {
+      project: 'contract',
+      file: 'test/contract/lock-memory.test.ts',
+      name: 'lock delay is over',
+    },
+    why: 'The grace after a crash would not be kept.',
+  },
+  {
+    id: 'memory-epoch-forgotten-when-idle',
+    file: 'src/drivers/memory/lock-table.ts',
+    find: 'if (resource.epoch !== undefined) idle.keep(name, resource.epoch);',
+    replace: 'if (resource.epoch === 0n) idle.keep(name, resource.epoch);',
+    tests: {
+      project: 'contract',
+      file: 'test/contract/lock-memory.test.ts',
+      name: 'carry one token',
+    },
+    why: 'Two readers between the same writers would carry different tokens.',
   },
 ];
