@@ -151,10 +151,10 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'redis-lock-key-ends-before-its-fence',
     file: `${LOCK}/state.ts`,
-    find: 'local expires = s.fresh <= now or',
-    replace: 'local expires = s.fresh == 0 or',
+    find: 's.need > s.fresh +',
+    replace: 's.need < 0 * s.fresh +',
     tests: { ...VERBS, name: 'a key lives for more than an hour' },
-    why: 'A resource in use could expire under its holder.',
+    why: 'A lease that is renewed for long could expire under its holder, and its fence with it.',
   },
   {
     id: 'redis-lock-dead-waiters-pile-up',
