@@ -32,3 +32,4 @@ export { redisParticipant } from './drivers/redis/participant.js';
 export type { RedisBranch, RedisIncrementBounds } from './drivers/redis/participant-intents.js';
 export type { RedisQuorumLockOptions } from './drivers/redis/quorum/lock.js';
 export { redisQuorumLock } from './drivers/redis/quorum/lock.js';
+export type { WaitReplicasOptions } from './drivers/redis/wait-replicas.js';

@@ -4,6 +4,7 @@ import { REPLY_TIMEOUT_MS_DEFAULT } from './calls.js';
 import type { RedisClient } from './client.js';
 import { redisKeys } from './keys.js';
 import { redisLockBackend } from './lock/backend.js';
+import { assertWaitReplicas, type WaitReplicasOptions } from './wait-replicas.js';
 
 /** Options of {@link redisLock}. */
 export interface RedisLockOptions {
@@ -28,6 +29,14 @@ export interface RedisLockOptions {
    * take to send again what was not answered.
    */
   readonly resendWindowMs?: number | undefined;
+  /**
+   * Hands a grant out, and counts a renewal, only once so many replicas have it; else the grant is
+   * given back and `acquire` rejects with BACKEND_UNAVAILABLE. It narrows the window in which a
+   * fail-over forgets a lock, and does not close it: fencing tokens are still needed. Costs one more
+   * command and a round trip to the replicas for each grant, on a second duplicate of the client.
+   * Not with a Cluster. Default: replicas are not waited for.
+   */
+  readonly waitReplicas?: WaitReplicasOptions | undefined;
 }
 
 const HEARTBEAT_MS_DEFAULT = 1_000;
@@ -55,8 +64,10 @@ export function redisLock(options: RedisLockOptions): LockDriver {
     heartbeatMs = HEARTBEAT_MS_DEFAULT,
     replyTimeoutMs = REPLY_TIMEOUT_MS_DEFAULT,
     resendWindowMs = RESEND_WINDOW_MS_DEFAULT,
+    waitReplicas,
   } = options;
   assertClient(client);
+  assertWaitReplicas(client, waitReplicas);
   assertNumber('heartbeatMs', heartbeatMs, { min: 50, max: 60_000, integer: true });
   assertNumber('replyTimeoutMs', replyTimeoutMs, { min: 50, max: 3_600_000 });
   assertNumber('resendWindowMs', resendWindowMs, { min: 1_000, max: 3_600_000, integer: true });
@@ -64,7 +75,7 @@ export function redisLock(options: RedisLockOptions): LockDriver {
   const times = { heartbeatMs, replyTimeoutMs, resendWindowMs };
   return {
     backend: 'redis',
-    open: (node) => redisLockBackend({ client, keys, times, node }),
+    open: (node) => redisLockBackend({ client, keys, times, node, waitReplicas }),
   };
 }
 

@@ -6,6 +6,7 @@ import { redisCalls } from '../calls.js';
 import type { RedisClient } from '../client.js';
 import { readRedisSettings } from '../guarantees.js';
 import type { RedisKeys } from '../keys.js';
+import { replicaWait, type WaitReplicasOptions } from '../wait-replicas.js';
 import { background } from './background.js';
 import { type ContendParts, contend, notStarted } from './contend.js';
 import { keyOf, type RedisLockContext, type RedisLockTimes } from './context.js';
@@ -18,6 +19,7 @@ import { INSPECT } from './look.js';
 import { assertRedisVersion, lockGuarantees } from './promises.js';
 import { RESERVE } from './renew.js';
 import { renewals } from './renewals.js';
+import { replicated } from './replicated.js';
 import { forcedError, parseInspection, parseNumber } from './reply.js';
 import { acquireSeveral } from './several.js';
 import { downgrade, forceRelease } from './verbs.js';
@@ -30,8 +32,9 @@ export function redisLockBackend(options: {
   readonly keys: RedisKeys;
   readonly times: RedisLockTimes;
   readonly node: LockNode;
+  readonly waitReplicas?: WaitReplicasOptions | undefined;
 }): LockBackend {
-  const { client, keys, times, node } = options;
+  const { client, keys, times, node, waitReplicas: wait } = options;
   const calls = redisCalls({ client, clock: node.clock, timeoutMs: times.replyTimeoutMs });
   const context: RedisLockContext = { node, calls, keys, times };
   const grants = heldGrants(node);
@@ -54,7 +57,8 @@ export function redisLockBackend(options: {
     },
   });
   const watchers = watching(context, inbox);
-  const renewAll = renewals({ context, grants });
+  const replicas = wait && replicaWait({ client, clock: node.clock, ...times, wait });
+  const renewAll = renewals({ context, grants, calls: replicas?.calls });
   const contenders: ContendParts = {
     context,
     line,
@@ -96,7 +100,10 @@ export function redisLockBackend(options: {
     return contend(contenders, request);
   };
 
-  return {
+  const renew: LockBackend['renew'] = (list, ttlMs) =>
+    renewAll(list.map((grant, index) => ({ grant, ttlMs: ttlMs[index] ?? grant.validity.forMs })));
+
+  const backend: LockBackend = {
     acquire(request) {
       if (isReady && !isClosed) return contend(contenders, request);
       return acquireFirst(request);
@@ -107,10 +114,7 @@ export function redisLockBackend(options: {
       if (!isReady && first !== undefined) await ready(first.signal);
       return acquireSeveral(contenders, requests);
     },
-    renew: (list, ttlMs) =>
-      renewAll(
-        list.map((grant, index) => ({ grant, ttlMs: ttlMs[index] ?? grant.validity.forMs })),
-      ),
+    renew,
     release: (grant, callOptions) => release({ context, grants, work }, grant, callOptions),
     downgrade: (grant, callOptions) => downgrade({ context, grants }, grant, callOptions),
     async reserveTokens({ resource, grantId }, tokens, callOptions) {
@@ -142,4 +146,5 @@ export function redisLockBackend(options: {
       calls.dispose();
     },
   };
+  return wait && replicas ? replicated(backend, replicas, wait) : backend;
 }

@@ -1,6 +1,7 @@
 import { type Instant, instantOf } from '../../../core/clock.js';
 import type { Grant, RenewReply } from '../../../lock/driver.js';
 import { loseGrant } from '../../../lock/lose-grant.js';
+import type { RedisCalls } from '../calls.js';
 import { slotGroups } from '../slots.js';
 import { keyOf, type RedisLockContext, wholeTtlMs } from './context.js';
 import { repliedValidity } from './deadline.js';
@@ -29,6 +30,8 @@ export type RenewAll = (renewals: readonly Renewal[]) => Promise<readonly RenewR
 export function renewals(parts: {
   readonly context: RedisLockContext;
   readonly grants: HeldGrants;
+  /** By which to send them, where that is another connection; it is opened by the first use. */
+  readonly calls?: (() => RedisCalls) | undefined;
 }): RenewAll {
   const { context, grants } = parts;
   const { calls, node, times } = context;
@@ -43,7 +46,8 @@ export function renewals(parts: {
     count += 1;
     const sent = instantOf(node.clock);
     try {
-      const replies = await calls.script(RENEW, keys, [count, ...values], { timeoutMs });
+      const by = parts.calls?.() ?? calls;
+      const replies = await by.script(RENEW, keys, [count, ...values], { timeoutMs });
       return batch.map(({ grant }, index) =>
         readReply(grants, grant, Array.isArray(replies) ? replies[index] : replies, sent),
       );
