@@ -31,8 +31,12 @@ export interface RecordedOperation {
   granted(lease: AnyLease): void;
   /** Somebody looked: `sample` is called after the stamp. */
   check(sample: () => boolean): boolean;
-  /** The lease's release, or its downgrade, from beginning to end; written down once. */
-  release(sample: () => boolean, act: () => Promise<unknown>): Promise<unknown>;
+  /**
+   * The lease's release begins: call it before anything is released, and the function that it answers
+   * with what the release answers. Written down once.
+   */
+  release(sample: () => boolean): (answer: Promise<unknown>) => Promise<unknown>;
+  /** Makes a reader of a writer's lease, from beginning to end. */
   downgrade(lease: AnyLease): Promise<AnyLease>;
   extend(lease: AnyLease, ttlMs: number | undefined): Promise<void>;
 }
@@ -73,21 +77,19 @@ export function beginOperation(
       pen.write({ event: 'check', ...stamped, operation, isHeld });
       return isHeld;
     },
-    async release(sample, act) {
-      if (isEnding) return act();
-      const stamped = stamp();
-      pen.write({ event: 'release', ...stamped, operation, isHeld: sample() });
+    release(sample) {
+      if (isEnding) return (answer) => answer;
+      pen.write({ event: 'release', ...stamp(), operation, isHeld: sample() });
       isEnding = true;
-      const write = (outcome: 'released' | 'lost' | 'failed') =>
-        pen.write({ event: 'released', ...stamp(), operation, outcome });
-      try {
-        const answer = await act();
-        write(answer === 'released' || answer === 'lost' ? answer : 'failed');
-        return answer;
-      } catch (error) {
-        write('failed');
-        throw error;
-      }
+      return async (answer) => {
+        let outcome: unknown;
+        try {
+          outcome = await answer;
+          return outcome;
+        } finally {
+          pen.write({ event: 'released', ...stamp(), operation, outcome: releaseOutcome(outcome) });
+        }
+      };
     },
     extend(lease, ttlMs) {
       pen.write({ event: 'extend', ...stamp(), operation, ttlMs });
@@ -122,11 +124,10 @@ export const rawLease = <T>(lease: T): T =>
 
 /** The same lease, whose looks and endings are written down. */
 export function recordedLease<T extends AnyLease>(lease: T, operation: RecordedOperation): T {
-  const release = () =>
-    operation.release(
-      () => lease.isHeld,
-      () => lease.release(),
-    );
+  const release = () => {
+    const ended = operation.release(() => lease.isHeld);
+    return ended(lease.release());
+  };
   const recorded = new Proxy(lease, {
     get(target, property) {
       switch (property) {
@@ -164,6 +165,9 @@ function assertRecorded(lease: AnyLease, operation: RecordedOperation): void {
   });
   if (!isHeld) throw failure;
 }
+
+const releaseOutcome = (outcome: unknown): 'released' | 'lost' | 'failed' =>
+  outcome === 'released' || outcome === 'lost' ? outcome : 'failed';
 
 /** The code of an error, or its name. */
 function nameOf(error: unknown): string {

@@ -121,16 +121,16 @@ async function takeWith(
   }
 }
 
+/** Writes down the ends of all, which begin at one moment and are answered together. */
 function endAll(
   lease: unknown,
   operations: ReadonlyMap<string, RecordedOperation>,
-  answer: () => Promise<unknown>,
+  act: () => Promise<unknown>,
 ): Promise<unknown> {
   const held = lease as { readonly isHeld: boolean };
-  const releases = Array.from(operations.values(), (operation) =>
-    operation.release(() => held.isHeld, answer),
-  );
-  return Promise.allSettled(releases);
+  const ends = Array.from(operations.values(), (operation) => operation.release(() => held.isHeld));
+  const answer = act();
+  return Promise.allSettled(ends.map((ended) => ended(answer)));
 }
 
 /** Writes down the request: one operation for each resource. */
@@ -175,6 +175,8 @@ function granted(
   return recordedLease(lease, operation);
 }
 
+const unlessLost = (outcome: unknown): unknown => (outcome === 'lost' ? 'failed' : outcome);
+
 function grantedSet(
   set: AnyLeaseSet,
   operations: ReadonlyMap<string, RecordedOperation>,
@@ -185,15 +187,13 @@ function grantedSet(
     operation.granted(lease);
     leases.set(resource, recordedLease(lease, operation));
   }
-  const all = Array.from(operations.values());
   const release = async (): Promise<unknown> => {
-    let answer: Promise<unknown> | undefined;
-    const act = () => {
-      answer ??= set.release();
+    let answer: Promise<unknown> = Promise.resolve();
+    await endAll(set, operations, () => {
+      answer = set.release();
       // 'lost' is true of one of them, and does not say of which.
-      return answer.then((outcome) => (outcome === 'lost' && all.length > 1 ? 'failed' : outcome));
-    };
-    await Promise.all(all.map((operation) => operation.release(() => set.isHeld, act)));
+      return operations.size === 1 ? answer : answer.then(unlessLost);
+    });
     return answer;
   };
   return new Proxy(set, {

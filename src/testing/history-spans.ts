@@ -152,11 +152,16 @@ export function grantedOf(spans: readonly Span[]): Granted[] {
   return spans.filter((span): span is Granted => span.acquired?.outcome === 'granted');
 }
 
-/** Those that were certainly held, in the order in which they came. */
+/**
+ * Those that were certainly held, in the order in which they came. Where two came at one moment of a
+ * virtual clock, the one that went at that moment was the first.
+ */
 export function heldOf(spans: readonly Span[]): Held[] {
   return grantedOf(spans)
     .filter((span): span is Held => span.heldFrom !== undefined)
-    .sort((one, other) => one.heldFrom.at - other.heldFrom.at);
+    .sort(
+      (one, other) => one.heldFrom.at - other.heldFrom.at || one.heldUntil.at - other.heldUntil.at,
+    );
 }
 
 /** The fencing token, if the lease has one. */
