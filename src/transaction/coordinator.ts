@@ -185,7 +185,11 @@ export interface TransactionCoordinator {
    * reached.
    */
   recover(options?: CoordinatorCallOptions): Promise<RecoveryReport>;
-  /** The branches that wait for a coordinator that is not there, or for an unknown decision. */
+  /**
+   * The branches that wait for a coordinator that is not there, or for an unknown decision; read page
+   * by page, and nothing is touched. A participant that cannot be listed stops nothing: the branches
+   * of the others come first, and then the iteration throws what it met.
+   */
   inDoubt(options?: CoordinatorCallOptions): AsyncIterableIterator<InDoubtBranch>;
   /** Reads what the log and every participant promise as they are configured now. */
   guarantees(options?: CoordinatorCallOptions): Promise<CoordinatorGuarantees>;

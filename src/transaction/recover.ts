@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { abortScope, type Scope } from '../core/abort.js';
+import { abortScope, type Scope, throwIfAborted } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { elapsedMs, type Instant, instantOf } from '../core/clock.js';
 import type { CoordinatorHost } from './host.js';
@@ -7,6 +7,7 @@ import type { Participant } from './participant.js';
 import {
   fence,
   finishOrphans,
+  type OrphanBranch,
   orphansOf,
   passCall,
   type RecoveryPass,
@@ -30,6 +31,8 @@ interface Setback {
 }
 
 const LISTED_MAX = 1_000;
+/** So many records are looked up together for the branches in doubt. */
+const PAGE = 32;
 /** A branch that fails again and again is tried every five minutes in the end. */
 const SETBACK = { baseMs: 2_000, maxMs: 300_000 };
 /**
@@ -162,16 +165,31 @@ async function* listInDoubt(
   }
   using scope = passScope(host, signal);
   const pass = recoveryPass(host, scope.signal, () => true);
+  const failures: unknown[] = [];
   for (const participant of host.participants.values()) {
-    const orphans = await orphansOf(pass, participant);
-    for (const { transactionId, branchId, origin, ageMs } of orphans) {
-      const record = await passCall(pass, 'log', (bound) =>
-        host.session.find(transactionId, { signal: bound }),
-      );
-      const { incarnation } = origin;
-      const { name } = participant;
-      const decision = record === undefined ? 'none' : 'commit';
-      yield { transactionId, branchId, participant: name, incarnation, ageMs, decision };
+    try {
+      const orphans = await orphansOf(pass, participant);
+      for (let from = 0; from < orphans.length; from += PAGE) {
+        const page = orphans.slice(from, from + PAGE);
+        yield* await Promise.all(page.map((orphan) => decisionOf(pass, participant, orphan)));
+      }
+    } catch (error) {
+      throwIfAborted(scope.signal);
+      failures.push(error);
     }
   }
+  if (failures.length === 1) throw failures[0];
+  if (failures.length > 1) throw new AggregateError(failures, 'participants could not be listed');
+}
+
+async function decisionOf(
+  pass: RecoveryPass,
+  { name: participant }: Participant,
+  { transactionId, branchId, origin: { incarnation }, ageMs }: OrphanBranch,
+): Promise<InDoubtBranch> {
+  const record = await passCall(pass, 'log', (signal) =>
+    pass.host.session.find(transactionId, { signal }),
+  );
+  const decision = record === undefined ? 'none' : 'commit';
+  return { transactionId, branchId, participant, incarnation, ageMs, decision };
 }

@@ -1,4 +1,4 @@
-import { type DurationSummary, histogram } from '../core/histogram.js';
+import { type DurationSummary, type Histogram, histogram } from '../core/histogram.js';
 import type { AbortedBy } from './two-phase.js';
 
 /** What a coordinator has done since it was created. */
@@ -52,8 +52,10 @@ export interface TransactionRecorder {
 
 /** A recorder that has counted nothing yet. */
 export function transactionRecorder(): TransactionRecorder {
-  const commitMs = histogram();
-  const abortMs = histogram();
+  // Made when they are needed: their buckets are the largest thing that an idle coordinator has.
+  const durations: { commit?: Histogram; abort?: Histogram } = {};
+  const commitMs = (): Histogram => (durations.commit ??= histogram());
+  const abortMs = (): Histogram => (durations.abort ??= histogram());
   const abortedBy: Record<AbortedBy, number> = {
     body: 0,
     'rollback-only': 0,
@@ -73,8 +75,8 @@ export function transactionRecorder(): TransactionRecorder {
     },
     ended(state, durationMs, by) {
       counts.inFlight -= 1;
-      if (state === 'committed') commitMs.record(durationMs);
-      if (state === 'aborted') abortMs.record(durationMs);
+      if (state === 'committed') commitMs().record(durationMs);
+      if (state === 'aborted') abortMs().record(durationMs);
       if (state === 'in-doubt') counts.inDoubt += 1;
       if (by !== undefined) abortedBy[by] += 1;
     },
@@ -102,8 +104,8 @@ export function transactionRecorder(): TransactionRecorder {
     },
     stats: () => ({
       inFlightCount: counts.inFlight,
-      committedCount: commitMs.count,
-      abortedCount: abortMs.count,
+      committedCount: commitMs().count,
+      abortedCount: abortMs().count,
       inDoubtCount: counts.inDoubt,
       resolvedCount: counts.resolved,
       abortedBy: { ...abortedBy },
@@ -112,8 +114,8 @@ export function transactionRecorder(): TransactionRecorder {
       contradictedCount: counts.contradicted,
       repeatedCount: again.repeated,
       retriedCount: again.retried,
-      commitMs: commitMs.summary(),
-      abortMs: abortMs.summary(),
+      commitMs: commitMs().summary(),
+      abortMs: abortMs().summary(),
     }),
   };
 }

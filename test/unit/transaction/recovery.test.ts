@@ -255,3 +255,23 @@ test('recover rejects when the log cannot be reached, and the sweep goes on tryi
   expect(stock.read('sku:42')).toBe(9);
   await node.coordinator.close();
 });
+
+test('inDoubt() lists what the others hold before it throws what a broken participant met', async () => {
+  const here = stage();
+  const { clock, process } = here;
+  await leaveBehind(here, 'decided');
+  const node = process();
+  const away = new Error('stock is away');
+  node.faults.participant = (operation) => {
+    if (operation === 'stock recover') throw away;
+    return undefined;
+  };
+  const branches: InDoubtBranch[] = [];
+  const listing = (async () => {
+    for await (const branch of node.coordinator.inDoubt()) branches.push(branch);
+  })();
+  await expect(clock.runUntil(listing)).rejects.toBe(away);
+  expect(branches.map(({ participant, decision }) => [participant, decision])).toEqual([
+    ['orders', 'commit'],
+  ]);
+});
