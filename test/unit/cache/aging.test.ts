@@ -23,13 +23,16 @@ describe.each([
   const isAlone = where === 'memory alone';
 
   test('within staleMs the old value is answered at once, and one load goes on behind it', async () => {
-    const { clock, cache } = await agedBench(MINUTE + 1, { staleMs: MINUTE, ...tiers() });
+    const options = { staleMs: MINUTE, ...tiers() };
+    const { clock, cache, shared } = await agedBench(MINUTE + 1, options);
     const { calls, loader } = heldLoader<string>();
     const reads = await Promise.all([1, 2, 3].map(() => cache.getOrLoad('key', loader)));
     expect(reads).toEqual(['old', 'old', 'old']);
     await clock.settle();
     expect(await cache.getOrLoad('key', loader)).toBe('old');
+    await clock.settle();
     expect(calls).toHaveLength(1);
+    if (!isAlone) expect(shared.count('lease')).toBe(1);
     expect(cache.stats()).toMatchObject({ hitCount: 4, staleCount: 4, missCount: 0 });
     calls[0]?.resolve('new');
     await clock.settle();
@@ -255,8 +258,9 @@ describe('an entry that ages, on several nodes', () => {
     await node({ staleMs: MINUTE }).set('key', 'old', { ttlMs: MINUTE });
     const alone = node({ tiers: [cacheBench().shared] });
     expect(await alone.get('key')).toBeUndefined();
-    const plain = node();
+    const plain = node({ localTtlMs: 10 * MINUTE });
     expect(await plain.get('key')).toBe('old');
+    expect(plain.peek('key')).toBe('old');
     await clock.advance(MINUTE + 1);
     expect(await plain.get('key')).toBeUndefined();
     expect(await plain.getOrLoad('key', () => 'new')).toBe('new');
