@@ -3,6 +3,8 @@
  *
  * @module
  */
+export type { MysqlBarrierOptions } from './drivers/mysql/barrier.js';
+export { mysqlBarrier } from './drivers/mysql/barrier.js';
 export type {
   MysqlBranchClient,
   MysqlPool,

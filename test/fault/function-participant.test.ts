@@ -46,15 +46,17 @@ describe('a function participant under faults [postgresql]', () => {
     await server?.[Symbol.asyncDispose]();
   });
   const stock = async () => (await admin.query('select * from stock')).rows[0];
-  const open = (connectionString = url, callTimeoutMs = 5_000) => {
+  const open = (connectionString = url, { callTimeoutMs = 5_000, slowness = 0 } = {}) => {
     const pool = new pg.Pool({ connectionString, max: 4 });
     pool.on('error', () => {});
     onTestFinished(async () => {
       await participant.close();
       await pool.end();
     });
-    const move = (from: string, to: string) => (db: Db) =>
-      db.query(`update stock set ${from} = ${from} - 1, ${to} = ${to} + 1`);
+    const move = (from: string, to: string) => async (db: Db) => {
+      await db.query(`select pg_sleep(${slowness})`);
+      await db.query(`update stock set ${from} = ${from} - 1, ${to} = ${to} + 1`);
+    };
     const participant: Participant<FunctionBranch<Request>> = functionParticipant<Request, Db>({
       name: 'stock',
       callTimeoutMs,
@@ -127,7 +129,8 @@ describe('a function participant under faults [postgresql]', () => {
   });
 
   test('a commit that is sent eight times at once by two nodes takes effect once', async () => {
-    const [one, two] = [open(), open()];
+    // Slow enough that all of them are there before the first one is done.
+    const [one, two] = [open(url, { slowness: 0.2 }), open(url, { slowness: 0.2 })];
     const { record } = await yes(one);
     const all = Array.from({ length: 8 }, (_, i) => (i % 2 === 0 ? one : two).commit(record));
     await Promise.all(all);

@@ -1,3 +1,5 @@
+import { invalidArgument } from '../../core/validate.js';
+
 /**
  * The part of a `mysql2/promise` pool that tricord calls. Pass the service's own pool: tricord neither
  * imports `mysql2` nor opens, configures or ends what it was given.
@@ -65,6 +67,8 @@ export interface MysqlResult {
   readonly rows: readonly (readonly unknown[])[];
   /** Whether a transaction is open after it; undefined where the answer does not tell. */
   readonly isInTransaction: boolean | undefined;
+  /** How many rows it changed; undefined where it answered rows. */
+  readonly affectedRows: number | undefined;
 }
 
 const STATUS_IN_TRANSACTION = 1;
@@ -72,8 +76,11 @@ const STATUS_IN_TRANSACTION = 1;
 /** `mysql2` answers a pair: what came, and the fields of its columns. */
 export function mysqlResult(answer: unknown): MysqlResult {
   const [came] = Array.isArray(answer) ? answer : [answer];
-  if (Array.isArray(came)) return { rows: came, isInTransaction: undefined };
-  return { rows: [], isInTransaction: isInTransaction(came) };
+  if (Array.isArray(came)) {
+    return { rows: came, isInTransaction: undefined, affectedRows: undefined };
+  }
+  const { affectedRows } = (came ?? {}) as { readonly affectedRows?: number | undefined };
+  return { rows: [], isInTransaction: isInTransaction(came), affectedRows };
 }
 
 /** What each header in the answer of a user's statement tells: none where only rows came. */
@@ -90,4 +97,13 @@ function isInTransaction(header: unknown): boolean | undefined {
   // A row may have a column of that name, too; then it does not look like a header.
   if (typeof serverStatus !== 'number' || typeof affectedRows !== 'number') return undefined;
   return (serverStatus & STATUS_IN_TRANSACTION) !== 0;
+}
+
+/** Throws a TypeError (INVALID_ARGUMENT) for anything but a pool of promises. */
+export function assertPool(pool: MysqlPool): void {
+  const { getConnection, promise } = (pool ?? {}) as Partial<MysqlPool> & { promise?: unknown };
+  // A pool of 'mysql2' itself answers to callbacks: waiting for its promise would never end.
+  if (typeof getConnection === 'function' && typeof promise !== 'function') return;
+  const remedy = "a pool of 'mysql2/promise', or pool.promise() of one of 'mysql2'";
+  throw invalidArgument('pool', pool, remedy);
 }

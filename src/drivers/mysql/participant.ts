@@ -1,12 +1,12 @@
 import { abortScope } from '../../core/abort.js';
 import { type Clock, elapsedMs, type Instant, instantOf, systemClock } from '../../core/clock.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import type { Participant } from '../../transaction/participant.js';
 import { assertParticipantName } from '../../transaction/participant-name.js';
 import { type BranchHost, MysqlBranch } from './branch.js';
 import { type CallsOptions, participantCalls } from './calls.js';
-import type { MysqlBranchClient, MysqlPool } from './client.js';
+import { assertPool, type MysqlBranchClient, type MysqlPool } from './client.js';
 import type { Connection } from './connection.js';
 import { restoreSql } from './deadline.js';
 import { enlistment } from './enlist.js';
@@ -83,17 +83,6 @@ export function mysqlParticipant<Pool extends MysqlPool>(
   });
   // The handle's methods are the pool's own by construction: the same connection answers both.
   return participant as Participant<MysqlBranchClient<Pool>>;
-}
-
-function assertPool(pool: MysqlPool): void {
-  const { getConnection, promise } = (pool ?? {}) as Partial<MysqlPool> & { promise?: unknown };
-  // A pool of 'mysql2' itself answers to callbacks: waiting for its promise would never end.
-  if (typeof getConnection === 'function' && typeof promise !== 'function') return;
-  throw invalidArgument(
-    'pool',
-    pool,
-    "a pool of 'mysql2/promise', or pool.promise() of one of 'mysql2'",
-  );
 }
 
 interface CheckedOptions extends CallsOptions {

@@ -4,11 +4,13 @@ export const TABLES_VERSION = 1;
 export const BRANCHES_PART = 'branches';
 /** The table of evidence, in the database that the pool is connected to. */
 export const BRANCHES_TABLE = 'tricord_branches';
+/** The table of a barrier's marks. */
+export const BARRIER_TABLE = 'tricord_barrier';
 /** The table of versions. */
 export const VERSIONS_TABLE = 'tricord_versions';
 
 /**
- * The SQL that creates the tables of {@link mysqlParticipant} in the current database: run it once,
+ * The SQL that creates the tables of {@link mysqlParticipant} and {@link mysqlBarrier} in the current database: run it once,
  * with your migrations or with the `mariadb` or `mysql` command; a `mysql2` connection takes all of it
  * at once with `multipleStatements`. tricord itself creates nothing.
  *
@@ -18,7 +20,8 @@ export const VERSIONS_TABLE = 'tricord_versions';
  * The account of the service needs no more than
  * `grant select on shop.tricord_versions to 'service'@'%';
  * grant select, insert, update, delete on shop.tricord_branches to 'service'@'%'`, and on MySQL
- * `grant xa_recover_admin on *.* to 'service'@'%'`.
+ * `grant xa_recover_admin on *.* to 'service'@'%'`; for a barrier the same four on
+ * `shop.tricord_barrier`.
  */
 export function setupSql(): string {
   return `
@@ -34,6 +37,15 @@ create table if not exists ${BRANCHES_TABLE} (
   noted_at datetime(6) not null,
   primary key (participant, branch_id),
   key noted_at (noted_at)
+) engine=InnoDB;
+create table if not exists ${BARRIER_TABLE} (
+  participant varchar(64) character set ascii collate ascii_bin not null,
+  branch_id varchar(64) character set ascii collate ascii_bin not null,
+  state enum('prepared', 'committed', 'aborted') not null,
+  payload longtext character set utf8mb4 not null,
+  noted_at datetime(6) not null,
+  primary key (participant, branch_id),
+  key age (participant, state, noted_at)
 ) engine=InnoDB;
 insert into ${VERSIONS_TABLE} (part, version) values ('${BRANCHES_PART}', ${TABLES_VERSION})
   on duplicate key update version = greatest(version, values(version));
