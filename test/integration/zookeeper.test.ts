@@ -56,6 +56,48 @@ onServer('zookeeper', 'a zookeeper session', (server) => {
     await (await owner.lock.acquire('closed')).release();
   });
 
+  test('a new session proves its identities again, and what it creates is closed as before', async () => {
+    const root = fresh();
+    const auth = { scheme: 'digest', secret: 'me:hunter2' };
+    await using own = await startZookeeper({ tickTimeMs: 200 });
+    const options = { ...root, servers: own.url, sessionTimeoutMs: 2_000 };
+    await using owner = await openLock({ ...options, auth });
+    await (await owner.lock.acquire('before')).release();
+    const before = await owner.session[CONNECTION].current('look');
+    await own.expireSession(BigInt.asUintN(64, BigInt(`0x${before.id}`)));
+    await until('the session is over', () => before.ended.aborted);
+    await (await owner.lock.acquire('before', { waitMs: 5_000 })).release();
+    await (await owner.lock.acquire('after', { waitMs: 5_000 })).release();
+    await using stranger = await openLock(options);
+    for (const resource of ['before', 'after']) {
+      await assert.rejects(stranger.lock.acquire(resource, { waitMs: 5_000 }), {
+        code: 'BACKEND_UNSUPPORTED',
+      });
+    }
+  });
+
+  test('a chroot in the connection string is created, whatever its depth', async () => {
+    const chroot = `/${freshPrefix('chroot')}/a/b`;
+    await using one = await openLock({ servers: `${server.url}${chroot}` });
+    await using same = await openLock({ servers: server.url, chroot });
+    const lease = await one.lock.acquire('sku:42');
+    assert.equal(await same.lock.tryAcquire('sku:42'), undefined);
+    await lease.release();
+    for (const wrong of ['host:2181/../x', 'host:2181/a b', 'host', 'host:2181,/x']) {
+      assert.throws(() => zookeeper({ servers: wrong }), { code: 'INVALID_ARGUMENT' });
+    }
+  });
+
+  test('data that a newer release wrote in a lock’s directory is refused, not misread', async () => {
+    await using one = await openLock(fresh());
+    await (await one.lock.acquire('epoch')).release();
+    const { root, current } = one.session[CONNECTION];
+    const { ask } = await current('write');
+    await ask.set(`${root}/locks/epoch`, Buffer.from('{"v":2,"readers":7}'), -1);
+    const reading = one.lock.acquire('epoch', { mode: 'shared', waitMs: 5_000 });
+    await assert.rejects(reading, { code: 'UPGRADE_NEEDED' });
+  });
+
   test('a place that a newer release wrote is refused, not misread', async () => {
     await using one = await openLock(fresh());
     await (await one.lock.acquire('newer')).release();
