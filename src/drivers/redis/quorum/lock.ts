@@ -110,10 +110,10 @@ function assertClients(clients: unknown): asserts clients is readonly RedisClien
 }
 
 function whyNot(count: number): string {
+  if (count < 2) return 'less than that has no majority to lose: use redisLock';
   if (count % 2 === 0) {
     return 'an even number tolerates no more failures than one node less, and can tie';
   }
-  if (count < 3) return 'one node has no majority to lose: use redisLock';
   return 'more than 5 make every step slower and hardly safer';
 }
 
