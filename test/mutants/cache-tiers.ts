@@ -82,7 +82,11 @@ export const mutants: readonly Mutant[] = [
     file: 'src/cache/tracked-store.ts',
     find: "    put: (ticket, value, validity) => (isLive ? store.put(ticket, value, validity) : 'refused'),",
     replace: '    put: (ticket, value, validity) => store.put(ticket, value, validity),',
-    tests: tracking('leaves no old copy behind'),
+    tests: {
+      project: 'unit',
+      file: 'test/unit/cache/tracked-store.test.ts',
+      name: 'keeps nothing before it hears',
+    },
     why: 'Memory keeps what it would not hear the change of.',
   },
   {

@@ -1,0 +1,58 @@
+import { describe, expect, test } from 'vitest';
+import type { LocalStore, SharedTier, TierListener } from '../../../src/cache/driver.js';
+import { trackedStore } from '../../../src/cache/tracked-store.js';
+import { instantOf } from '../../../src/core/clock.js';
+import { memoryStore } from '../../../src/drivers/memory/cache-store.js';
+import { virtualClock } from '../../../src/testing.js';
+
+function bench() {
+  const clock = virtualClock();
+  let told: TierListener | undefined;
+  const tier = {
+    follow(listener: TierListener) {
+      told = listener;
+    },
+  } as SharedTier;
+  const store: LocalStore = trackedStore(memoryStore(clock, 10), tier);
+  const validity = { since: instantOf(clock), forMs: 60_000 };
+  const value = { value: 'value', isShareable: true };
+  const put = (key: string, ticket = store.begin(key)): string =>
+    store.put(ticket, value, validity);
+  if (told === undefined) throw new Error('nobody listens');
+  return { store, put, tier: told };
+}
+
+describe('memory before a tier that tells of changes', () => {
+  test('keeps nothing before it hears of changes, and nothing after it hears no more', () => {
+    const { store, put, tier } = bench();
+    expect(put('key')).toBe('refused');
+    tier.live();
+    expect(put('key')).toBe('stored');
+    expect(store.get('key')).toBeDefined();
+    tier.lost();
+    expect(store.get('key')).toBeUndefined();
+    expect(put('key')).toBe('refused');
+  });
+
+  test('keeps nothing that was asked for before it heard of changes', () => {
+    const { store, put, tier } = bench();
+    const early = store.begin('key');
+    tier.live();
+    expect(put('key', early)).toBe('refused');
+    expect(put('key')).toBe('stored');
+  });
+
+  test('drops what has changed, keeps nothing of it that was under way, and leaves the rest', () => {
+    const { store, put, tier } = bench();
+    tier.live();
+    put('key');
+    put('other');
+    const underWay = store.begin('key');
+    tier.changed('key');
+    expect(store.get('key')).toBeUndefined();
+    expect(put('key', underWay)).toBe('refused');
+    expect(store.get('other')).toBeDefined();
+    tier.changed(undefined);
+    expect(store.entryCount).toBe(0);
+  });
+});
