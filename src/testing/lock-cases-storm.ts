@@ -5,6 +5,7 @@ import { isCoordinationError } from '../core/errors.js';
 import { type Random, seededRandom, systemRandom } from '../core/random.js';
 import { createLock } from '../lock/create-lock.js';
 import type { Lock } from '../lock/lock.js';
+import type { LockOptions } from '../lock/options.js';
 import { type LockEvent, lockViolations } from './lock-history.js';
 import { eventually, PATIENCE_MS, type Stage, type StagedCase, within } from './lock-stage.js';
 
@@ -14,12 +15,21 @@ const HOLD_MS_MAX = 2;
 const STORM_MS_MAX = 60_000;
 
 /** Locks of so many nodes, each on a driver of its own. */
-async function openLocks(stage: Stage, count: number): Promise<Lock[]> {
+export async function openLocks(
+  stage: Stage,
+  count: number,
+  options?: Partial<LockOptions>,
+): Promise<Lock[]> {
   const numbers = Array.from({ length: count }, (_, index) => index);
   return Promise.all(
     numbers.map(async (number) => {
       const { driver } = await stage.contender();
-      const lock = createLock({ driver, nodeId: `storm-${number}`, waitMs: STORM_MS_MAX });
+      const lock = createLock({
+        driver,
+        nodeId: `storm-${number}`,
+        waitMs: STORM_MS_MAX,
+        ...options,
+      });
       stage.onEnd(() => lock.close({ drainMs: 0 }));
       return lock;
     }),

@@ -1,5 +1,6 @@
 import type { ContractCase } from './contract.js';
 import { BACKEND_CASES } from './lock-cases-backend.js';
+import { ENGINE_CASES } from './lock-cases-engine.js';
 import { LEASE_CASES } from './lock-cases-lease.js';
 import { MODE_CASES } from './lock-cases-modes.js';
 import { OPERATOR_CASES } from './lock-cases-operator.js';
@@ -37,4 +38,5 @@ const CASES: readonly StagedCase[] = [
   ...OPERATOR_CASES,
   ...BACKEND_CASES,
   ...STORM_CASES,
+  ...ENGINE_CASES,
 ];
