@@ -4,20 +4,25 @@ import { join } from 'node:path';
 import { describe, test } from 'vitest';
 import { ROOT } from './programs.js';
 
-const PAGE = readFileSync(join(ROOT, 'docs/explanation/guarantees.md'), 'utf8');
-const CLAIMS = PAGE.split('\n').filter((line) => line.startsWith('- '));
+const PAGES = [
+  { file: 'docs/explanation/guarantees.md', claimsMin: 30 },
+  { file: 'docs/explanation/lock-guarantees.md', claimsMin: 15 },
+];
 const CITATION = /`((?:src\/testing|test)\/[\w/.-]+\.ts)`: “([^”]+)”/g;
 
-describe('docs/explanation/guarantees.md', () => {
+describe.each(PAGES)('$file', ({ file, claimsMin }) => {
+  const page = readFileSync(join(ROOT, file), 'utf8');
+  const claims = page.split('\n').filter((line) => line.startsWith('- '));
+
   test('names a test for every claim, or says that there is none', () => {
-    assert.ok(CLAIMS.length > 30);
-    const bare = CLAIMS.filter((claim) => !/`: “/.test(claim) && !/no test here/i.test(claim));
+    assert.ok(claims.length > claimsMin);
+    const bare = claims.filter((claim) => !/`: “/.test(claim) && !/no test here/i.test(claim));
     assert.deepEqual(bare, []);
   });
 
   test('names tests that exist', () => {
-    const cited = [...PAGE.matchAll(CITATION)];
-    assert.equal(cited.length, PAGE.split('”').length - 1, 'every quotation has its file');
+    const cited = [...page.matchAll(CITATION)];
+    assert.equal(cited.length, page.split('”').length - 1, 'every quotation has its file');
     for (const [, path = '', name = ''] of cited) {
       assert.ok(existsSync(join(ROOT, path)), `${path} does not exist`);
       assert.ok(hasTest(readFileSync(join(ROOT, path), 'utf8'), name), `${path} has no “${name}”`);
