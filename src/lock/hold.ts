@@ -103,6 +103,14 @@ export class Hold implements KeptGrant {
     return this.released ?? 'released';
   }
 
+  /** The last lease ends of a grant of which nobody knows what it is: it goes back to the backend. */
+  abandon(tenure: Tenure): Promise<'released' | 'lost'> | 'lost' {
+    this.#tenures.delete(tenure);
+    const ending = this.giveBack();
+    this.#listeners.onLost(this.id);
+    return ending;
+  }
+
   /** Extends it for one of those who hold it. */
   extend(ttlMs: number): Promise<RenewReply> {
     this.ttlMs = this.#tenures.size > 1 ? Math.max(ttlMs, this.ttlMs) : ttlMs;

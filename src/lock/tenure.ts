@@ -55,8 +55,10 @@ export class Tenure {
     const { hold, task } = this.parts;
     if (this.state === 'ended' || !hold.isLasting) return 'lost';
     const heldMs = this.#heldMs();
+    // What may be a reader's grant by now is nobody's to hand on as a writer's.
+    const isAmbiguous = this.state === 'yielding';
     this.state = 'ended';
-    const ending = hold.finish(this, task);
+    const ending = isAmbiguous ? hold.abandon(this) : hold.finish(this, task);
     this.onEnd?.();
     if (typeof ending === 'string') return this.#released(ending, heldMs);
     return ending.then((known) => this.#released(known, heldMs));
