@@ -1,6 +1,9 @@
 // PostgreSQL as a participant when replies are lost, connections cut and servers gone.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { isCoordinationError } from 'tricord';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { eventually, type PostgresStage, postgresStage } from '../integration/postgres-stage.js';
@@ -194,6 +197,38 @@ describe('a PostgreSQL server that is killed [postgresql]', () => {
     await stage.participant.commit(record);
     const { rows } = await stage.sql('select id from item');
     assert.deepEqual(rows, [{ id: 1 }]);
+  });
+});
+
+describe('a process that is killed while its branch waits [postgresql]', () => {
+  test('leaves a session that ends with the time of the transaction, not never', async () => {
+    await using server = await startPostgres();
+    const url = await server.createDatabase('orders');
+    const stage = postgresStage(url);
+    onTestFinished(() => stage.close());
+    await stage.sql('create table item (id int primary key, n int)');
+    await stage.sql('insert into item values (1, 0)');
+    const holder = await stage.begin({ timeoutMs: 30_000 });
+    await holder.db.query('update item set n = 1 where id = 1');
+    const program = fileURLToPath(new URL('postgres-waiter-process.ts', import.meta.url));
+    const waiter = spawn(process.execPath, ['--import', 'tsx', program, url, '3000'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    onTestFinished(() => void waiter.kill('SIGKILL'));
+    const [line] = await once(waiter.stdout, 'data');
+    const pid = Number(String(line));
+    const waits = "select 1 from pg_stat_activity where pid = $1 and wait_event_type = 'Lock'";
+    await eventually(async () => (await stage.sql(waits, [pid])).rowCount === 1);
+    waiter.kill('SIGKILL');
+    await once(waiter, 'exit');
+    const startedAt = performance.now();
+    // A backend in a lock wait does not look whether its client is still there.
+    assert.equal(await isRunning(stage, pid), true);
+    await eventually(async () => !(await isRunning(stage, pid)), 8_000);
+    const tookMs = performance.now() - startedAt;
+    measured(`the session of a killed waiter ended after ${tookMs.toFixed(0)} ms (bound 3000)`);
+    assert.ok(tookMs < 4_000);
+    await holder.branch.abort();
   });
 });
 

@@ -74,6 +74,14 @@ describe('a server that mysqlParticipant', () => {
     assert.equal(error.details.setting, 'wsrep_on');
   });
 
+  test('refuses: torn pages, with the setting to change', async () => {
+    const version = '10.11.19-MariaDB';
+    const { participant } = participantOn({ ...SAFE, version, innodb_doublewrite: 'OFF' });
+    const { survives, refusals } = await participant.guarantees();
+    assert.equal(survives, 'process');
+    assert.match(refusals?.join(' ') ?? '', /set innodb_doublewrite = ON/);
+  });
+
   test('refuses: a MariaDB that rolls back at disconnect, by the name of its setting', async () => {
     const version = '10.11.19-MariaDB';
     const { participant } = participantOn({
