@@ -49,6 +49,8 @@ export class Hold implements KeptGrant {
   readonly #listeners: HoldListeners;
   readonly #tenures = new Set<Tenure>();
   readonly #isProvisional: boolean;
+  /** The end that `maxHoldMs` sets. */
+  #longest: Validity | undefined;
   #idleSinceMs: number | undefined;
   #retainMs = 0;
   #cancelRetention: CancelTimer | undefined;
@@ -98,7 +100,10 @@ export class Hold implements KeptGrant {
   finish(tenure: Tenure, task: number): Promise<'released' | 'lost'> | 'released' | 'lost' {
     this.#tenures.delete(tenure);
     // A grant that is retained lasts for as long as it is retained.
-    if (this.#tenures.size === 0) this.cap = undefined;
+    if (this.#tenures.size === 0) {
+      this.#longest = undefined;
+      this.cap = undefined;
+    }
     this.#listeners.onFinished(this.id, task);
     return this.released ?? 'released';
   }
@@ -114,6 +119,7 @@ export class Hold implements KeptGrant {
   /** Extends it for one of those who hold it. */
   extend(ttlMs: number): Promise<RenewReply> {
     this.ttlMs = this.#tenures.size > 1 ? Math.max(ttlMs, this.ttlMs) : ttlMs;
+    if (this.renewal !== 'always') this.cap = this.#capAt(ttlMs);
     return this.#context.keeper.renewNow(this);
   }
 
@@ -206,10 +212,23 @@ export class Hold implements KeptGrant {
     const isFresh = !isHandedOver && this.ttlMs === ttlMs && !this.#isProvisional;
     const isShort = this.ttlMs !== ttlMs || this.keptForMs < ttlMs / 2;
     this.ttlMs = ttlMs;
-    this.cap = maxHoldMs === undefined ? undefined : { since: instantOf(clock), forMs: maxHoldMs };
     this.renewal = renew ? 'always' : isFresh ? 'never' : 'once';
+    this.#longest =
+      maxHoldMs === undefined ? undefined : { since: instantOf(clock), forMs: maxHoldMs };
+    this.cap = this.renewal === 'once' ? this.#capAt(ttlMs) : this.#longest;
     if (this.renewal === 'once' || (!isFresh && isShort)) this.dueMs = clock.monotonicMs();
     this.#context.keeper.keep(this);
+  }
+
+  /**
+   * The end of a lease that is not renewed: the grant may last for longer than this task asked for,
+   * and the one renewal that shortens it may take its time.
+   */
+  #capAt(ttlMs: number): Validity {
+    const { clock } = this.#context.node;
+    const longest = this.#longest;
+    if (longest !== undefined && remainingMs(clock, longest) < ttlMs) return longest;
+    return { since: instantOf(clock), forMs: ttlMs };
   }
 
   /** One timer for however many tasks come and go meanwhile. */
