@@ -22,7 +22,8 @@ const SHARED = { mode: 'shared', capacity: Number.POSITIVE_INFINITY } as const;
 describe('modes of a lock on a server of its own [zookeeper]', () => {
   let server: ZookeeperHandle;
   beforeAll(async () => {
-    server = await startZookeeper({ tickTimeMs: 200 });
+    const config = { maxSessionTimeout: '20000' };
+    server = await startZookeeper({ tickTimeMs: 200, config });
   });
   afterAll(() => server?.[Symbol.asyncDispose]());
 
@@ -135,8 +136,8 @@ describe('modes of a lock on a server of its own [zookeeper]', () => {
   });
 
   test('1,000 requests of one node wait in line, most give up, the others are served in order', async () => {
-    await using holder = await openNode(server.url, 4_000);
-    await using crowd = await openNode(server.url, 4_000);
+    await using holder = await openNode(server.url, 15_000);
+    await using crowd = await openNode(server.url, 15_000);
     const held = await holder.acquire('crowd');
     const served: number[] = [];
     const leaving: AbortController[] = [];

@@ -1,4 +1,5 @@
 import { abortable, sleep } from '../../core/abort.js';
+import { isCoordinationError } from '../../core/errors.js';
 import type { LockInspection, LockParty } from '../../lock/driver.js';
 import { expectOk } from './codes.js';
 import type { Connection } from './connection.js';
@@ -43,15 +44,27 @@ export async function inspectLine(
   const { connection } = context;
   const { signal, looks = LOOKS } = options;
   const operation = `inspect ${JSON.stringify(resource)}`;
-  const live = await connection.current(operation, { signal });
   for (let look = 1; ; look += 1) {
-    const line = await abortable(readLine(live, directory, operation), signal);
+    const live = await connection.current(operation, { signal });
+    const line = await abortable(readLine(live, directory, operation), signal).catch((error) => {
+      // Reading can be done again; the next look waits for the connection.
+      if (look >= LOOKS || !isUnanswered(error)) throw error;
+      return undefined;
+    });
+    if (line === undefined) continue;
     const [head] = line.shown;
     const isComplete =
       head === undefined || head.place.mode === 'counting' || tokenOf(context, line) !== undefined;
     if (isComplete || look >= looks) return showLine(context, live, resource, line);
     await sleep(connection.clock, LOOK_AGAIN_MS, { signal });
   }
+}
+
+function isUnanswered(error: unknown): boolean {
+  return (
+    isCoordinationError(error, 'RESULT_UNKNOWN') ||
+    isCoordinationError(error, 'BACKEND_UNAVAILABLE')
+  );
 }
 
 /** The token of the head: its own, or the epoch of the readers there. */
