@@ -62,7 +62,7 @@ export const mutants: readonly Mutant[] = [
     id: 'lock-late-grant-accepted',
     file: 'src/lock/contender.ts',
     find: 'if (hasEnded(node.clock, grant)) {',
-    replace: 'if (hasEnded(node.clock, grant) && grant.loss !== undefined) {',
+    replace: 'if (hasEnded(node.clock, grant) && ttlMs < 0) {',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lease.test.ts',
@@ -284,9 +284,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'lock-close-leaves-late-grants',
-    file: 'src/lock/work-count.ts',
-    find: 'while (count > 0) {',
-    replace: 'if (count > 0) {',
+    file: 'src/lock/office.ts',
+    find: 'await atMost(clock, GIVE_BACK_MS_MAX, context.work.done());',
+    replace: 'await atMost(clock, 0, context.work.done());',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/keeping.test.ts',
@@ -408,7 +408,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/lock/lease.ts',
     find: 'this.#tenure.leaseCount += 1;',
     replace: 'this.#tenure.leaseCount += 0;',
-    tests: { project: 'unit', file: 'test/unit/lock/reentrant.test.ts', name: 'nests withLock' },
+    tests: { project: 'unit', file: 'test/unit/lock/reentrant.test.ts', name: 'gets one more lease' },
     why: 'The inner of two nested bodies would release what the outer relies on.',
   },
   {

@@ -84,8 +84,10 @@ describe('a lock that is retained', () => {
     const { lock } = bench();
     const [node, other] = [lock({ retainMs: 600_000 }), lock()];
     const lease = await node.acquire('a');
+    const next = node.acquire('a');
     const closing = node.close();
     await lease.release();
+    await (await next).release();
     await closing;
     expect(await other.tryAcquire('a')).toBeDefined();
   });
