@@ -9,6 +9,7 @@ export type {
   PostgresBranchClient,
   PostgresPool,
   PostgresPoolClient,
+  PostgresPoolOptions,
 } from './drivers/postgres/client.js';
 export type { PostgresTransactionsOptions } from './drivers/postgres/decision-log.js';
 export { postgresTransactions } from './drivers/postgres/decision-log.js';

@@ -8,7 +8,7 @@ export const ENTRIES = [
   { name: 'tricord/memory', file: 'memory', drivers: ['memory'], budget: 24_000 },
   { name: 'tricord/redis', file: 'redis', drivers: ['redis'], budget: 36_000 },
   { name: 'tricord/zookeeper', file: 'zookeeper', drivers: ['zookeeper'], budget: 30_000 },
-  { name: 'tricord/postgres', file: 'postgres', drivers: ['postgres'], budget: 26_000 },
+  { name: 'tricord/postgres', file: 'postgres', drivers: ['postgres'], budget: 32_000 },
   { name: 'tricord/mysql', file: 'mysql', drivers: ['mysql'], budget: 22_000 },
   { name: 'tricord/memcached', file: 'memcached', drivers: ['memcached'], budget: 16_000 },
   { name: 'tricord/testing', file: 'testing', drivers: [], budget: 60_000 },

@@ -11,7 +11,13 @@ export interface PostgresPool {
   /** Gives the enlisted client its type; tricord itself never calls it. */
   readonly query: unknown;
   /** What the pool was made with. */
-  readonly options?: { readonly max?: number | undefined } | undefined;
+  readonly options?: PostgresPoolOptions | undefined;
+}
+
+/** The part of a `pg` 8 pool's options that tricord looks at. */
+export interface PostgresPoolOptions {
+  /** How many connections the pool opens at most. */
+  readonly max?: number | undefined;
 }
 
 /** The part of a `pg` 8 pool's client that tricord calls. */

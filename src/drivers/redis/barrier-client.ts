@@ -1,4 +1,5 @@
 import { assertNumber, assertResourceId, invalidArgument } from '../../core/validate.js';
+import type { RedisIncrementBounds } from './participant-intents.js';
 
 /**
  * What the functions of a participant with a {@link redisBarrier} work with: the writes of one atomic
@@ -18,7 +19,7 @@ export interface RedisBarrierClient {
   /** Demands the text under a key, or that there is none for undefined. */
   expect(key: string, value: string | undefined): void;
   /** Adds a whole number to another; an absent key counts as 0. The sum must not be below `min`. */
-  increment(key: string, by?: number, bounds?: { readonly min?: number | undefined }): void;
+  increment(key: string, by?: number, bounds?: RedisIncrementBounds): void;
   /** Sets a field of a hash. */
   setField(key: string, field: string, value: string): void;
   /** Removes a field of a hash. */
