@@ -23,13 +23,13 @@ export interface ErrorDetails {
     /** The resource id. */
     readonly resource: string;
   };
-  /** A live resource was asked for with another capacity than its holders use. */
+  /** A resource was asked for with another capacity, or in another way, than those use who are there. */
   LOCK_CAPACITY_MISMATCH: {
     /** The resource id. */
     readonly resource: string;
-    /** The capacity that was asked for. */
+    /** The capacity that was asked for; 1 as a whole. */
     readonly requested: number;
-    /** The capacity that its holders use. */
+    /** The capacity that its holders and waiters use; 1 as a whole. */
     readonly current: number;
   };
   /** A write carried an older fencing token than one that the resource has already seen. */
