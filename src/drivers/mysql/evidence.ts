@@ -14,7 +14,7 @@ const EVIDENCE = /^at:(\d{1,16})$/;
 const MARGIN_MS = 600_000;
 
 /** Parameters: participant, branch, state. The row commits with the branch that inserts it. */
-export const NOTE = `into ${BRANCHES_TABLE} (participant, branch_id, state, connection_id, noted_at)
+export const NOTE: string = `into ${BRANCHES_TABLE} (participant, branch_id, state, connection_id, noted_at)
   values (?, ?, ?, connection_id(), utc_timestamp(6))`;
 /** Parameters: participant, branch. Waits for whoever is about to commit or roll back the row. */
 const LOCKED_STATE = `state from ${BRANCHES_TABLE}
