@@ -1,3 +1,5 @@
+import { FENCING_TOKEN_DIGITS, fenceStaleError } from '../../core/fencing-token.js';
+import { formatError } from './errors.js';
 import { type RedisScript, redisScript } from './script.js';
 
 /** The format of a stored token. */
@@ -27,3 +29,19 @@ end
 return {'ok'}
 `,
 );
+
+const STORED = new RegExp(`^${FENCE_FORMAT} (\\d{${FENCING_TOKEN_DIGITS}})$`);
+
+/** The newest token, as it is stored. Throws UPGRADE_NEEDED or DATA_CORRUPT. */
+export function newestOf(where: string, stored: string): bigint {
+  const digits = STORED.exec(stored)?.[1];
+  if (digits === undefined) throw formatError(where, stored, FENCE_FORMAT);
+  return BigInt(digits);
+}
+
+/** Throws FENCE_STALE when what is stored for a resource is newer than a token. */
+export function assertNotStale(resource: string, token: bigint, stored: string | undefined): void {
+  if (stored === undefined) return;
+  const newest = newestOf(`the fence of ${JSON.stringify(resource)}`, stored);
+  if (newest > token) throw fenceStaleError(resource, token, newest);
+}

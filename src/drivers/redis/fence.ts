@@ -1,6 +1,5 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import {
-  FENCING_TOKEN_DIGITS,
   fenceStaleError,
   paddedFencingToken,
   parseFencingToken,
@@ -13,9 +12,8 @@ import {
 } from '../../core/validate.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
 import type { RedisArgument, RedisClient } from './client.js';
-import { formatError } from './errors.js';
 import { fenceKeys } from './fence-keys.js';
-import { FENCE_FORMAT, FENCED } from './fence-script.js';
+import { FENCED, newestOf } from './fence-script.js';
 
 /** Options of {@link redisFence}. */
 export interface RedisFenceOptions {
@@ -145,14 +143,6 @@ export function redisFence(options: RedisFenceOptions): RedisFence {
       calls.dispose();
     },
   };
-}
-
-const STORED = new RegExp(`^${FENCE_FORMAT} (\\d{${FENCING_TOKEN_DIGITS}})$`);
-
-function newestOf(where: string, stored: string): bigint {
-  const digits = STORED.exec(stored)?.[1];
-  if (digits === undefined) throw formatError(where, stored, FENCE_FORMAT);
-  return BigInt(digits);
 }
 
 /** Redis takes whole milliseconds. Empty for none. */

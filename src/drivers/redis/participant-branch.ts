@@ -7,6 +7,7 @@ import type {
   ParticipantCallOptions,
   Vote,
 } from '../../transaction/participant.js';
+import { assertNotStale } from './fence-script.js';
 import { branchUnknownError, participantFull } from './participant-errors.js';
 import { type Intent, type RedisBranch, redisWork } from './participant-intents.js';
 import type { ParticipantStore, PrepareReply } from './participant-store.js';
@@ -48,7 +49,7 @@ export function redisBranch(
   };
   return {
     handle: work.handle,
-    prepare: async (options) => voteOf(settings, await ask('prepare', options)),
+    prepare: async (options) => voteOf(settings, await ask('prepare', options), intents),
     async commit(options) {
       const signal = options?.signal;
       const found = await store.end('commit', branchId, { intents, signal });
@@ -68,7 +69,7 @@ export function redisBranch(
     },
     async commitOnePhase(options) {
       try {
-        return onePhaseOf(settings, await ask('commit', options));
+        return onePhaseOf(settings, await ask('commit', options), intents);
       } catch (cause) {
         return onePhaseFailed(cause);
       }
@@ -97,22 +98,26 @@ export function assertAborted(
   }
 }
 
-function voteOf(settings: BranchSettings, reply: PrepareReply): Vote {
+function voteOf(settings: BranchSettings, reply: PrepareReply, intents: readonly Intent[]): Vote {
   switch (reply.status) {
     case 'yes':
       return { vote: 'yes', evidence: '' };
     case 'read-only':
       return { vote: 'read-only' };
     case 'no':
-      return { vote: 'no', ...refusalOf(settings, reply) };
+      return { vote: 'no', ...refusalOf(settings, reply, intents) };
     case 'aborted':
     case 'committed':
       return { vote: 'no', reason: `the branch was ${reply.status} before` };
   }
 }
 
-function onePhaseOf(settings: BranchSettings, reply: PrepareReply): OnePhaseOutcome {
-  if (reply.status === 'no') return { state: 'aborted', ...refusalOf(settings, reply) };
+function onePhaseOf(
+  settings: BranchSettings,
+  reply: PrepareReply,
+  intents: readonly Intent[],
+): OnePhaseOutcome {
+  if (reply.status === 'no') return { state: 'aborted', ...refusalOf(settings, reply, intents) };
   if (reply.status === 'aborted') {
     return { state: 'aborted', reason: 'the branch was aborted before' };
   }
@@ -134,7 +139,25 @@ function onePhaseFailed(cause: unknown): OnePhaseOutcome {
 function refusalOf(
   { name, preparedMax }: BranchSettings,
   { key, why }: { readonly key: string; readonly why: string },
+  intents: readonly Intent[],
 ): { readonly reason: string; readonly cause?: unknown } {
+  const stale = staleError(
+    why,
+    intents.find((intent) => intent.key === key),
+  );
+  if (stale !== undefined) return { reason: stale.message, cause: stale };
   if (key !== '') return { reason: `"${key}": ${why}` };
   return { reason: why, cause: participantFull(name, preparedMax) };
+}
+
+/** The refusal of a fence, whose reason is the token that is stored. */
+function staleError(why: string, intent: Intent | undefined): Error | undefined {
+  const { op, value = '0', resource = '' } = intent ?? {};
+  if (op !== 'fence' || !/^\d/.test(why)) return undefined;
+  try {
+    assertNotStale(resource, BigInt(value), why);
+  } catch (error) {
+    return error as Error;
+  }
+  return undefined;
 }

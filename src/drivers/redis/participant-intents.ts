@@ -1,5 +1,7 @@
+import { paddedFencingToken, parseFencingToken } from '../../core/fencing-token.js';
 import { assertNumber, assertResourceId, invalidArgument } from '../../core/validate.js';
 import { branchEndedError } from '../../transaction/branch-errors.js';
+import { assertNotStale } from './fence-script.js';
 import { conditionFailed } from './participant-errors.js';
 import type { ParticipantStore } from './participant-store.js';
 
@@ -8,12 +10,14 @@ export interface Intent {
   readonly key: string;
   /** Alone (`x`), together with others that only look (`s`), or with others that only add (`a`). */
   readonly mode: 'x' | 's' | 'a';
-  readonly op?: 'set' | 'delete' | 'add' | undefined;
+  readonly op?: 'set' | 'delete' | 'add' | 'fence' | undefined;
   readonly value?: string | undefined;
   readonly by?: number | undefined;
   readonly min?: number | undefined;
   readonly expect?: 'absent' | 'value' | undefined;
   readonly seen?: string | undefined;
+  /** Of a fence: what its token is about. */
+  readonly resource?: string | undefined;
 }
 
 /** A bound that a sum must keep. */
@@ -61,6 +65,14 @@ export interface RedisBranch {
    * `increment(key, -quantity, { min: 0 })`.
    */
   reserve(key: string, quantity: number): Promise<number>;
+  /**
+   * Commits only if no newer fencing token was seen for this resource, and remembers this one with
+   * the commit: `lease.fencingToken`, or its decimal text. It is the fence of `redisFence` with the
+   * participant's namespace, and shared with it. Rejects with FENCE_STALE when a newer token is there
+   * already; prepare checks again, and votes no. Until the transaction's end another branch that
+   * fences the same resource votes no. On a cluster the resource has the participant's hash tag.
+   */
+  fence(resource: string, token: bigint | string): Promise<void>;
 }
 
 /** What a branch has read and wants to write. */
@@ -74,6 +86,7 @@ export interface RedisWork {
 type Write =
   | { readonly op: 'set'; readonly value: string }
   | { readonly op: 'delete' }
+  | { readonly op: 'fence'; readonly value: string; readonly resource: string }
   | { readonly op: 'add'; readonly by: number; readonly min?: number | undefined };
 
 interface Plan {
@@ -177,6 +190,18 @@ export function redisWork(
       const sum = sumOf(name, key, committed, total);
       plans.set(key, { ...plan, write: { op: 'add', ...total } });
       return sum;
+    },
+    async fence(resource, token) {
+      assertResourceId(resource, 'resource');
+      const given = parseFencingToken(token);
+      const key = store.fenceKey(resource);
+      open(key);
+      assertNotStale(resource, given, await look(key));
+      const plan = open(key);
+      const planned = plan.write?.op === 'fence' ? plan.write.value : '';
+      const padded = paddedFencingToken(given);
+      const value = [planned, padded].toSorted().at(-1) ?? padded;
+      plans.set(key, { ...plan, write: { op: 'fence', value, resource } });
     },
     async reserve(key, quantity) {
       assertNumber('quantity', quantity, { min: 0, integer: true });

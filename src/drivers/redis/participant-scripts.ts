@@ -1,3 +1,4 @@
+import { FENCE_FORMAT } from './fence-script.js';
 import { type RedisScript, redisScript } from './script.js';
 
 /** The format of everything that a participant stores; a newer one is refused with UPGRADE_NEEDED. */
@@ -53,6 +54,9 @@ local function apply(intents)
     local key = KEYS[5 + i]
     if intent.op == 'set' then redis.call('SET', key, intent.value)
     elseif intent.op == 'delete' then redis.call('DEL', key)
+    elseif intent.op == 'fence' then
+      local stored, token = redis.pcall('GET', key), '${FENCE_FORMAT} ' .. intent.value
+      if not stored or (type(stored) == 'string' and stored < token) then redis.call('SET', key, token) end
     elseif intent.op == 'add' and intent.by > 0 then add(key, intent.by) end
   end
 end
@@ -113,6 +117,12 @@ for i, intent in ipairs(intents) do
     local is_met = value == intent.seen
     if intent.expect == 'absent' then is_met = not value end
     if not is_met then return refuse(intent.key, 'its value is not the expected one') end
+  end
+  if intent.op == 'fence' then
+    local stored, token = redis.pcall('GET', key), '${FENCE_FORMAT} ' .. intent.value
+    if stored and (type(stored) ~= 'string' or #stored ~= #token or stored > token) then
+      return refuse(intent.key, type(stored) == 'string' and stored or 'it is not a fencing token')
+    end
   end
   if intent.op == 'add' then
     local value = whole(key)

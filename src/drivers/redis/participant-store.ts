@@ -8,6 +8,7 @@ import type { BranchOutcome, PreparedBranch } from '../../transaction/participan
 import type { RedisCalls } from './calls.js';
 import { keyPrefixOf } from './client.js';
 import { formatError, unknown } from './errors.js';
+import { fenceKeys } from './fence-keys.js';
 import { hashTagOf, redisKeys } from './keys.js';
 import { conditionFailed, spoiltError } from './participant-errors.js';
 import type { Intent } from './participant-intents.js';
@@ -26,6 +27,8 @@ import type { RedisScript } from './script.js';
 export interface ParticipantStore {
   /** Throws a TypeError for a key that lives in another slot of a cluster than the participant. */
   assertSlot(key: string): void;
+  /** The key of a resource's newest fencing token. */
+  fenceKey(resource: string): string;
   look(key: string, signal?: AbortSignal): Promise<string | undefined>;
   prepare(
     branchId: string,
@@ -75,6 +78,7 @@ export function participantStore(options: StoreOptions): ParticipantStore {
   );
   const prefix = keyPrefixOf(calls.client);
   const slotTag = hashTagOf(`${prefix}${own[0]}`);
+  const fenceKeyOf = fenceKeys(calls.client, namespace);
   const evidence = [options.evidenceRetainMs, options.evidenceMax];
   const run = replies(options, own[0] ?? '');
   const endOnce = (
@@ -91,6 +95,7 @@ export function participantStore(options: StoreOptions): ParticipantStore {
       const remedy = `a key with the hash tag {${slotTag}}: on a cluster all keys of participant "${name}" live in one slot`;
       throw invalidArgument('key', key, remedy);
     },
+    fenceKey: (resource) => fenceKeyOf(resource)[0],
     async look(key, signal) {
       const [status, value] = await run(LOOK, [key], [], signal);
       if (status === 'type') throw conditionFailed(name, key, 'it is not a string');
