@@ -113,6 +113,21 @@ describe('modes of a lock on a server of its own [zookeeper]', () => {
     assert.deepEqual([holders.length, waiters.length], [0, 0]);
   });
 
+  test('readers after a writer have a token of their own, not below what it wrote with', async () => {
+    await using one = await openNode();
+    const newest = { token: 0n };
+    for (let round = 0; round < 3; round += 1) {
+      for (const changes of [SHARED, SHARED, {}]) {
+        const grant = await one.acquire('turns', changes);
+        const last = await one.backend.reserveTokens(grant, 8);
+        const token = grant.fencingToken ?? 0n;
+        assert.ok(token >= newest.token, `${token} after ${newest.token}`);
+        newest.token = last === undefined ? token : last + 7n;
+        await one.backend.release(grant);
+      }
+    }
+  });
+
   test('what a dead session held is free after its lock delay, and not before', async () => {
     await using holder = await openNode();
     await using other = await openNode();
