@@ -55,7 +55,7 @@ export class HeldLease implements AnyLease {
     if (!this.isHeld) throw this.#endedError();
   }
 
-  async extend(ttlMs: number = this.#tenure.parts.claim.ttlMs): Promise<void> {
+  async extend(ttlMs: number = this.#tenure.parts.hold.ttlMs): Promise<void> {
     assertTtlMs(ttlMs);
     this.assertHeld();
     const reply = await this.#tenure.parts.hold.extend(ttlMs);

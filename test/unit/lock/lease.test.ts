@@ -285,3 +285,11 @@ test('leases alone do not keep a process running, but a wait does', async () => 
   await waits;
   expect(clock.keepAliveCount).toBe(0);
 });
+
+test('an extension that names no TTL is for the one that the lease has, not the one it began with', async () => {
+  const { lock } = bench();
+  const lease = await lock().acquire('a', TTL);
+  await lease.extend(60_000);
+  await lease.extend();
+  expect(lease.remainingMs).toBeGreaterThan(59_000);
+});
