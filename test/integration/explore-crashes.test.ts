@@ -11,7 +11,7 @@ import {
 } from './explore-crashes-world.js';
 
 /** Two deaths are tried at so many points each, chosen by the seed; POINT plays one point alone. */
-const PAIRS_MAX = 60;
+const PAIRS_MAX = 30;
 const SEED = Number(process.env.TRICORD_SEED ?? 20_261);
 const only = process.env.POINT;
 
