@@ -1,6 +1,5 @@
 import { backoffMs } from '../core/backoff.js';
 import { type ErrorCode, isCoordinationError } from '../core/errors.js';
-import type { CommitRecord, DecidedBranch, RunWithin, WithinAnswer } from './decision-log.js';
 import { finishBranch, pause } from './finish-branch.js';
 import {
   boundedCall,
@@ -9,17 +8,26 @@ import {
   reasonOf,
   silenceError,
 } from './host.js';
+import { commitLast, settle } from './last-resource.js';
 import type {
   BranchOutcome,
   BranchRecord,
-  LastResourceOutcome,
   OnePhaseOutcome,
   Participant,
   Vote,
 } from './participant.js';
 import type { Running } from './protocol.js';
+import {
+  BACKOFF,
+  type DecidedEvent,
+  decisiveCall,
+  FENCED,
+  isNextAttemptDue,
+  publishFailure,
+  recordOf,
+} from './protocol-calls.js';
 import { takeKey } from './transaction-key.js';
-import type { AbortCause, LostVote, TwoPhaseEffect, TwoPhaseEvent } from './two-phase.js';
+import type { AbortCause, LostVote, TwoPhaseEffect } from './two-phase.js';
 
 /** An effect that takes time. */
 export type TaskEffect = Exclude<
@@ -27,12 +35,6 @@ export type TaskEffect = Exclude<
   { readonly type: 'conclude' | 'doubt' | 'acknowledge' }
 >;
 
-type DecidedEvent = Extract<TwoPhaseEvent, { readonly type: 'decided' }>;
-
-const FENCED = 'a recoverer took this coordinator for dead';
-const NO_LAST_RESOURCE = 'cannot commit with a decision inside, so it cannot be the last resource';
-/** Between two tries to learn the decision. */
-const BACKOFF = { baseMs: 20, maxMs: 2_000 };
 /** So often a key that is not needed is given up, if that fails. */
 const RELEASES_MAX = 6;
 /** Errors of a log that certainly recorded nothing. */
@@ -152,70 +154,6 @@ async function decide(running: Running): Promise<void> {
   running.happen(event);
 }
 
-/** The decision as the last resource's own commit. It is tried once: a second try proves nothing. */
-async function commitLast(
-  running: Running,
-  index: number,
-  record: CommitRecord,
-): Promise<DecidedEvent> {
-  const { host, branches, subject } = running;
-  const { branch, participant } = branches[index] as EnlistedBranch;
-  const { name } = participant;
-  const decided = (answer: DecidedEvent['answer'], cause: AbortCause): DecidedEvent => {
-    return { type: 'decided', answer, cause };
-  };
-  const decide = (run: RunWithin): Promise<WithinAnswer> =>
-    host.session.decideWithin?.(subject.incarnation, record, run) ?? Promise.resolve('elsewhere');
-  if (branch.commitLast === undefined) {
-    return decided('aborted', { by: 'log', reason: `participant "${name}" ${NO_LAST_RESOURCE}` });
-  }
-  let outcome: LastResourceOutcome;
-  try {
-    outcome = await decisiveCall(
-      running,
-      async (signal) => (await branch.commitLast?.(decide, { signal })) as LastResourceOutcome,
-    );
-  } catch (cause) {
-    publishFailure(running, 'commit of the last resource', cause);
-    return decided('lost', { by: 'log', reason: reasonOf(cause), cause });
-  }
-  if (outcome.state === 'committed') return decided('committed', { by: 'log', reason: '' });
-  const { cause } = outcome;
-  if (outcome.state === 'unknown') {
-    const blame = { by: 'participant', participant: name, reason: 'no reply', cause } as const;
-    return { ...decided('lost', blame), evidence: outcome.evidence };
-  }
-  const { reason, answer } = outcome;
-  if (answer === 'fenced') return decided('aborted', { by: 'fence', reason: FENCED, cause });
-  if (answer === undefined) {
-    return decided('aborted', { by: 'participant', participant: name, reason, cause });
-  }
-  return decided('aborted', { by: 'log', reason, cause });
-}
-
-/** After a lost reply of the last resource. */
-async function settle(running: Running): Promise<void> {
-  const { host, subject, state } = running;
-  if (!(await isNextAttemptDue(running))) return;
-  const { cause = { by: 'log', reason: 'the decision was not recorded' } } = state;
-  try {
-    const answer = await decisiveCall(running, async (signal) =>
-      host.session.settle?.(subject.incarnation, recordOf(running), { signal }),
-    );
-    running.happen({ type: 'decided', answer: answer ?? 'lost', cause });
-  } catch (error) {
-    publishFailure(running, 'settle', error);
-    running.happen({ type: 'decided', answer: 'lost', cause });
-  }
-}
-
-function recordOf(running: Running): CommitRecord {
-  const { transactionId, resourceId, key } = running.subject;
-  const { nodeId } = running.host;
-  const facts = { transactionId, resourceId, nodeId, branches: preparedOf(running) };
-  return key === undefined ? facts : { ...facts, key };
-}
-
 /** Whether it is certain that nothing was recorded, nor will be. */
 function isRefusal(error: unknown): boolean {
   return isCoordinationError(error) && REFUSALS.has(error.code);
@@ -304,22 +242,6 @@ async function abortUnlessCommitted(
   }
 }
 
-/** Pauses before every try but the first. False: background work must end. */
-async function isNextAttemptDue(running: Running): Promise<boolean> {
-  const { host, attempts } = running;
-  running.attempts += 1;
-  if (attempts > 0) await pause(backoffMs(attempts - 1, BACKOFF, host.random), host);
-  return !host.stopped.aborted;
-}
-
-/** A call whose answer decides. Only time ends the wait for it, and the coordinator's own end. */
-function decisiveCall<T>(running: Running, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const { host, subject } = running;
-  const remainingMs = subject.remainingMs();
-  const timeoutMs = remainingMs > 0 ? Math.min(remainingMs, CALL_TIMEOUT_MS) : CALL_TIMEOUT_MS;
-  return boundedCall(host.clock, { signals: [host.stopped], timeoutMs }, call);
-}
-
 async function endBranch(
   running: Running,
   effect: Extract<TwoPhaseEffect, { type: 'commit' | 'abort' }>,
@@ -368,22 +290,4 @@ async function acknowledge(running: Running): Promise<void> {
   } catch (error) {
     publishFailure(running, 'acknowledge', error);
   }
-}
-
-/** The branches that voted yes, as they stand in the record. */
-function preparedOf({ branches, state }: Running): readonly DecidedBranch[] {
-  return branches.flatMap(({ participant, branchId }, index) => {
-    const { state: rm, evidence } = state.branches[index] ?? { state: 'aborted', evidence: '' };
-    return rm === 'prepared' ? [{ participant: participant.name, branchId, evidence }] : [];
-  });
-}
-
-/** Tells whoever listens that something failed in the background, and will be tried again. */
-export function publishFailure(
-  { host, subject }: Running,
-  operation: string,
-  error: unknown,
-): void {
-  const { transactionId } = subject;
-  host.channels.failed.publish(() => ({ operation, transactionId, error }));
 }

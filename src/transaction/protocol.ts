@@ -1,7 +1,8 @@
 import { type Deferred, deferred } from '../core/deferred.js';
 import type { TransactionId } from '../core/ids.js';
 import type { CoordinatorHost, EnlistedBranch } from './host.js';
-import { confirmKey, publishFailure, releaseKey, taskOf } from './protocol-tasks.js';
+import { publishFailure } from './protocol-calls.js';
+import { confirmKey, releaseKey, taskOf } from './protocol-tasks.js';
 import {
   type AbortCause,
   TWO_PHASE_START,

@@ -70,21 +70,21 @@ const RECORD_COLUMNS =
   "transaction_id, format, record, array_to_string(unacknowledged, ',') as unacknowledged, " +
   `${ageMs('decided_at')} as age_ms`;
 
+const message = (operation: string, ...statements: string[]): LogMessage => ({
+  operation,
+  statements,
+});
+const lazy = (operation: string, ...statements: string[]): LogMessage => ({
+  ...message(operation, ...statements),
+  isLazy: true,
+});
+
 /** The messages about one namespace. Times are the server's, and of the moment, not of a snapshot. */
 export function logStatements(tables: LogTables, namespace: string): LogStatements {
   const { versions, incarnations, heartbeats, decisions } = tables;
   const space = literal(namespace);
-  const message = (operation: string, ...statements: string[]): LogMessage => ({
-    operation,
-    statements,
-  });
-  const lazy = (operation: string, ...statements: string[]): LogMessage => ({
-    ...message(operation, ...statements),
-    isLazy: true,
-  });
   const ofIncarnation = (name: string): string =>
     `namespace = ${space} and incarnation = ${literal(name)}`;
-  const isOpen = (name: string): string => `${ofIncarnation(name)} and acknowledged_at is null`;
   const isLive = (name: string): string =>
     `${ofIncarnation(name)} and fenced_at is null and node is not null`;
   const hear = (name: string): string =>
@@ -131,6 +131,20 @@ export function logStatements(tables: LogTables, namespace: string): LogStatemen
         `select ${RECORD_COLUMNS} from ${decisions}
         where namespace = ${space} and transaction_id = ${literal(transactionId)} and not is_abort`,
       ),
+    ...listMessages(tables, space),
+    acknowledge: (pairs) => lazy('acknowledge', acknowledgeStatement(decisions, space, pairs)),
+    prune: (retainMs, limit) => lazy('prune', ...pruneStatements(tables, space, retainMs, limit)),
+  };
+}
+
+/** What lists incarnations and open records. */
+function listMessages(
+  { incarnations, heartbeats, decisions }: LogTables,
+  space: string,
+): Pick<LogStatements, 'incarnations' | 'unacknowledged' | 'blockers'> {
+  const isOpen = (name: string): string =>
+    `namespace = ${space} and incarnation = ${literal(name)} and acknowledged_at is null`;
+  return {
     incarnations: message(
       'list incarnations',
       `select known.incarnation, known.node, known.fenced_at is not null as is_fenced,
@@ -155,8 +169,6 @@ export function logStatements(tables: LogTables, namespace: string): LogStatemen
         from ${decisions}, unnest(unacknowledged) as participant where ${isOpen(name)}
         order by participant`,
       ),
-    acknowledge: (pairs) => lazy('acknowledge', acknowledgeStatement(decisions, space, pairs)),
-    prune: (retainMs, limit) => lazy('prune', ...pruneStatements(tables, space, retainMs, limit)),
   };
 }
 

@@ -1,5 +1,6 @@
 import { abortScope, sleep, throwIfAborted } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
+import type { Clock } from '../../core/clock.js';
 import { isCoordinationError } from '../../core/errors.js';
 import type { DecisionLogNode } from '../../transaction/decision-log.js';
 import type { PostgresPool, StatementResult } from './client.js';
@@ -55,7 +56,7 @@ const SETUP = 'run the SQL that setupSql() answers, once, in this database';
 
 /** The store of one namespace. */
 export function logStore(options: StoreOptions): LogStore {
-  const { pool, schema, node, replyTimeoutMs, stepTimeoutMs } = options;
+  const { pool, schema, node, replyTimeoutMs } = options;
   const { clock, random } = node;
   const statements = logStatements(logTables(schema), node.namespace);
   let isChecked = false;
@@ -109,22 +110,38 @@ export function logStore(options: StoreOptions): LogStore {
     statements,
     once,
     pause,
-    async ask(message, signal) {
-      throwIfAborted(signal);
-      using scope = abortScope({ clock, parents: [signal], timeoutMs: stepTimeoutMs });
-      for (let attempt = 0; ; attempt += 1) {
-        try {
-          return await once(message, scope.signal);
-        } catch (error) {
-          if (signal?.aborted) throw signal.reason;
-          if (scope.signal.aborted) throw resultUnknown(BACKEND, message.operation, error);
-          if (!isCoordinationError(error, 'RESULT_UNKNOWN') && !isTransient(error)) throw error;
-          // When the time ends here, the next attempt says so.
-          await pause(attempt, scope.signal).catch(() => {});
-        }
-      }
-    },
+    ask: (message, signal) =>
+      askAgain({ clock, timeoutMs: options.stepTimeoutMs, once, pause }, message, signal),
   };
+}
+
+/** Sends a message again while its reply is lost or others are in the way. */
+async function askAgain(
+  {
+    clock,
+    timeoutMs,
+    once,
+    pause,
+  }: Pick<LogStore, 'once' | 'pause'> & {
+    readonly clock: Clock;
+    readonly timeoutMs: number;
+  },
+  message: LogMessage,
+  signal: AbortSignal | undefined,
+): Promise<readonly StatementResult[]> {
+  throwIfAborted(signal);
+  using scope = abortScope({ clock, parents: [signal], timeoutMs });
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await once(message, scope.signal);
+    } catch (error) {
+      if (signal?.aborted) throw signal.reason;
+      if (scope.signal.aborted) throw resultUnknown(BACKEND, message.operation, error);
+      if (!isCoordinationError(error, 'RESULT_UNKNOWN') && !isTransient(error)) throw error;
+      // When the time ends here, the next attempt says so.
+      await pause(attempt, scope.signal).catch(() => {});
+    }
+  }
 }
 
 /** Whether the server undid a message because others were in its way: sent again it may succeed. */

@@ -133,7 +133,7 @@ interface LogSettings {
 }
 
 function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogSession {
-  const { unacknowledgedMax, recordRetainMs, livenessTimeoutMs } = settings;
+  const { unacknowledgedMax, livenessTimeoutMs } = settings;
   const { clock, random } = node;
   const store = logStore({ ...settings, node, stepTimeoutMs: STEP_TIMEOUT_MS });
   const { statements } = store;
@@ -187,6 +187,32 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
       step(options, async () => {
         await store.ask(statements.fence(incarnation), options?.signal);
       }),
+    ...logReads(settings, store, step),
+    ...logKeys({ store, table: logTables(settings.schema).keys, namespace: node.namespace }, step),
+    fencedSignal: (incarnation) => alive.signal(incarnation),
+    guarantees: (options) => step(options, () => readGuarantees(store, options)),
+    close() {
+      closing ??= (async () => {
+        alive.close();
+        await gate.close(CLOSE_FLUSH_MS);
+        await Promise.race([acknowledgements.flush(), elapsed(node, CLOSE_FLUSH_MS)]);
+        acknowledgements.close();
+      })();
+      return closing;
+    },
+  };
+}
+
+type Step = <T>(options: LogCallOptions | undefined, work: () => Promise<T>) => Promise<T>;
+
+/** What every node may ask of the log, and its housekeeping. */
+function logReads(
+  { livenessTimeoutMs, recordRetainMs }: LogSettings,
+  store: LogStore,
+  step: Step,
+): Pick<DecisionLogSession, 'find' | 'incarnations' | 'unacknowledged' | 'prune'> {
+  const { statements } = store;
+  return {
     find: (transactionId, options) =>
       step(options, async () => {
         if (parseTransactionId(transactionId) === undefined) {
@@ -208,22 +234,10 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
         const [result] = await store.ask(message, options?.signal);
         return (result?.rows ?? []).map(decodeRecord);
       }),
-    ...logKeys({ store, table: logTables(settings.schema).keys, namespace: node.namespace }, step),
     prune: (options) =>
       step(options, async () => {
         await store.ask(statements.prune(recordRetainMs, PRUNE_ROWS_MAX), options?.signal);
       }),
-    fencedSignal: (incarnation) => alive.signal(incarnation),
-    guarantees: (options) => step(options, () => readGuarantees(store, options)),
-    close() {
-      closing ??= (async () => {
-        alive.close();
-        await gate.close(CLOSE_FLUSH_MS);
-        await Promise.race([acknowledgements.flush(), elapsed(node, CLOSE_FLUSH_MS)]);
-        acknowledgements.close();
-      })();
-      return closing;
-    },
   };
 }
 

@@ -142,7 +142,6 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
     flushAcknowledgements: () => acknowledgements.flush(),
   });
   const gate = workGate('the decision log', clock);
-  const readStatus = statusReader(store, livenessTimeoutMs);
   let closing: Promise<void> | undefined;
 
   const step = <T>(options: LogCallOptions | undefined, work: () => Promise<T>): Promise<T> =>
@@ -175,6 +174,35 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
         await store.askIndex(INDEX_ADD, [incarnation], options?.signal);
         await store.ask(FENCE, incarnation, [], options?.signal);
       }),
+    ...logReads(settings, node, store, step),
+    ...logKeys(store, step),
+    fencedSignal: (incarnation) => alive.signal(incarnation),
+    guarantees: (options) =>
+      step(options, () => readRedisGuarantees(calls, GUARANTEES_OF, options)),
+    close() {
+      closing ??= (async () => {
+        alive.close();
+        await gate.close(CLOSE_FLUSH_MS);
+        await Promise.race([acknowledgements.flush(), elapsed(node, CLOSE_FLUSH_MS)]);
+        acknowledgements.close();
+        calls.dispose();
+      })();
+      return closing;
+    },
+  };
+}
+
+type Step = <T>(options: LogCallOptions | undefined, work: () => Promise<T>) => Promise<T>;
+
+/** What every node may ask of the log, and its housekeeping. */
+function logReads(
+  { livenessTimeoutMs, recordRetainMs }: LogSettings,
+  node: DecisionLogNode,
+  store: LogStore,
+  step: Step,
+): Pick<DecisionLogSession, 'find' | 'incarnations' | 'unacknowledged' | 'prune'> {
+  const readStatus = statusReader(store, livenessTimeoutMs);
+  return {
     find: (transactionId, options) =>
       step(options, async () => {
         const incarnation = parseTransactionId(transactionId)?.incarnation;
@@ -199,21 +227,7 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
         const ids = rest.filter((_, index) => index % 2 === 0);
         return ids.map((id, index) => decodeRecord(id, rest[2 * index + 1] ?? '', Number(nowMs)));
       }),
-    ...logKeys(store, step),
     prune: (options) => step(options, () => prune(store, node, recordRetainMs, options)),
-    fencedSignal: (incarnation) => alive.signal(incarnation),
-    guarantees: (options) =>
-      step(options, () => readRedisGuarantees(calls, GUARANTEES_OF, options)),
-    close() {
-      closing ??= (async () => {
-        alive.close();
-        await gate.close(CLOSE_FLUSH_MS);
-        await Promise.race([acknowledgements.flush(), elapsed(node, CLOSE_FLUSH_MS)]);
-        acknowledgements.close();
-        calls.dispose();
-      })();
-      return closing;
-    },
   };
 }
 

@@ -118,6 +118,40 @@ function logSession(
       await fenceIncarnation(store, incarnation, signal);
       await owners.get(incarnation)?.look();
     },
+    ...logReads(store, enter),
+    async prune({ signal } = {}) {
+      enter(signal);
+      await pruneAll(store, owners, limits, signal);
+      await pruneKeys(store, signal);
+    },
+    fencedSignal: (incarnation) => owners.get(incarnation)?.fenced ?? new AbortController().signal,
+    async guarantees({ signal } = {}) {
+      enter(signal);
+      return ensembleGuarantees(connection, 'log', signal);
+    },
+    async close() {
+      if (closed.signal.aborted) return;
+      closed.abort(closedError('the transaction log'));
+      await closeOwners(store, owners);
+    },
+  };
+}
+
+/** What every node may ask of the log, and the keys of transactions. */
+function logReads(
+  store: LogStore,
+  enter: (signal: AbortSignal | undefined) => void,
+): Pick<
+  DecisionLogSession,
+  | 'find'
+  | 'incarnations'
+  | 'unacknowledged'
+  | 'findKey'
+  | 'reserveKey'
+  | 'confirmKey'
+  | 'releaseKey'
+> {
+  return {
     async find(transactionId, { signal } = {}) {
       enter(signal);
       return findRecord(store, transactionId, signal);
@@ -145,21 +179,6 @@ function logSession(
     async releaseKey(key, transactionId, { signal } = {}) {
       enter(signal);
       await releaseKey(store, key, transactionId, signal);
-    },
-    async prune({ signal } = {}) {
-      enter(signal);
-      await pruneAll(store, owners, limits, signal);
-      await pruneKeys(store, signal);
-    },
-    fencedSignal: (incarnation) => owners.get(incarnation)?.fenced ?? new AbortController().signal,
-    async guarantees({ signal } = {}) {
-      enter(signal);
-      return ensembleGuarantees(connection, 'log', signal);
-    },
-    async close() {
-      if (closed.signal.aborted) return;
-      closed.abort(closedError('the transaction log'));
-      await closeOwners(store, owners);
     },
   };
 }
