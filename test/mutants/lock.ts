@@ -408,7 +408,11 @@ export const mutants: readonly Mutant[] = [
     file: 'src/lock/lease.ts',
     find: 'this.#tenure.leaseCount += 1;',
     replace: 'this.#tenure.leaseCount += 0;',
-    tests: { project: 'unit', file: 'test/unit/lock/reentrant.test.ts', name: 'gets one more lease' },
+    tests: {
+      project: 'unit',
+      file: 'test/unit/lock/reentrant.test.ts',
+      name: 'gets one more lease',
+    },
     why: 'The inner of two nested bodies would release what the outer relies on.',
   },
   {
