@@ -90,13 +90,13 @@ function firstAfter(served: readonly Granted[], ms: number): number {
 interface Hold {
   readonly fromMs: number;
   readonly untilMs: number;
-  readonly span: Granted;
+  readonly span: Span;
 }
 
 /** Nobody waits longer than `wakeUpMsMax` for a resource that nobody can be holding. */
 export function* noLostWakeUp(timeline: Timeline, bounds: Bounds): Generator<HistoryViolation> {
   for (const spans of timeline.byResource.values()) {
-    const holds = mergedHolds(grantedOf(spans), bounds);
+    const holds = mergedHolds(spans, bounds);
     for (const waiter of waitedOf(spans, timeline)) {
       const { request, acquired } = waiter;
       const gap = longestGap(holds, request.at + bounds.settleMs, acquired.at);
@@ -111,12 +111,17 @@ export function* noLostWakeUp(timeline: Timeline, bounds: Bounds): Generator<His
 }
 
 /** When leases may have been held, joined where they touch, in order. */
-function mergedHolds(spans: readonly Granted[], { ttlMs }: Bounds): Hold[] {
-  const holds = spans.map((span) => ({
+function mergedHolds(spans: readonly Span[], { ttlMs }: Bounds): Hold[] {
+  const holds: Hold[] = grantedOf(spans).map((span) => ({
     fromMs: span.acquired.at,
     untilMs: endOf(span, ttlMs),
     span,
   }));
+  // Who wants several may have some of them while it waits for the others.
+  for (const span of spans.filter(({ request }) => request.isOneOfSeveral)) {
+    const { request, acquired } = span;
+    holds.push({ fromMs: request.at, untilMs: acquired?.at ?? Number.POSITIVE_INFINITY, span });
+  }
   holds.sort((one, other) => one.fromMs - other.fromMs);
   const merged: Hold[] = [];
   for (const hold of holds) {

@@ -224,6 +224,10 @@ describe('the line', () => {
     const dead = lease({ process: 'q', asked: 0, granted: 1, held: 10, ttlMs: 1_500, token: 1 });
     expect(broken([...dead, ...patient])).toEqual([]);
     expect(broken([...patient, fault(100, 200)])).toEqual([]);
+    // One of several resources may be held while its set still waits for another.
+    const several = lease({ process: 'q', asked: 0, granted: 4_900, released: 4_901, token: 1 });
+    const set = several.map((event) => ({ ...event, isOneOfSeveral: true }) as HistoryEvent);
+    expect(broken([...set, ...patient])).toEqual([]);
   });
 });
 
