@@ -44,8 +44,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-log-decision-is-not-waited-for',
     file: store,
-    find: "      set_config('synchronous_commit', ${isLazy ? \"'off'\" : durable}, true),",
-    replace: "      set_config('synchronous_commit', ${isLazy ? \"'off'\" : asked}, true),",
+    find: "      set_config('synchronous_commit', ${isLazy ? \"'off'\" : DURABLE}, true),",
+    replace:
+      "      set_config('synchronous_commit', ${isLazy ? \"'off'\" : DURABLE && 'current_setting(\\'synchronous_commit\\')'}, true),",
     tests: { ...faults, name: 'an acknowledged decision survives SIGKILL' },
     why: 'With synchronous_commit off a crash would forget decisions that were acted on.',
   },

@@ -65,8 +65,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'transaction-refusal-guessed-from-any-error',
     file: 'src/transaction/protocol-tasks.ts',
-    find: "const answer = isRefused ? 'refused' : 'lost';",
-    replace: "const answer = isRefused || cause instanceof Error ? 'refused' : 'lost';",
+    find: 'return isCoordinationError(error) && REFUSALS.has(error.code);',
+    replace:
+      'return error instanceof Error || (isCoordinationError(error) && REFUSALS.has(error.code));',
     tests: unit('lost-replies', 'a decision whose reply lost'),
     why: 'A lost reply of the log counts as a refusal, and a recorded commit is rolled back.',
   },
@@ -254,8 +255,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'transaction-aborted-keeps-its-key',
     file: 'src/transaction/protocol.ts',
-    find: "if (effect.outcome === 'aborted' && running.isKeyAsked) {",
-    replace: "if (effect.outcome === 'committed' && running.isKeyAsked) {",
+    find: "const isAborted = effect.outcome === 'aborted';",
+    replace: "const isAborted = effect.outcome !== 'aborted' && effect.outcome !== 'committed';",
     tests: unit('key', 'a transaction that aborts after it reserved'),
     why: 'After an abort nobody could try the same key again.',
   },
