@@ -1,6 +1,7 @@
 /**
  * Lock, TransactionCoordinator and Cache: the interfaces, the engines behind them, ids and errors.
- * Drivers come from `tricord/memory`, `tricord/redis`, `tricord/zookeeper` and `tricord/postgres`.
+ * Drivers come from `tricord/memory`, `tricord/redis`, `tricord/zookeeper`, `tricord/postgres`,
+ * `tricord/mysql` and `tricord/memcached`.
  *
  * @module
  */

@@ -89,6 +89,7 @@ onServer('redis', 'redisBarrier', (redis) => {
     await client.set(key('far'), '5');
     await using proxy = await redis.proxy();
     const through = new Redis(proxy.url, { maxRetriesPerRequest: null });
+    through.on('error', () => {});
     const participant = open(through);
     const { branch, record } = await begin(participant, 1, 'far');
     // The second request with the branch's id is the step; the first one looks.
