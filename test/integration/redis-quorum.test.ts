@@ -4,6 +4,7 @@ import { Redis } from 'ioredis';
 import { createLock, isCoordinationError, type Lock } from 'tricord';
 import { redisQuorumLock } from 'tricord/redis';
 import { afterAll, describe, expect, test } from 'vitest';
+import { FORCE } from '../../src/drivers/redis/quorum/force.js';
 import { LEAVE } from '../../src/drivers/redis/quorum/leave.js';
 import { RENEW } from '../../src/drivers/redis/quorum/renew.js';
 import { VOTE } from '../../src/drivers/redis/quorum/vote.js';
@@ -65,6 +66,7 @@ describe('redisQuorumLock in detail [redis]', async () => {
         ),
       write: (id: string, first: string, last = first) =>
         run(WRITE_BACK, [key, marker], id, 60_000, 'nonce', first, last),
+      force: (reason: string) => run(FORCE, [key], reason, 60_000),
       leave: (id: string, buryMs = 0) => run(LEAVE, [key], id, buryMs, 1),
       renew: (id: string, token: string) =>
         run(RENEW, [marker, key], 60_000, 'nonce', id, 10_000, 0, token, token, 'someone', 'owner'),
@@ -116,6 +118,16 @@ describe('redisQuorumLock in detail [redis]', async () => {
     await leave('a.1');
     expect(await vote('b.1')).toMatch(/^Y\|5000000000000000\|/);
     expect(await renew('a.1', '5000000000000000')).toEqual(['L|']);
+    expect(await renew('c.1', '5000000000000000')).toEqual(['L|']);
+  });
+
+  test('a forced release outlasts the renewal of its victim, which is told why', async () => {
+    const { vote, write, renew, force } = await node();
+    await vote('a.1');
+    await write('a.1', '5000000000000000');
+    expect(await force('stuck')).toBe('F|a.1|5000000000000000');
+    expect(await renew('a.1', '5000000000000000')).toEqual(['L|stuck']);
+    expect(await vote('b.1')).toMatch(/^Y\|5000000000000000\|/);
   });
 
   test('a node that was flushed takes no part, and gives no vote', async () => {
@@ -152,10 +164,11 @@ describe('redisQuorumLock in detail [redis]', async () => {
   });
 
   test('two clients of one server are refused: it would give its vote twice', async () => {
-    const [one, two] = newClients() as [Redis, Redis];
-    const again = new Redis(servers[0]?.url ?? '');
-    opened.push(async () => again.disconnect());
-    const lock = newLock(freshPrefix('twice'), [one, two, again]);
+    const same = [1, 2, 3].map(() => new Redis(servers[0]?.url ?? ''));
+    opened.push(async () => {
+      for (const client of same) client.disconnect();
+    });
+    const lock = newLock(freshPrefix('twice'), same);
     const refused = await lock.acquire('stock').catch((error: unknown) => error);
     expect(isCoordinationError(refused, 'BACKEND_UNSUPPORTED')).toBe(true);
   });
