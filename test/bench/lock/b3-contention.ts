@@ -72,7 +72,7 @@ async function contention(context: BenchContext): Promise<readonly Table[]> {
     for (const clientCount of context.isQuick ? CLIENTS.slice(0, 2) : CLIENTS) {
       const rows: string[][] = [];
       for (const contender of CONTENDERS) {
-        const forMs = count(context, 4_000, 500);
+        const forMs = count(context, 3_000, 500);
         const measured = await contend(processes, contender, clientCount, forMs);
         const { perSecond, p99, sentPerGrant, fairness } = measured;
         const sent = Number.isFinite(sentPerGrant) ? sentPerGrant.toFixed(1) : '–';

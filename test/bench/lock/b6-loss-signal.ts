@@ -9,7 +9,7 @@ import { type Contender, openClient } from './peers.js';
 import { ms, type Table } from './report.js';
 
 const TTL_MS = 2_000;
-const PATIENCE_MS = 20_000;
+const PATIENCE_MS = 12_000;
 const NAMES: readonly Contender[] = [
   'tricord',
   'redis-semaphore',
@@ -46,7 +46,7 @@ async function freeze(context: BenchContext): Promise<ReadonlyMap<Contender, num
 
 async function frozenServer(context: BenchContext): Promise<Table> {
   const trials: ReadonlyMap<Contender, number>[] = [];
-  await repeated(count(context, 3, 1), async () => void trials.push(await freeze(context)));
+  await repeated(count(context, 2, 1), async () => void trials.push(await freeze(context)));
   const rows = NAMES.map((name) => {
     const told = trials.map((trial) => trial.get(name) ?? Number.POSITIVE_INFINITY);
     const shown = (value: number): string =>

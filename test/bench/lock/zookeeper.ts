@@ -56,7 +56,7 @@ async function tablesOf(
   version: string,
 ): Promise<readonly Table[]> {
   const pairs = count(context, 100, 20);
-  const many = count(context, 2_000, 200);
+  const many = count(context, 600, 200);
   const handOffs = count(context, 20, 3);
   const rounds = count(context, 15, 1);
   const variantsOf = (play: (side: Side, name: string) => Promise<number>): Variant[] =>
