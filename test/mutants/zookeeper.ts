@@ -7,6 +7,7 @@ const logContract = {
   file: 'test/contract/decision-log-zookeeper.test.ts',
 } as const;
 const lockFaults = { project: 'fault', file: 'test/fault/zookeeper-lock.test.ts' } as const;
+const lockModes = { project: 'fault', file: 'test/fault/zookeeper-lock-modes.test.ts' } as const;
 const logFaults = { project: 'fault', file: 'test/fault/zookeeper-log.test.ts' } as const;
 
 export const mutants: readonly Mutant[] = [
@@ -21,8 +22,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'zookeeper-lost-create-reply-is-a-failure',
     file: `${folder}/lock-place.ts`,
-    find: "    if (created.kind === 'unknown') return adopt(context, grantId);\n",
-    replace: '',
+    find: "    if (created.kind === 'unknown') return adopt(context);\n",
+    replace: '    void adopt;\n',
     tests: { ...lockFaults, name: 'a cut connection whose create was forwarded' },
     why: 'A place whose creation was not answered would fail the acquire that has it.',
   },
@@ -37,14 +38,14 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'zookeeper-aborted-place-stays-in-line',
     file: `${folder}/lock-acquire.ts`,
-    find: 'void taking.catch(() => {}).then(() => leavePlace(context, grantId, known?.name));',
+    find: 'void taking.catch(() => {}).then(() => leavePlace(context, place.name));',
     replace: 'void taking.catch(() => {});',
     tests: { ...lockFaults, name: 'an aborted acquire whose create reply was cut' },
     why: 'A request that gave up would block the line for as long as its process lives.',
   },
   {
     id: 'zookeeper-watch-is-not-set-again',
-    file: `${folder}/lock-acquire.ts`,
+    file: `${folder}/lock-turn.ts`,
     find: "(event === 'deleted' ? wake() : watch())",
     replace: "(event === 'deleted' ? wake() : undefined)",
     tests: { ...lockContract, name: 'a release hands over to the next in line at once' },
@@ -53,8 +54,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'zookeeper-lease-outlives-its-session',
     file: `${folder}/lock-grants.ts`,
-    find: '  endings.push(onAbort(live.ended, () => held.end(sessionLostError(grant, live.ended.reason))));\n',
-    replace: '  void [onAbort, sessionLostError];\n',
+    find: "      held.end(endedError(held.grant, 'its ZooKeeper session ended', live.ended.reason));\n",
+    replace: '      void live;\n',
     tests: { ...lockFaults, name: 'a killed session aborts its leases' },
     why: 'A holder whose znode has gone would go on until its next renewal.',
   },
@@ -127,5 +128,89 @@ export const mutants: readonly Mutant[] = [
     replace: 'const doubtful = this.#queue.filter(() => false);',
     tests: { ...logFaults, name: 'finished and forgotten meanwhile' },
     why: 'A committed transaction whose record is gone would be called aborted.',
+  },
+  {
+    id: 'zookeeper-reader-takes-a-stale-epoch',
+    file: `${folder}/lock-claim.ts`,
+    find: '  if (stat.dataLength === 0) return true;',
+    replace: '  if (stat.dataLength >= 0) return true;',
+    tests: { ...lockModes, name: 'readers after a writer' },
+    why: 'Readers after a writer would carry the token of the readers before it: a fence refuses them.',
+  },
+  {
+    id: 'zookeeper-downgrade-keeps-readers-out',
+    file: `${folder}/lock-turn.ts`,
+    find: '  downgraded.add(place.grantId);\n',
+    replace: '',
+    tests: { ...lockContract, name: 'a writer becomes a reader without letting go' },
+    why: 'Readers would wait for a writer that reads beside them.',
+  },
+  {
+    id: 'zookeeper-unanswered-downgrade-still-writes',
+    file: `${folder}/lock-downgrade.ts`,
+    find: '  held.isEither = true;\n',
+    replace: '',
+    tests: { ...lockModes, name: 'a downgrade that never arrives' },
+    why: 'A writer beside whom readers may stand would get tokens to write with.',
+  },
+  {
+    id: 'zookeeper-epoch-below-later-tokens',
+    file: `${folder}/lock-keeping.ts`,
+    find: '      held.lastToken = first + BigInt(tokens - 1);\n',
+    replace: '      void tokens;\n',
+    tests: { ...lockContract, name: 'a downgrade covers the tokens' },
+    why: 'A reader’s token would lie below what the same holder wrote with.',
+  },
+  {
+    id: 'zookeeper-no-lock-delay',
+    file: `${folder}/lock-claim.ts`,
+    find: '  if (left !== undefined) return serveDelay(context, left);\n',
+    replace: '  void [left, serveDelay];\n',
+    tests: { ...lockModes, name: 'what a dead session held' },
+    why: 'The last requests of a dead holder would meet the next one’s.',
+  },
+  {
+    id: 'zookeeper-release-counts-as-left-behind',
+    file: `${folder}/lock-keeping.ts`,
+    find: '    if (guardPath !== undefined && !isOver) void live.ask.remove(guardPath);\n',
+    replace: '    void [guardPath, isOver];\n',
+    tests: { ...lockContract, name: 'a release has no delay' },
+    why: 'Every release would keep the next one waiting for the lock delay.',
+  },
+  {
+    id: 'zookeeper-forced-release-tells-no-reason',
+    file: `${folder}/lock-force.ts`,
+    find: '    void live.ask.create(notice, encodeNotice(reason), CREATE.ephemeral);\n',
+    replace: '    void [notice, encodeNotice(reason), CREATE];\n',
+    tests: { ...lockContract, name: 'a forced release ends the grant, tells its holder why' },
+    why: 'Whoever lost a lock to an operator would not learn why.',
+  },
+  {
+    id: 'zookeeper-counts-beyond-the-capacity',
+    file: `${folder}/lock-line.ts`,
+    find: 'return mode !== head.mode || room < 0;',
+    replace: 'return mode !== head.mode || room < -1;',
+    tests: { ...lockContract, name: 'as many permits are out' },
+    why: 'One more would be let in than there are permits.',
+  },
+  {
+    id: 'zookeeper-retainer-hears-no-waiter',
+    file: `${folder}/lock-watch.ts`,
+    find: '      if (reports || waiters === 0) lookSafely();\n',
+    replace: '      void [reports, waiters];\n',
+    tests: { ...lockContract, name: 'a node that retains a grant is told soon' },
+    why: 'A retained lock would be given up only at its next renewal.',
+  },
+  {
+    id: 'zookeeper-broken-client-lives-on',
+    file: `${folder}/live-session.ts`,
+    find: '      if (client.state === BROKEN_STATE) this.#onBroken(client);\n',
+    replace: '      void [BROKEN_STATE, this.#onBroken];\n',
+    tests: {
+      project: 'fault',
+      file: 'test/fault/zookeeper-session.test.ts',
+      name: 'a send to a server that was just killed',
+    },
+    why: 'A server that dies between two requests would abort the process of its client.',
   },
 ];
