@@ -108,7 +108,8 @@ export function life(name: string, fault: Fault | undefined, trace: (line: strin
       const kind = fault?.step === step ? fault.kind : undefined;
       trace(`${name} ${step}`);
       meet(kind, 'before');
-      await gate();
+      // What was begun before a fault is on its way already: the call is made in this very turn.
+      if (pause !== undefined || kind === 'crash-before') await gate();
       const answer = await Promise.allSettled([tracked(call)]);
       meet(kind, 'after');
       await gate();

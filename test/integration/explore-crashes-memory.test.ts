@@ -58,6 +58,8 @@ describe('the crash explorer in memory', () => {
   test('convicts a coordinator that writes no decision', async () => {
     const { exploring, lines } = shop({ coordinator: naiveCoordinator });
     expect(await brokenRules(exploring)).toContain('atomicity');
+    const mixed = (await exploring).violations.map(({ point }) => point);
+    expect(mixed).toContain('commit; owner orders.branch.commit crash-before');
     expect(lines.join('\n')).toMatch(/VIOLATED atomicity: .*\n {2}at: commit; owner \w+\.branch/);
   }, 60_000);
 
