@@ -8,7 +8,8 @@ import { type ReplicatedRedis, startReplicatedRedis } from '../servers/redis-rep
 import { measured } from '../servers/shared.js';
 import { elapsedSince, until } from './redis-lock-stage.js';
 
-const TTL_MS = 20_000;
+// Sentinel's election may need a second try.
+const TTL_MS = 60_000;
 
 describe('locks and a fail-over by Sentinel [redis]', () => {
   const opened: (() => PromiseLike<unknown>)[] = [];
@@ -40,7 +41,7 @@ describe('locks and a fail-over by Sentinel [redis]', () => {
     await redis.master.kill();
     const client = new Redis(redis.replicas[0]?.url ?? '');
     client.on('error', () => {});
-    await until('a replica is promoted', async () => (await client.role())[0] === 'master', 20_000);
+    await until('a replica is promoted', async () => (await client.role())[0] === 'master', 30_000);
     client.disconnect();
     measured(`Sentinel promoted a replica ${elapsedSince(started).toFixed(0)} ms after the kill`);
   }
