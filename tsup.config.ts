@@ -51,7 +51,7 @@ async function licenceOf(folder: string): Promise<string> {
   return `## ${name} ${version}\n\n${(await readFile(join(folder, file), 'utf8')).trim()}\n`;
 }
 
-const SHARED = {
+const SHARED: Options = {
   format: 'esm',
   target: 'es2023',
   platform: 'node',
@@ -59,7 +59,7 @@ const SHARED = {
   sourcemap: true,
   treeshake: false,
   external: ['tslib', 'zookeeper', 'ioredis', 'pg', 'mysql2'],
-} as const;
+};
 
 export default defineConfig([
   {
