@@ -69,10 +69,10 @@ export async function startProgram(name: string, ...args: string[]): Promise<Chi
 
 /** A process that takes a lock and keeps it, renewing, until it is killed. */
 export function startHolder(url: string, resource: string, ttlMs: number): Promise<ChildProcess> {
-  return startProgram('./redis-lock-holder.ts', url, resource, `${ttlMs}`);
+  return startProgram('./redis-lock-holder-process.ts', url, resource, `${ttlMs}`);
 }
 
 /** A process that had a lock once and retains it, renewing, until somebody else asks. */
 export function startRetainer(url: string, resource: string, ttlMs: number): Promise<ChildProcess> {
-  return startProgram('./redis-lock-retainer.ts', url, resource, `${ttlMs}`);
+  return startProgram('./redis-lock-retainer-process.ts', url, resource, `${ttlMs}`);
 }
