@@ -14,6 +14,7 @@ import { memoryParticipant } from '../../src/drivers/memory/participant.js';
 import { memoryTransactions } from '../../src/drivers/memory/transactions.js';
 import { mysqlParticipant } from '../../src/drivers/mysql/participant.js';
 import { setupSql as mysqlSetupSql } from '../../src/drivers/mysql/setup-sql.js';
+import { type PostgresBarrierClient, postgresBarrier } from '../../src/drivers/postgres/barrier.js';
 import { postgresTransactions } from '../../src/drivers/postgres/decision-log.js';
 import { postgresParticipant } from '../../src/drivers/postgres/participant.js';
 import { setupSql } from '../../src/drivers/postgres/setup-sql.js';
@@ -21,6 +22,7 @@ import { redisTransactions } from '../../src/drivers/redis/decision-log.js';
 import { redisParticipant } from '../../src/drivers/redis/participant.js';
 import { zookeeper } from '../../src/drivers/zookeeper/session.js';
 import { zookeeperTransactions } from '../../src/drivers/zookeeper/transactions.js';
+import { functionParticipant } from '../../src/transaction/function-participant.js';
 
 /** Where the servers are; databases are empty. */
 export interface CrashServers {
@@ -34,7 +36,14 @@ export interface CrashServers {
 
 export const LOGS = ['memory', 'redis', 'zookeeper', 'postgres'] as const;
 export type LogName = (typeof LOGS)[number];
-export const RESOURCES = ['memory', 'redis', 'postgres', 'otherPostgres', 'mariadb'] as const;
+export const RESOURCES = [
+  'memory',
+  'redis',
+  'postgres',
+  'otherPostgres',
+  'mariadb',
+  'function',
+] as const;
 export type ResourceName = (typeof RESOURCES)[number];
 
 /** A resource, what the body does to it, and how one sees that it is done. */
@@ -62,7 +71,7 @@ export async function crashWorld(servers: CrashServers): Promise<CrashWorld> {
   }
   const setup = poolOf(servers.logUrl).pool;
   await setup.query(setupSql());
-  await setup.end();
+  await setup.query('create table seat (key text primary key, state text not null)');
   const ledger = mysql.createPool({ uri: servers.mariadbUrl, multipleStatements: true });
   await ledger.query(
     `${mysqlSetupSql()}
@@ -96,6 +105,7 @@ export async function crashWorld(servers: CrashServers): Promise<CrashWorld> {
     postgres: postgresResource('postgres', servers.ordersUrl, pools[0]),
     otherPostgres: postgresResource('otherPostgres', servers.paymentsUrl, pools[1]),
     mariadb: mariadbResource(servers.mariadbUrl, ledger),
+    function: functionResource(servers.logUrl, setup),
   };
   return {
     explore: (log, names, options = {}) =>
@@ -117,7 +127,7 @@ export async function crashWorld(servers: CrashServers): Promise<CrashWorld> {
       }),
     async [Symbol.asyncDispose]() {
       watch.disconnect();
-      await Promise.all([...pools, ledger].map((pool) => pool.end()));
+      await Promise.all([...pools, setup, ledger].map((pool) => pool.end()));
       await session.close();
     },
   };
@@ -161,6 +171,42 @@ function postgresResource(name: string, url: string, watch: pg.Pool | undefined)
     async isWritten(key) {
       const found = await watch?.query('select 1 from written where key = $1', [key]);
       return found?.rowCount === 1;
+    },
+  };
+}
+
+/** The user's own three functions: a seat is held, then sold or free again. */
+function functionResource(url: string, watch: pg.Pool): Resource {
+  return {
+    open() {
+      const { pool, ...ends } = poolOf(url);
+      const participant = functionParticipant<{ key: string }, PostgresBarrierClient<pg.Pool>>({
+        name: 'function',
+        barrier: postgresBarrier({ pool }),
+        async prepare(db, { request: { key } }) {
+          await db.query("insert into seat values ($1, 'held')", [key]);
+        },
+        async commit(db, { request: { key } }) {
+          const sold = await db.query(
+            "update seat set state = 'sold' where key = $1 and state = 'held'",
+            [key],
+          );
+          if (sold.rowCount !== 1) throw new Error(`seat ${key} was not held`);
+        },
+        async abort(db, { request: { key } }) {
+          const freed = await db.query("delete from seat where key = $1 and state = 'held'", [key]);
+          if (freed.rowCount !== 1) throw new Error(`seat ${key} was not held`);
+        },
+      });
+      return { participant, ...ends };
+    },
+    async write(handle, key) {
+      await (handle as { request(request: { key: string }): Promise<void> }).request({ key });
+    },
+    async isWritten(key) {
+      const found = await watch.query('select state from seat where key = $1', [key]);
+      const state: unknown = found.rows[0]?.state;
+      return state === 'sold';
     },
   };
 }

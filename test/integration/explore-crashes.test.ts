@@ -21,6 +21,7 @@ const CASES: readonly { log: LogName; resources: ResourceName[] }[] = [
   { log: 'postgres', resources: ['mariadb', 'redis'] },
   { log: 'redis', resources: ['postgres', 'mariadb', 'redis'] },
   { log: 'memory', resources: ['postgres', 'memory'] },
+  { log: 'redis', resources: ['function', 'postgres'] },
 ];
 
 describe('the crash explorer on servers [redis] [postgresql] [mariadb] [zookeeper]', () => {

@@ -53,6 +53,7 @@ function matrix(): readonly { log: LogName; resources: readonly ResourceName[] }
   const triples = [
     ['postgres', 'mariadb', 'redis'],
     ['postgres', 'otherPostgres', 'memory'],
+    ['function', 'postgres', 'mariadb'],
   ] as const;
   return LOGS.flatMap((log) => [...pairs, ...triples].map((resources) => ({ log, resources })));
 }
