@@ -141,7 +141,7 @@ onServer('redis', 'the verbs of locks on Redis', (redis) => {
 
   test('a reader who died leaves its delay to writers only', async () => {
     await stage.acquire('died', 'a.1', { ...READER, ttlMs: 1, delayMs: 600_000 });
-    await expect.poll(() => stage.renew('died', 'a.1')).toBe('L');
+    await expect.poll(() => stage.renew('died', 'a.1', 1)).toBe('L');
     expect(await stage.acquire('died', 'b.1', { wait: false })).toBe('B');
     expect(await stage.acquire('died', 'c.1', READER)).toMatch(HELD);
   });
