@@ -22,18 +22,21 @@ interface Books {
 }
 
 const QUIET_MS_MAX = 60_000;
+/** A branch that was prepared behind a look of recovery is found by the next one. */
+const QUIET_ROUNDS = 3;
 
 /** Recovers until nothing is left; what could not be finished in a minute is an error. */
 export async function quiesce(urls: BankUrls): Promise<readonly string[]> {
   await using node = bankNode(urls, { sweepMs: Number.POSITIVE_INFINITY });
   const startedAt = performance.now();
-  for (;;) {
+  for (let quietRounds = 0; ; ) {
     const report = await node.coordinator.recover().catch((error: unknown) => String(error));
     const isQuiet =
       typeof report === 'object' &&
       report.inDoubt + report.failed.length + report.recommitted === 0 &&
       !(await hasAny(node.coordinator.inDoubt()));
-    if (isQuiet) return [];
+    quietRounds = isQuiet ? quietRounds + 1 : 0;
+    if (quietRounds === QUIET_ROUNDS) return [];
     if (performance.now() - startedAt > QUIET_MS_MAX) {
       return [`not quiet after ${QUIET_MS_MAX} ms: ${JSON.stringify(report)}`];
     }

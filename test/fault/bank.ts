@@ -33,6 +33,8 @@ export interface BankResult {
 const PROCESS = fileURLToPath(new URL('./bank-process.ts', import.meta.url));
 const CONCURRENCY = 4;
 const FAULT_EVERY_MS = 400;
+/** The connections of a process that is dead are gone after so long. */
+const DELIVERED_MS_MAX = 10_000;
 const STOPPED_MS_MAX = 2_500;
 /** Wall clocks are wrong by up to a day. */
 const SKEW_MS_MAX = 86_400_000;
@@ -58,11 +60,24 @@ export async function runBank(options: BankOptions): Promise<BankResult> {
   }
   for (const { proxy } of servers.banks) await proxy.pass();
   await crew.dismiss();
+  await delivered(servers);
   const quiet = await quiesce(servers.directUrls);
   const { transferCount, errors } = await audit(servers.directUrls, told);
   const counts: Record<string, number> = {};
   for (const state of told.values()) counts[state] = (counts[state] ?? 0) + 1;
   return { transferCount, told: counts, faults, errors: [...quiet, ...errors] };
+}
+
+/**
+ * Waits until the proxies have passed on what the dead had sent: a prepare that arrives after the
+ * last look of recovery is left to the next sweep, and nobody sweeps any more.
+ */
+async function delivered({ banks }: Servers): Promise<void> {
+  const until = performance.now() + DELIVERED_MS_MAX;
+  while (banks.some(({ proxy }) => proxy.openCount > 0)) {
+    if (performance.now() > until) throw new Error('connections of the dead are still open');
+    await sleep(20);
+  }
 }
 
 async function disturb(

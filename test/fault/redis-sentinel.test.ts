@@ -102,6 +102,7 @@ describe('locks and a fail-over by Sentinel [redis]', () => {
     const client = new Redis(redis.master.url);
     opened.push(async () => client.disconnect());
     const lock = lockOf(client, { waitReplicas: { count: 1, timeoutMs: 200 } });
+    await until('the replica follows', async () => (await client.wait(1, 200)) === 1);
     const lease = await lock.acquire('stock');
     const reader = new Redis(redis.replicas[0]?.url ?? '');
     reader.on('error', () => {});
