@@ -34,5 +34,6 @@ export type {
   SharedCacheDriver,
   SharedTier,
   TierEntry,
+  TierListener,
 } from './driver.js';
 export type { CacheStats, CacheTierStats } from './stats.js';

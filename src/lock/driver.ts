@@ -101,7 +101,12 @@ export interface Grant {
    * That the grant is gone, and why: set by the driver, through `loseGrant`, as soon as it knows that a
    * session expired or that somebody forced the release. The reason is the error to show.
    */
-  loss?: { readonly reason: unknown } | undefined;
+  loss?:
+    | {
+        /** The error to show. */
+        readonly reason: unknown;
+      }
+    | undefined;
   /** Called by the driver, through `loseGrant`, once. The engine sets it, and looks at `loss` before. */
   onLost?: ((reason: unknown) => void) | undefined;
   /**

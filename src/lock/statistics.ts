@@ -36,7 +36,7 @@ export interface LockStats extends LockModeStats {
   /** How long leases were held until they were released or lost, in milliseconds. */
   readonly holdMs: DurationSummary;
   /** The same counts for leases of each mode. */
-  readonly modes: { readonly [Mode in LockMode]: LockModeStats };
+  readonly modes: Readonly<Record<LockMode, LockModeStats>>;
 }
 
 /** How a wait ended without a lease. */

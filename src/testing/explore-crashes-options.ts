@@ -122,7 +122,12 @@ export interface CrashExploration {
   /** Their names, in order. */
   readonly points: readonly string[];
   /** How many of them ended with everything committed, and with nothing. */
-  readonly endings: { readonly committed: number; readonly aborted: number };
+  readonly endings: {
+    /** Points after which the transaction was committed. */
+    readonly committed: number;
+    /** Points after which it was aborted. */
+    readonly aborted: number;
+  };
   /** Empty when every rule held in every point. */
   readonly violations: readonly CrashViolation[];
 }

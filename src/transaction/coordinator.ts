@@ -163,6 +163,7 @@ export interface TransactionCoordinator {
     options: KeyedTransactionOptions,
     body: (tx: Transaction) => Promise<Value> | Value,
   ): Promise<Outcome<Value | undefined>>;
+  /** Without a key the body runs here, and its value is there. */
   run<Value>(
     options: TransactionOptions,
     body: (tx: Transaction) => Promise<Value> | Value,
@@ -175,6 +176,7 @@ export interface TransactionCoordinator {
     options: KeyedTransactionOptions,
     body: (tx: Transaction) => Promise<Value> | Value,
   ): Promise<Value | undefined>;
+  /** Without a key the body runs here, and its value is there. */
   commit<Value>(
     options: TransactionOptions,
     body: (tx: Transaction) => Promise<Value> | Value,

@@ -115,10 +115,14 @@ export interface Acknowledgement {
   readonly participant: string;
 }
 
+/** What one statement of {@link RunWithin} answered. */
+export interface StatementRows {
+  /** By the names of the columns. */
+  readonly rows: readonly Readonly<Record<string, unknown>>[];
+}
+
 /** Sends a text of one or several statements on the connection of a branch; answers their rows. */
-export type RunWithin = (
-  text: string,
-) => Promise<readonly { readonly rows: readonly Readonly<Record<string, unknown>>[] }[]>;
+export type RunWithin = (text: string) => Promise<readonly StatementRows[]>;
 
 /**
  * What became of a decision inside a branch's own transaction. 'recorded': it is decided when, and

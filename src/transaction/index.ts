@@ -24,6 +24,7 @@ export type {
   KeyReservation,
   LogCallOptions,
   RunWithin,
+  StatementRows,
   StoredCommitRecord,
   WithinAnswer,
 } from './decision-log.js';
@@ -53,6 +54,7 @@ export type {
   BranchContext,
   BranchOutcome,
   BranchRecord,
+  LastResourceAborted,
   LastResourceOutcome,
   NoVote,
   OnePhaseAborted,

@@ -149,10 +149,13 @@ export interface Branch<Handle = unknown> {
 }
 
 /** How the commit of a last resource ended; with `answer`, the log's word is why it did not. */
-export type LastResourceOutcome =
-  | OnePhaseCommitted
-  | OnePhaseUnknown
-  | (OnePhaseAborted & { readonly answer?: Exclude<WithinAnswer, 'recorded'> | undefined });
+export type LastResourceOutcome = OnePhaseCommitted | OnePhaseUnknown | LastResourceAborted;
+
+/** The last resource was rolled back. */
+export interface LastResourceAborted extends OnePhaseAborted {
+  /** The log's word, if that is why. */
+  readonly answer?: Exclude<WithinAnswer, 'recorded'> | undefined;
+}
 
 /** How a one-phase commit ended. */
 export type OnePhaseOutcome = OnePhaseCommitted | OnePhaseAborted | OnePhaseUnknown;
