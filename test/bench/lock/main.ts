@@ -48,9 +48,10 @@ async function main(): Promise<void> {
     tables.push(...done);
     for (const table of done) console.log(printed(table));
     console.log(`  (${bench.id} took ${((performance.now() - startedMs) / 1_000).toFixed(0)} s)`);
-  }
-  if (values.page && !values.quick && wanted === undefined) {
-    await writeSection('lock', 'Locks', introduction, tables);
+    // After each, so that a run that is interrupted leaves what it measured.
+    if (values.page && !values.quick && wanted === undefined) {
+      await writeSection('lock', 'Locks', introduction, tables);
+    }
   }
 }
 
