@@ -101,9 +101,9 @@ describe('locks and a fail-over by Sentinel [redis]', () => {
     const redis = await replicated(0);
     const client = new Redis(redis.master.url);
     opened.push(async () => client.disconnect());
+    const patient = lockOf(client, { waitReplicas: { count: 1, timeoutMs: 5_000 } });
     const lock = lockOf(client, { waitReplicas: { count: 1, timeoutMs: 200 } });
-    await until('the replica follows', async () => (await client.wait(1, 200)) === 1);
-    const lease = await lock.acquire('stock');
+    const lease = await patient.acquire('stock');
     const reader = new Redis(redis.replicas[0]?.url ?? '');
     reader.on('error', () => {});
     opened.push(async () => reader.disconnect());
