@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type Clock, systemClock } from './clock.js';
+import { percentEncode } from './percent.js';
 import { type Random, systemRandom, TOKEN_ALPHABET } from './random.js';
 import {
   assertNodeId,
@@ -63,13 +64,7 @@ export function parseLockId(id: string): Identity {
 
 /** The text with every byte outside `A–Z a–z 0–9 _ . : -` as `%XX`. */
 function encodeText(text: string): string {
-  if (ALL_PLAIN.test(text)) return text;
-  return Array.from(Buffer.from(text), (byte) => {
-    const character = String.fromCharCode(byte);
-    return ALL_PLAIN.test(character)
-      ? character
-      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }).join('');
+  return percentEncode(text, ALL_PLAIN);
 }
 
 function decodeText(text: string): string {

@@ -169,8 +169,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'ids-separator-not-escaped',
     file: 'src/core/ids.ts',
-    find: 'if (ALL_PLAIN.test(text)) return text;',
-    replace: "if (ALL_PLAIN.test(text.replaceAll('@', ''))) return text;",
+    find: 'return percentEncode(text, ALL_PLAIN);',
+    replace: 'return percentEncode(text, /^[A-Za-z0-9_.:@-]*$/);',
     tests: { project: 'unit', file: 'test/unit/core/ids.test.ts', name: 'is injective' },
     why: 'Two pairs of names would share one lock id.',
   },

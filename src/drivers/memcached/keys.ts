@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { percentEncode } from '../../core/percent.js';
 import { invalidArgument } from '../../core/validate.js';
 
 /** The name of an item in Memcached. */
@@ -17,8 +18,7 @@ export interface MemcachedKeys {
 }
 
 const NAMESPACE = /^[\w.-]{1,64}$/;
-const PLAIN_TEXT = /^[\w.:@-]+$/;
-const PLAIN_BYTE = /[\w.:@-]/;
+const PLAIN = /^[\w.:@-]*$/;
 /** The server refuses longer ones. */
 const KEY_BYTES_MAX = 250;
 
@@ -52,11 +52,5 @@ function digestOf(text: string): string {
 
 /** The text with every byte that is not plain as `%XX`; injective. */
 function encodeText(text: string): string {
-  if (PLAIN_TEXT.test(text)) return text;
-  return Array.from(Buffer.from(text), (byte) => {
-    const character = String.fromCharCode(byte);
-    return PLAIN_BYTE.test(character)
-      ? character
-      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }).join('');
+  return percentEncode(text, PLAIN);
 }

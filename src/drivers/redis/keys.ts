@@ -1,3 +1,4 @@
+import { percentEncode } from '../../core/percent.js';
 import { invalidArgument } from '../../core/validate.js';
 
 /** Which part of tricord owns a key; it stands in the key's name. */
@@ -8,8 +9,7 @@ export const NAMESPACE_DEFAULT = 'default';
 
 const NAMESPACE = /^[\w.-]{1,64}$/;
 /** Written as they are. Braces are not among them: they would move the slot tag. */
-const PLAIN_TEXT = /^[\w.:@-]+$/;
-const PLAIN_BYTE = /[\w.:@-]/;
+const PLAIN = /^[\w.:@-]*$/;
 
 /** Makes the key names of one area of one namespace: `tricord:‹namespace›:‹area›:{‹tag›}‹suffix›`. */
 export interface RedisKeys {
@@ -46,13 +46,7 @@ export function assertNamespace(namespace: unknown): asserts namespace is string
 
 /** The text with every byte that is not plain as `%XX`; injective. */
 export function encodeTag(text: string): string {
-  if (PLAIN_TEXT.test(text)) return text;
-  return Array.from(Buffer.from(text), (byte) => {
-    const character = String.fromCharCode(byte);
-    return PLAIN_BYTE.test(character)
-      ? character
-      : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }).join('');
+  return percentEncode(text, PLAIN);
 }
 
 /** The text that {@link encodeTag} was given. */

@@ -12,12 +12,14 @@ export interface HeldGrant {
 }
 
 /** The grants of one process. */
-export interface HeldGrants {
-  add(held: HeldGrant): Grant;
-  get(grantId: string): HeldGrant | undefined;
+export interface HeldGrants<
+  Held extends Pick<HeldGrant, 'grant' | 'ttlMs' | 'validity'> = HeldGrant,
+> {
+  add(held: Held): Grant;
+  get(grantId: string): Held | undefined;
   delete(grantId: string): void;
   /** Those that may still be held. */
-  all(): Iterable<HeldGrant>;
+  all(): Iterable<Held>;
 }
 
 /** What is told of a new grant. */
@@ -50,8 +52,10 @@ export function grantOf(
 const SWEEP_FROM = 128;
 
 /** Remembers grants until they are released; those that nobody releases go once they have ended. */
-export function heldGrants({ clock }: LockNode): HeldGrants {
-  const held = new Map<string, HeldGrant>();
+export function heldGrants<
+  Held extends Pick<HeldGrant, 'grant' | 'ttlMs' | 'validity'> = HeldGrant,
+>({ clock }: LockNode): HeldGrants<Held> {
+  const held = new Map<string, Held>();
   let sweepAt = SWEEP_FROM;
   return {
     add(one) {

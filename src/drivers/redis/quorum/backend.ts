@@ -8,9 +8,10 @@ import { redisCalls } from '../calls.js';
 import type { RedisClient } from '../client.js';
 import type { RedisKeys } from '../keys.js';
 import { background } from '../lock/background.js';
+import { heldGrants } from '../lock/held.js';
 import { type ContendParts, contend } from './contend.js';
 import type { QuorumContext, QuorumTimes } from './context.js';
-import { heldGrants } from './held.js';
+import type { HeldGrant } from './held.js';
 import { quorumInbox } from './inbox.js';
 import { release } from './let-go.js';
 import { forceRelease, inspect, list } from './look.js';
@@ -32,7 +33,7 @@ export function quorumLockBackend(options: {
     calls: redisCalls({ client, clock: node.clock, timeoutMs: times.nodeTimeoutMs }),
   }));
   const context: QuorumContext = { node, nodes, keys, times };
-  const grants = heldGrants(node);
+  const grants = heldGrants<HeldGrant>(node);
   const waiting = turns(node.clock, nodes.length);
   const parts: ContendParts = { context, grants, turns: waiting, work: background(node) };
   const closing = new AbortController();

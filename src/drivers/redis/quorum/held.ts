@@ -1,5 +1,6 @@
-import { remainingMs, type Validity } from '../../../core/clock.js';
-import type { Grant, GrantRequest, LockNode } from '../../../lock/driver.js';
+import type { Validity } from '../../../core/clock.js';
+import type { Grant, GrantRequest } from '../../../lock/driver.js';
+import type { HeldGrants as GrantTable } from '../lock/held.js';
 import type { Sends } from './sends.js';
 
 /** A grant of this process, with what only the driver knows of it. */
@@ -17,33 +18,7 @@ export interface HeldGrant {
 }
 
 /** The grants of one process. */
-export interface HeldGrants {
-  add(held: HeldGrant): Grant;
-  get(grantId: string): HeldGrant | undefined;
-  delete(grantId: string): void;
-}
-
-const SWEEP_FROM = 128;
-
-/** Remembers grants until they are released; those that nobody releases go once they have ended. */
-export function heldGrants({ clock }: LockNode): HeldGrants {
-  const held = new Map<string, HeldGrant>();
-  let sweepAt = SWEEP_FROM;
-  return {
-    add(one) {
-      if (held.size >= sweepAt) {
-        for (const [id, { validity, ttlMs }] of held) {
-          if (remainingMs(clock, validity) < -ttlMs) held.delete(id);
-        }
-        sweepAt = Math.max(SWEEP_FROM, 2 * held.size);
-      }
-      held.set(one.grant.grantId, one);
-      return one.grant;
-    },
-    get: (grantId) => held.get(grantId),
-    delete: (grantId) => held.delete(grantId),
-  };
-}
+export type HeldGrants = GrantTable<HeldGrant>;
 
 /** What the engine gets to see of a grant. */
 export function grantOf(
