@@ -25,8 +25,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-missing-branch-counts-as-committed',
     file: 'src/drivers/postgres/prepared.ts',
-    find: "  if (status === 'committed') return;\n  if (status === 'aborted') throw",
-    replace: "  if (status !== 'in progress') return;\n  if (status === 'aborted') throw",
+    find: "  if (status === 'committed') return;\n  const { participant }",
+    replace: "  if (status !== 'in progress') return;\n  const { participant }",
     tests: { ...traps, name: 'evidence' },
     why: 'A branch that somebody rolled back by hand would be reported as committed.',
   },
@@ -49,8 +49,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-empty-branch-stays-prepared',
     file: 'src/drivers/postgres/branch.ts',
-    find: '      await this.#run(`commit prepared ${literalOf(this.#context.branchId)}`, signal);',
-    replace: "      await this.#run('select 1', signal);",
+    find: "      await this.#dropPrepared('commit', signal);",
+    replace: "      this.#life.end('release');",
     tests: { ...traps, name: 'an update that met no row' },
     why: 'A branch that changed nothing would stay prepared, and nobody would end it.',
   },
@@ -73,8 +73,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-late-connection-is-lost',
     file: 'src/drivers/postgres/connection.ts',
-    find: '      (late) => late.release(),',
-    replace: '      () => {},',
+    find: '    arriving.then((late) => late.release()).catch(() => {});',
+    replace: '    arriving.catch(() => {});',
     tests: { ...traps, name: 'a late one goes back' },
     why: 'Every enlist that timed out would cost the pool a connection for ever.',
   },
@@ -112,7 +112,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'postgres-abort-does-not-wait-for-prepare',
-    file: 'src/drivers/postgres/branch.ts',
+    file: 'src/transaction/connection-branch.ts',
     find: '      if (!signal.aborted) throw error;',
     replace: '      if (signal.aborted || true) throw error;',
     tests: {
@@ -121,6 +121,30 @@ export const mutants: readonly Mutant[] = [
       name: 'an abort while PREPARE is on its way',
     },
     why: 'The PREPARE would come after the rollback, and hold its locks until the next sweep.',
+  },
+  {
+    id: 'postgres-reason-of-a-signal-is-an-answer',
+    file: 'src/transaction/backend-errors.ts',
+    find: '  return isCoordinationError(error) && !(signal.aborted && error === signal.reason);',
+    replace: '  return isCoordinationError(error) && signal !== undefined;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/transaction/given-up-calls.test.ts',
+      name: 'postgres the coded reason',
+    },
+    why: 'A commit that may have happened would be reported by an error that says it did not.',
+  },
+  {
+    id: 'postgres-answer-is-lost-to-the-signal',
+    file: 'src/transaction/backend-errors.ts',
+    find: '  return isCoordinationError(error) && !(signal.aborted && error === signal.reason);',
+    replace: '  return isCoordinationError(error) && !signal.aborted;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/transaction/given-up-calls.test.ts',
+      name: 'mysql an answer that came',
+    },
+    why: 'A contradiction that was found would be reported as unknown.',
   },
   {
     id: 'postgres-client-in-the-middle-of-begin-goes-back',

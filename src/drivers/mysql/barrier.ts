@@ -1,8 +1,8 @@
 import { abortable } from '../../core/abort.js';
 import { type Clock, elapsedMs, type Instant, instantOf, systemClock } from '../../core/clock.js';
-import { isCoordinationError } from '../../core/errors.js';
 import type { Guarantees } from '../../core/guarantees.js';
 import { assertNumber } from '../../core/validate.js';
+import { isOwnAnswer } from '../../transaction/backend-errors.js';
 import type { Barrier, BarrierPassage, BarrierStep } from '../../transaction/barrier.js';
 import { type BarrierState, barrierMove } from '../../transaction/barrier-machine.js';
 import { branchEndedError } from '../../transaction/branch-errors.js';
@@ -191,7 +191,7 @@ class MysqlBarrier implements Barrier<Client> {
       return answer;
     } catch (error) {
       connection.destroy();
-      throw isCoordinationError(error) ? error : unavailable(this.backend, operation, error);
+      throw isOwnAnswer(error, signal) ? error : unavailable(this.backend, operation, error);
     }
   }
 

@@ -1,10 +1,14 @@
-import { abortable, abortScope, type Scope } from '../../core/abort.js';
+import { abortable } from '../../core/abort.js';
 import { CoordinationError } from '../../core/errors.js';
 import { branchEndedError } from '../../transaction/branch-errors.js';
+import {
+  type ConnectionBranch,
+  type ConnectionBranchHost,
+  connectionBranch,
+} from '../../transaction/connection-branch.js';
 import type {
   Branch,
   BranchContext,
-  BranchRecord,
   OnePhaseOutcome,
   ParticipantCallOptions,
   Vote,
@@ -15,27 +19,21 @@ import type { Connection } from './connection.js';
 import type { Enlisted } from './enlist.js';
 import { ERRNO, errnoOf, messageOf, resultUnknown } from './errors.js';
 import { evidenceOf, NOTE } from './evidence.js';
-import { commitPrepared, type Resource, rollbackPrepared } from './prepared.js';
+import { commitPrepared, rollbackPrepared } from './prepared.js';
 import type { Flavour } from './settings.js';
 import { BRANCHES_TABLE } from './setup-sql.js';
 import { type BranchWork, branchWork } from './work.js';
 
 /** What a branch needs of its participant. */
-export interface BranchHost extends CallsOptions {
-  /** Over another connection, where the branch's own is gone. */
-  abort(branch: BranchRecord, options?: ParticipantCallOptions): Promise<void>;
+export interface BranchHost extends CallsOptions, ConnectionBranchHost {
   /** Takes back a connection outside any branch, with the branch's limits still on it. */
   giveBack(connection: Connection, flavour: Flavour): void;
   /** Notes a branch that is prepared on its own connection, until it has ended. */
   hold(branch: MysqlBranch): () => void;
 }
 
-/** A statement that is under way when the transaction aborts gets this long before it is cut off. */
-const ABORT_GRACE_MS = 250;
 /** Parameters: participant, branch. */
 const UNDO_NOTE = `update ${BRANCHES_TABLE} set state = 'aborted' where participant = ? and branch_id = ?`;
-
-type State = 'active' | 'preparing' | 'prepared' | 'unknown' | 'ended';
 
 /** A branch in the process that began it: one connection, one XA transaction. */
 export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
@@ -45,10 +43,8 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
   readonly #flavour: Flavour;
   readonly #work: BranchWork;
   readonly #xid: string;
-  #state: State = 'active';
-  #evidence = '';
+  readonly #life: ConnectionBranch;
   #letGo = (): void => {};
-  #preparing: { readonly scope: Scope; readonly done: Promise<unknown> } | undefined;
 
   constructor(host: BranchHost, context: BranchContext, { connection, flavour }: Enlisted) {
     this.#host = host;
@@ -57,6 +53,12 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
     this.#flavour = flavour;
     this.#work = branchWork(host.name, connection, flavour);
     this.#xid = host.xids.literal(context.branchId);
+    this.#life = connectionBranch({
+      ...{ host, context, work: this.#work, resultUnknown },
+      finish: (operation, signal) => this.#finish(operation, signal),
+      rollBack: (signal) => this.#rollBack(signal),
+      letGo: (how) => this.#letGoConnection(how),
+    });
   }
 
   get handle(): MysqlBranchClient<MysqlPool> {
@@ -64,11 +66,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
   }
 
   async prepare(options?: ParticipantCallOptions): Promise<Vote> {
-    this.#leaveActive('prepare');
-    const scope = this.#scope([options?.signal, this.#context.signal]);
-    const done = this.#prepare(scope.signal).finally(() => scope[Symbol.dispose]());
-    this.#preparing = { scope, done };
-    return done;
+    return this.#life.vote((signal) => this.#prepare(signal), options);
   }
 
   async #prepare(signal: AbortSignal): Promise<Vote> {
@@ -78,7 +76,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
         await this.#run(`xa end ${this.#xid}`, signal);
         // It holds nothing but the locks of its reads: over, whatever the others vote.
         await this.#run(`xa commit ${this.#xid} one phase`, signal);
-        this.#end('release');
+        this.#life.end('release');
         return { vote: 'read-only' };
       }
       await this.#note(signal);
@@ -94,46 +92,27 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
 
   async #prepareTransaction(signal: AbortSignal): Promise<Vote> {
     try {
-      await this.#patientRun(`xa prepare ${this.#xid}`, signal);
+      await this.#life.patiently(this.#connection.run(`xa prepare ${this.#xid}`), signal);
     } catch (error) {
       // Only a server that goes on talking has really refused; an error may also be its last word.
       if (errnoOf(error) !== undefined && (await this.#rollBack(signal))) return noVote(error);
-      this.#state = 'unknown';
-      this.#end('destroy');
-      throw this.#unknown('prepare', error);
+      throw this.#life.lose('prepare', error);
     }
-    this.#evidence = evidenceOf(this.#host.server.nowMs());
-    this.#state = 'prepared';
     this.#letGo = this.#host.hold(this);
-    return { vote: 'yes', evidence: this.#evidence };
+    return this.#life.yes(evidenceOf(this.#host.server.nowMs()));
   }
 
   async commit(options?: ParticipantCallOptions): Promise<void> {
-    await this.#finish('commit', commitPrepared, options);
+    await this.#life.finish('commit', options);
   }
 
   async abort(options?: ParticipantCallOptions): Promise<void> {
-    this.#work.close(() => branchEndedError(this.#host.name));
-    if (this.#preparing !== undefined) {
-      const reason = this.#context.signal.reason ?? new Error('the branch is aborted');
-      this.#preparing.scope.abort(reason);
-      await this.#preparing.done.catch(() => {});
-    }
-    if (this.#state === 'prepared') return this.#finish('abort', rollbackPrepared, options);
-    if (this.#state === 'unknown') {
-      await this.#host.abort(this.#record(), options);
-      this.#state = 'ended';
-      return;
-    }
-    if (this.#state === 'active') {
-      this.#state = 'ended';
-      await this.#giveUp(options);
-    }
+    await this.#life.abort(options);
   }
 
   async commitOnePhase(options?: ParticipantCallOptions): Promise<OnePhaseOutcome> {
-    this.#leaveActive('commit');
-    using scope = this.#scope([options?.signal, this.#context.signal]);
+    this.#life.leaveActive('commit');
+    using scope = this.#life.scope([options?.signal, this.#context.signal]);
     const { signal } = scope;
     let hasWritten = true;
     try {
@@ -146,17 +125,17 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
       await this.#rollBack(signal);
       return { state: 'aborted', reason: messageOf(cause), cause };
     }
-    this.#evidence = evidenceOf(this.#host.server.nowMs());
+    this.#life.evidence = evidenceOf(this.#host.server.nowMs());
     try {
       await this.#run(`xa commit ${this.#xid} one phase`, signal);
-      this.#end('release');
+      this.#life.end('release');
       return { state: 'committed' };
     } catch (cause) {
       const reason = messageOf(cause);
       if (errnoOf(cause) !== undefined && (await this.#rollBack(signal))) {
         return { state: 'aborted', reason, cause };
       }
-      this.#end('destroy');
+      this.#life.end('destroy');
       if (!hasWritten) return { state: 'aborted', reason: `${reason}; nothing was written`, cause };
       return this.#resolveOnePhase(cause, options);
     }
@@ -167,9 +146,9 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
     cause: unknown,
     options: ParticipantCallOptions | undefined,
   ): Promise<OnePhaseOutcome> {
-    const { evidence } = this.#record();
+    const { evidence } = this.#life;
     try {
-      await this.#host.abort(this.#record(), options);
+      await this.#host.abort(this.#life.record(), options);
       return { state: 'aborted', reason: messageOf(cause), cause };
     } catch (error) {
       const isCommitted =
@@ -205,50 +184,16 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
     throw new CoordinationError('BRANCH_TAMPERED', message, { participant: name, statement: 'XA' });
   }
 
-  /** Phase two on the connection that prepared; without a reply, the participant's other way goes on. */
-  async #finish(
-    operation: 'commit' | 'abort',
-    act: (resource: Resource, branch: BranchRecord) => Promise<void>,
-    options: ParticipantCallOptions | undefined,
-  ): Promise<void> {
-    if (this.#state !== 'prepared') {
-      if (this.#state === 'ended') return;
-      throw new Error(`${operation} of a branch that is ${this.#state}; prepare it first`);
-    }
-    using scope = this.#scope([options?.signal]);
-    const { signal } = scope;
+  /** Phase two on the connection that prepared. */
+  #finish(operation: 'commit' | 'abort', signal: AbortSignal): Promise<void> {
     const at = { connection: this.#connection, flavour: this.#flavour, signal };
-    try {
-      await act(resourceOn(this.#host, at), this.#record());
-    } catch (error) {
-      this.#state = 'unknown';
-      this.#end('destroy');
-      throw error instanceof CoordinationError ? error : this.#unknown(operation, error);
-    }
-    this.#end('release');
+    const act = operation === 'commit' ? commitPrepared : rollbackPrepared;
+    return act(resourceOn(this.#host, at), this.#life.record());
   }
 
   /** Closes the connection of a prepared branch: only then may others finish it. */
   detach(): void {
-    if (this.#state !== 'prepared') return;
-    this.#state = 'unknown';
-    this.#end('destroy');
-  }
-
-  /** Ends a branch of which nothing is prepared. Its server undoes it also without being asked. */
-  async #giveUp(options: ParticipantCallOptions | undefined): Promise<void> {
-    using scope = abortScope({
-      clock: this.#host.clock,
-      parents: [options?.signal],
-      timeoutMs: ABORT_GRACE_MS,
-    });
-    try {
-      await abortable(this.#work.idle(), scope.signal);
-    } catch {
-      this.#end('destroy');
-      return;
-    }
-    await this.#rollBack(scope.signal);
+    if (this.#life.isPrepared) this.#life.lose('commit', new Error('the participant was closed'));
   }
 
   /** Whether the server answered that the branch is rolled back; ends the branch. */
@@ -259,26 +204,11 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
         if (errnoOf(error) === undefined) throw error;
       });
       await this.#run(`xa rollback ${this.#xid}`, signal);
-      this.#end('release');
+      this.#life.end('release');
       return true;
     } catch {
-      this.#end('destroy');
+      this.#life.end('destroy');
       return false;
-    }
-  }
-
-  /**
-   * Waits a little beyond the signal. An XA PREPARE that is let go of while it is on its way leaves a
-   * prepared branch, with its locks, until the next sweep; its answer usually comes at once.
-   */
-  async #patientRun(sql: string, signal: AbortSignal): Promise<MysqlResult> {
-    const answer = this.#connection.run(sql);
-    try {
-      return await abortable(answer, signal);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-      using grace = abortScope({ clock: this.#host.clock, timeoutMs: ABORT_GRACE_MS });
-      return await abortable(answer, grace.signal);
     }
   }
 
@@ -286,20 +216,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
     return this.#connection.run(sql, [], signal);
   }
 
-  #record(): BranchRecord {
-    return { branchId: this.#context.branchId, evidence: this.#evidence };
-  }
-
-  #leaveActive(operation: string): void {
-    this.#work.close(() => branchEndedError(this.#host.name));
-    if (this.#state !== 'active') {
-      throw new Error(`${operation} of a branch that is ${this.#state}; it can be asked once`);
-    }
-    this.#state = 'preparing';
-  }
-
-  #end(how: 'release' | 'destroy'): void {
-    if (this.#state !== 'unknown') this.#state = 'ended';
+  #letGoConnection(how: 'release' | 'destroy'): void {
     this.#letGo();
     if (how === 'release') {
       this.#host.giveBack(this.#connection, this.#flavour);
@@ -307,16 +224,6 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
       this.#connection.destroy();
       this.#work.abandon();
     }
-  }
-
-  #scope(parents: readonly (AbortSignal | undefined)[]): Scope {
-    const { clock, callTimeoutMs } = this.#host;
-    return abortScope({ clock, parents, timeoutMs: callTimeoutMs });
-  }
-
-  #unknown(operation: string, cause: unknown): CoordinationError<'RESULT_UNKNOWN'> {
-    const { backend } = this.#host;
-    return resultUnknown(backend, `${operation} of branch ${this.#context.branchId}`, cause);
   }
 }
 

@@ -1,7 +1,6 @@
-import { abortScope } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
-import { isCoordinationError } from '../../core/errors.js';
-import type { BranchRecord, ParticipantCallOptions } from '../../transaction/participant.js';
+import { connectionCalls, type ParticipantCalls } from '../../transaction/connection-calls.js';
+import type { ParticipantCallOptions } from '../../transaction/participant.js';
 import type { MysqlPool } from './client.js';
 import { type Connection, checkOut } from './connection.js';
 import { resultUnknown, unavailable } from './errors.js';
@@ -10,22 +9,8 @@ import type { ServerFacts } from './server.js';
 import type { ServerSettings } from './settings.js';
 import type { XidSpace } from './xid.js';
 
-/** Calls about branches that some process left, each on a connection of its own and bounded. */
-export interface ParticipantCalls {
-  /** Only reads: without an answer, nothing happened. */
-  read<T>(
-    operation: string,
-    options: ParticipantCallOptions | undefined,
-    use: (resource: Resource) => Promise<T>,
-  ): Promise<T>;
-  /** Ends a branch: without an answer, it may have happened. */
-  finish(
-    operation: 'commit' | 'abort',
-    branch: BranchRecord,
-    options: ParticipantCallOptions | undefined,
-    act: (resource: Resource, branch: BranchRecord) => Promise<void>,
-  ): Promise<void>;
-  /** The settings of the server, read now and checked. */
+/** The calls of one participant; the settings are read now and checked. */
+export interface MysqlCalls extends ParticipantCalls<Resource> {
   settings(options: ParticipantCallOptions | undefined): Promise<ServerSettings>;
 }
 
@@ -42,56 +27,22 @@ export interface CallsOptions {
 }
 
 /** The calls of one participant. */
-export function participantCalls(options: CallsOptions): ParticipantCalls {
+export function participantCalls(options: CallsOptions): MysqlCalls {
   const { backend, pool, clock, callTimeoutMs, server, xids } = options;
-  const call = async <T>(
-    operation: string,
-    callOptions: ParticipantCallOptions | undefined,
-    use: (connection: Connection, signal: AbortSignal) => Promise<T>,
-    onNoAnswer: (cause: unknown) => Error,
-  ): Promise<T> => {
-    using scope = abortScope({ clock, parents: [callOptions?.signal], timeoutMs: callTimeoutMs });
-    const { signal } = scope;
-    let connection: Connection;
-    try {
-      connection = await checkOut(pool, signal);
-    } catch (error) {
-      if (callOptions?.signal?.aborted) throw callOptions.signal.reason;
-      throw unavailable(backend, operation, error);
-    }
-    try {
-      const answer = await use(connection, signal);
-      connection.release();
-      return answer;
-    } catch (error) {
-      // Whatever went wrong: what this connection is in the middle of is no longer known.
-      connection.destroy();
-      throw isCoordinationError(error) && !signal.aborted ? error : onNoAnswer(error);
-    }
-  };
-  const onResource =
-    <T>(use: (resource: Resource) => Promise<T>) =>
-    async (connection: Connection, signal: AbortSignal): Promise<T> => {
+  const calls = connectionCalls<Connection, Resource>({
+    ...{ backend, clock, callTimeoutMs, errors: { unavailable, resultUnknown } },
+    checkOut: (signal) => checkOut(pool, signal),
+    async onResource(connection, signal, use) {
       const { flavour } = await server.inspect(connection, signal);
       const answer = await use(resourceOn(options, { connection, flavour, signal }));
       await connection.run(AUTOCOMMIT_BACK, [], signal);
       return answer;
-    };
+    },
+    assertBranchId: xids.literal,
+  });
   return {
-    read: (operation, callOptions, use) => {
-      const noAnswer = (cause: unknown): Error => unavailable(backend, operation, cause);
-      return call(operation, callOptions, onResource(use), noAnswer);
-    },
-    async finish(operation, branch, callOptions, act) {
-      xids.literal(branch.branchId);
-      const what = `${operation} of branch ${branch.branchId}`;
-      const use = onResource((resource) => act(resource, branch));
-      await call(operation, callOptions, use, (cause) => resultUnknown(backend, what, cause));
-    },
-    settings: (callOptions) =>
-      call('guarantees', callOptions, server.read, (cause) =>
-        unavailable(backend, 'guarantees', cause),
-      ),
+    ...calls,
+    settings: (callOptions) => calls.ask('guarantees', callOptions, server.read),
   };
 }
 

@@ -1,4 +1,5 @@
 import { CoordinationError } from '../../core/errors.js';
+import { type BackendErrors, backendErrors } from '../../transaction/backend-errors.js';
 
 /** Errors of the server that tricord tells apart, by number. Messages are in the server's language. */
 export const ERRNO = {
@@ -47,45 +48,13 @@ export function messageOf(error: unknown): string {
   return errno === undefined ? text : `${text} (error ${errno})`;
 }
 
+const errors: BackendErrors = backendErrors(messageOf);
 /** Nothing was done, because the database could not be reached. */
-export function unavailable(
-  backend: string,
-  operation: string,
-  cause: unknown,
-): CoordinationError<'BACKEND_UNAVAILABLE'> {
-  return new CoordinationError(
-    'BACKEND_UNAVAILABLE',
-    `${backend} could not be reached to ${operation}: ${messageOf(cause)}; check that it runs and ` +
-      'that the pool has a connection to spare',
-    { backend, operation },
-    { cause },
-  );
-}
-
+export const unavailable: BackendErrors['unavailable'] = errors.unavailable;
 /** The request was sent and nobody can tell whether it took effect. */
-export function resultUnknown(
-  backend: string,
-  operation: string,
-  cause: unknown,
-): CoordinationError<'RESULT_UNKNOWN'> {
-  return new CoordinationError(
-    'RESULT_UNKNOWN',
-    `${backend} did not tell whether it did ${operation}: ${messageOf(cause)}`,
-    { backend, operation },
-    { cause },
-  );
-}
-
+export const resultUnknown: BackendErrors['resultUnknown'] = errors.resultUnknown;
 /** The server, the account or the database that was given cannot do it. */
-export function unsupported(
-  backend: string,
-  facts: { readonly setting: string; readonly found: string; readonly needed: string },
-  remedy: string,
-  cause?: unknown,
-): CoordinationError<'BACKEND_UNSUPPORTED'> {
-  const message = `${backend} has ${facts.setting} = ${facts.found}, and needs ${facts.needed}: ${remedy}`;
-  return new CoordinationError('BACKEND_UNSUPPORTED', message, { backend, ...facts }, { cause });
-}
+export const unsupported: BackendErrors['unsupported'] = errors.unsupported;
 
 /** No place for another branch now. */
 export function participantFull(

@@ -1,7 +1,8 @@
 import { abortable } from '../../core/abort.js';
 import { type Clock, elapsedMs, type Instant, instantOf, systemClock } from '../../core/clock.js';
-import { CoordinationError, isCoordinationError } from '../../core/errors.js';
+import { CoordinationError } from '../../core/errors.js';
 import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { isOwnAnswer } from '../../transaction/backend-errors.js';
 import type { Barrier, BarrierPassage, BarrierStep } from '../../transaction/barrier.js';
 import { type BarrierState, barrierMove } from '../../transaction/barrier-machine.js';
 import { branchEndedError } from '../../transaction/branch-errors.js';
@@ -259,7 +260,7 @@ class PostgresBarrier implements Barrier<Client> {
       return { ...guaranteesOf(`postgres ${participant}`, settings), promises };
     } catch (error) {
       connection.destroy();
-      throw isCoordinationError(error) ? error : unavailable(this.backend, 'guarantees', error);
+      throw isOwnAnswer(error, signal) ? error : unavailable(this.backend, 'guarantees', error);
     }
   }
 
@@ -279,7 +280,7 @@ class PostgresBarrier implements Barrier<Client> {
       return results;
     } catch (error) {
       connection.destroy();
-      throw isCoordinationError(error) ? error : unavailable(this.backend, operation, error);
+      throw isOwnAnswer(error, signal) ? error : unavailable(this.backend, operation, error);
     }
   }
 

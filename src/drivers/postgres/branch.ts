@@ -1,12 +1,13 @@
-import { abortable, abortScope, type Scope } from '../../core/abort.js';
-import type { Clock } from '../../core/clock.js';
-import { CoordinationError } from '../../core/errors.js';
-import { branchEndedError } from '../../transaction/branch-errors.js';
+import { abortable } from '../../core/abort.js';
+import {
+  type ConnectionBranch,
+  type ConnectionBranchHost,
+  connectionBranch,
+} from '../../transaction/connection-branch.js';
 import type { RunWithin, WithinAnswer } from '../../transaction/decision-log.js';
 import type {
   Branch,
   BranchContext,
-  BranchRecord,
   LastResourceOutcome,
   OnePhaseOutcome,
   ParticipantCallOptions,
@@ -21,27 +22,16 @@ import {
   commitPrepared,
   evidenceOf,
   literalOf,
-  type Resource,
   rollbackPrepared,
   type XactStatus,
 } from './prepared.js';
 
 /** What a branch needs of its participant. */
-export interface BranchHost {
-  readonly name: string;
-  readonly backend: string;
-  readonly clock: Clock;
-  readonly callTimeoutMs: number;
-  /** Over another connection, where the branch's own is gone. */
-  abort(branch: BranchRecord, options?: ParticipantCallOptions): Promise<void>;
+export interface BranchHost extends ConnectionBranchHost {
   settledStatus(evidence: string, signal: AbortSignal): Promise<XactStatus>;
 }
 
-/** A statement that is under way when the transaction aborts gets this long before it is cut off. */
-const ABORT_GRACE_MS = 250;
 const CURRENT_XID = 'select pg_current_xact_id_if_assigned()::text as xid';
-
-type State = 'active' | 'preparing' | 'prepared' | 'unknown' | 'ended';
 
 /** A branch in the process that began it: one connection, one transaction. */
 export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>> {
@@ -49,17 +39,22 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   readonly #context: BranchContext;
   readonly #connection: Connection;
   readonly #work: BranchWork;
-  readonly #onEnd: () => void;
-  #state: State = 'active';
-  #evidence = '';
-  #preparing: { readonly scope: Scope; readonly done: Promise<unknown> } | undefined;
+  readonly #life: ConnectionBranch;
 
   constructor(host: BranchHost, context: BranchContext, connection: Connection, onEnd: () => void) {
     this.#host = host;
     this.#context = context;
     this.#connection = connection;
     this.#work = branchWork(host.name, connection.client);
-    this.#onEnd = onEnd;
+    this.#life = connectionBranch({
+      ...{ host, context, work: this.#work, resultUnknown },
+      finish: (operation, signal) => this.#finish(operation, signal),
+      rollBack: (signal) => this.#rollBack(signal),
+      letGo(how) {
+        connection[how]();
+        onEnd();
+      },
+    });
   }
 
   get handle(): PostgresBranchClient<PostgresPool> {
@@ -67,11 +62,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   async prepare(options?: ParticipantCallOptions): Promise<Vote> {
-    this.#leaveActive('prepare');
-    const scope = this.#scope([options?.signal, this.#context.signal]);
-    const done = this.#prepare(scope.signal).finally(() => scope[Symbol.dispose]());
-    this.#preparing = { scope, done };
-    return done;
+    return this.#life.vote((signal) => this.#prepare(signal), options);
   }
 
   async #prepare(signal: AbortSignal): Promise<Vote> {
@@ -108,7 +99,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     } catch (error) {
       return this.#no(error, signal);
     }
-    this.#end('release');
+    this.#life.end('release');
     return { vote: 'read-only' };
   }
 
@@ -120,15 +111,14 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     const work = last === undefined ? '' : `${last.message}; `;
     let results: readonly StatementResult[];
     try {
-      results = await this.#patientRun(`${work}${CURRENT_XID}; ${statement}`, signal);
+      const answer = this.#connection.run(`${work}${CURRENT_XID}; ${statement}`);
+      results = await this.#life.patiently(answer, signal);
     } catch (error) {
       // Only a server that goes on talking has really refused; an error may also be its last word.
       if (sqlState(error) !== undefined && (await this.#rollBack(signal))) {
         return noVote(this.#work.firstError ?? error);
       }
-      this.#state = 'unknown';
-      this.#end('destroy');
-      throw this.#unknown('prepare', error);
+      throw this.#life.lose('prepare', error);
     }
     // In a failed transaction PREPARE rolls back, and says so by its tag alone.
     if (results.at(-1)?.command !== 'PREPARE') return this.#no(this.#failure(), signal);
@@ -143,9 +133,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
       await this.#dropPrepared('commit', signal);
       return { vote: 'read-only' };
     }
-    this.#evidence = evidenceOf(xid);
-    this.#state = 'prepared';
-    return { vote: 'yes', evidence: this.#evidence };
+    return this.#life.yes(evidenceOf(xid));
   }
 
   /** Ends a branch that is prepared and need not be. */
@@ -153,11 +141,9 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     try {
       await this.#run(`${verb} prepared ${literalOf(this.#context.branchId)}`, signal);
     } catch (error) {
-      this.#state = 'unknown';
-      this.#end('destroy');
-      throw this.#unknown('prepare', error);
+      throw this.#life.lose('prepare', error);
     }
-    this.#end('release');
+    this.#life.end('release');
   }
 
   /** Sends what was kept back, where there is no PREPARE that it could go with. */
@@ -172,32 +158,16 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   async commit(options?: ParticipantCallOptions): Promise<void> {
-    await this.#finish('commit', commitPrepared, options);
+    await this.#life.finish('commit', options);
   }
 
   async abort(options?: ParticipantCallOptions): Promise<void> {
-    this.#work.close(() => branchEndedError(this.#host.name));
-    if (this.#preparing !== undefined) {
-      this.#preparing.scope.abort(
-        this.#context.signal.reason ?? new Error('the branch is aborted'),
-      );
-      await this.#preparing.done.catch(() => {});
-    }
-    if (this.#state === 'prepared') return this.#finish('abort', rollbackPrepared, options);
-    if (this.#state === 'unknown') {
-      await this.#host.abort(this.#record(), options);
-      this.#state = 'ended';
-      return;
-    }
-    if (this.#state === 'active') {
-      this.#state = 'ended';
-      await this.#giveUp(options);
-    }
+    await this.#life.abort(options);
   }
 
   async commitOnePhase(options?: ParticipantCallOptions): Promise<OnePhaseOutcome> {
-    this.#leaveActive('commit');
-    using scope = this.#scope([options?.signal, this.#context.signal]);
+    this.#life.leaveActive('commit');
+    using scope = this.#life.scope([options?.signal, this.#context.signal]);
     const { signal } = scope;
     const obstacle = (await this.#obstacle(signal)) ?? (await this.#sendLast(signal));
     if (obstacle !== undefined) return this.#abortedOnePhase(obstacle, signal);
@@ -211,13 +181,13 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     try {
       const [ended] = await this.#run('commit', signal);
       if (ended?.command !== 'COMMIT') return this.#abortedOnePhase(this.#failure(), signal);
-      this.#end('release');
+      this.#life.end('release');
       return { state: 'committed' };
     } catch (error) {
       if (sqlState(error) !== undefined && (await this.#rollBack(signal))) {
         return { state: 'aborted', reason: messageOf(error), cause: error };
       }
-      this.#end('destroy');
+      this.#life.end('destroy');
       return this.#resolveOnePhase(xid, error, options);
     }
   }
@@ -227,8 +197,8 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     decide: (run: RunWithin) => Promise<WithinAnswer>,
     options?: ParticipantCallOptions,
   ): Promise<LastResourceOutcome> {
-    this.#leaveActive('commit');
-    using scope = this.#scope([options?.signal, this.#context.signal]);
+    this.#life.leaveActive('commit');
+    using scope = this.#life.scope([options?.signal, this.#context.signal]);
     const { signal } = scope;
     const outcome = await commitLast({
       participant: this.#host.name,
@@ -236,17 +206,17 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
       decide: () =>
         decide(async (text) => {
           const results = await this.#run(`${text}; ${CURRENT_XID}`, signal);
-          this.#evidence = evidenceOf(xidIn(results.at(-1)) ?? '');
+          this.#life.evidence = evidenceOf(xidIn(results.at(-1)) ?? '');
           return results.slice(0, -1);
         }),
       commit: async () => (await this.#run('commit', signal))[0]?.command,
       rollBack: () => this.#rollBack(signal),
       failure: (error) => this.#work.firstError ?? error,
     });
-    if (outcome.state === 'committed') this.#end('release');
+    if (outcome.state === 'committed') this.#life.end('release');
     if (outcome.state !== 'unknown') return outcome;
-    this.#end('destroy');
-    return { ...outcome, evidence: this.#evidence };
+    this.#life.end('destroy');
+    return { ...outcome, evidence: this.#life.evidence };
   }
 
   /** The reply to COMMIT was lost: the commit log knows. */
@@ -260,7 +230,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
       return { state: 'aborted', reason, cause };
     }
     const evidence = evidenceOf(xid);
-    using scope = this.#scope([options?.signal]);
+    using scope = this.#life.scope([options?.signal]);
     const status = await this.#host.settledStatus(evidence, scope.signal).catch(() => 'unknown');
     if (status === 'committed') return { state: 'committed' };
     if (status === 'aborted') return { state: 'aborted', reason: messageOf(cause), cause };
@@ -272,44 +242,12 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     return { state: 'aborted', reason: messageOf(cause), cause };
   }
 
-  /** Phase two on the connection that prepared; without a reply, the participant's other way goes on. */
-  async #finish(
-    operation: 'commit' | 'abort',
-    act: (resource: Resource, branch: BranchRecord) => Promise<void>,
-    options: ParticipantCallOptions | undefined,
-  ): Promise<void> {
-    if (this.#state !== 'prepared') {
-      if (this.#state === 'ended') return;
-      throw new Error(`${operation} of a branch that is ${this.#state}; prepare it first`);
-    }
-    using scope = this.#scope([options?.signal]);
-    const { signal } = scope;
+  /** Phase two on the connection that prepared. */
+  #finish(operation: 'commit' | 'abort', signal: AbortSignal): Promise<void> {
     const { name, backend, clock } = this.#host;
     const run = (text: string): Promise<readonly StatementResult[]> => this.#run(text, signal);
-    try {
-      await act({ participant: name, backend, clock, signal, run }, this.#record());
-    } catch (error) {
-      this.#state = 'unknown';
-      this.#end('destroy');
-      throw error instanceof CoordinationError ? error : this.#unknown(operation, error);
-    }
-    this.#end('release');
-  }
-
-  /** Ends a branch of which nothing is prepared. Its server undoes it also without being asked. */
-  async #giveUp(options: ParticipantCallOptions | undefined): Promise<void> {
-    using scope = abortScope({
-      clock: this.#host.clock,
-      parents: [options?.signal],
-      timeoutMs: ABORT_GRACE_MS,
-    });
-    try {
-      await abortable(this.#work.idle(), scope.signal);
-    } catch {
-      this.#end('destroy');
-      return;
-    }
-    await this.#rollBack(scope.signal);
+    const act = operation === 'commit' ? commitPrepared : rollbackPrepared;
+    return act({ participant: name, backend, clock, signal, run }, this.#life.record());
   }
 
   /** Whether the server answered that nothing is open on the connection any more; ends the branch. */
@@ -317,10 +255,10 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     try {
       await this.#run('rollback', signal);
       await this.#work.last?.tidy((text) => this.#run(text, signal));
-      this.#end('release');
+      this.#life.end('release');
       return true;
     } catch {
-      this.#end('destroy');
+      this.#life.end('destroy');
       return false;
     }
   }
@@ -334,51 +272,8 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     return this.#work.firstError ?? new Error('the transaction had failed before its end');
   }
 
-  /**
-   * Waits a little beyond the signal. A PREPARE that is let go of while it is on its way leaves a
-   * prepared branch, with its locks, until the next sweep; its answer usually comes at once.
-   */
-  async #patientRun(text: string, signal: AbortSignal): Promise<readonly StatementResult[]> {
-    const answer = this.#connection.run(text);
-    try {
-      return await abortable(answer, signal);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-      using grace = abortScope({ clock: this.#host.clock, timeoutMs: ABORT_GRACE_MS });
-      return await abortable(answer, grace.signal);
-    }
-  }
-
   #run(text: string, signal: AbortSignal): Promise<readonly StatementResult[]> {
     return this.#connection.run(text, signal);
-  }
-
-  #record(): BranchRecord {
-    return { branchId: this.#context.branchId, evidence: this.#evidence };
-  }
-
-  #leaveActive(operation: string): void {
-    this.#work.close(() => branchEndedError(this.#host.name));
-    if (this.#state !== 'active') {
-      throw new Error(`${operation} of a branch that is ${this.#state}; it can be asked once`);
-    }
-    this.#state = 'preparing';
-  }
-
-  #end(how: 'release' | 'destroy'): void {
-    if (this.#state !== 'unknown') this.#state = 'ended';
-    this.#connection[how]();
-    this.#onEnd();
-  }
-
-  #scope(parents: readonly (AbortSignal | undefined)[]): Scope {
-    const { clock, callTimeoutMs } = this.#host;
-    return abortScope({ clock, parents, timeoutMs: callTimeoutMs });
-  }
-
-  #unknown(operation: string, cause: unknown): CoordinationError<'RESULT_UNKNOWN'> {
-    const { backend } = this.#host;
-    return resultUnknown(backend, `${operation} of branch ${this.#context.branchId}`, cause);
   }
 }
 
