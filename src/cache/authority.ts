@@ -2,6 +2,7 @@ import { type Instant, instantOf, type Validity } from '../core/clock.js';
 import { CoordinationError, isCoordinationError } from '../core/errors.js';
 import { fenceStaleError, paddedFencingToken } from '../core/fencing-token.js';
 import { decodeValue, encodeValue } from './codec.js';
+import { type CacheStoredEvent, cacheStored } from './diagnostics.js';
 import type {
   CacheNode,
   Claim,
@@ -141,6 +142,7 @@ function authorityOver<Stored>(
       }),
     async fill(key, token, entry, timeoutMs) {
       const answer = await ask('fill', key, () => settle(parts, key, token, entry, timeoutMs));
+      if (answer === 'accepted') told(parts, key, entry, 'load');
       return typeof answer === 'string' ? answer : 'failed';
     },
     async renew(key, claim, timeoutMs) {
@@ -156,10 +158,13 @@ function authorityOver<Stored>(
       );
       return unlessStale(reply, key, fence);
     },
-    store: (key, token, entry, timeoutMs) =>
-      demand('store', key, timeoutMs, (bounds) =>
+    async store(key, token, entry, timeoutMs) {
+      const answer = await demand('store', key, timeoutMs, (bounds) =>
         settle(parts, key, token, entry, bounds.timeoutMs),
-      ),
+      );
+      if (answer === 'accepted') told(parts, key, entry, 'set');
+      return answer;
+    },
     async hold(key, token, timeoutMs, fence) {
       const fenced = fencing(parts, fence);
       const reply = await demand('hold', key, timeoutMs, (bounds) =>
@@ -262,6 +267,17 @@ function foundAt<Stored>(
   const where = () => `cache ${node.name}, key ${JSON.stringify(key)} in ${counter.backend},`;
   const local = form.decode(where, entry.stored);
   return { state: 'found', local, validity: { since, forMs: entry.remainingMs ?? UNKNOWN_MS } };
+}
+
+/** Publishes what was stored. */
+function told<Stored>(
+  { node, counter }: Parts<Stored>,
+  key: string,
+  { value, ttlMs }: Fill,
+  by: CacheStoredEvent['by'],
+): void {
+  if (value === undefined) return;
+  cacheStored.publish(() => ({ cache: node.name, tier: counter.backend, key, by, ttlMs }));
 }
 
 /** Ends a lease, with an entry or without. */

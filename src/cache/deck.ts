@@ -1,6 +1,7 @@
 import type { Instant } from '../core/clock.js';
 import { type WorkGate, workGate } from '../core/work-gate.js';
 import type { Flight } from './flight.js';
+import { type CacheStatistics, cacheStatistics } from './statistics.js';
 import { type Counters, newCounters } from './stats.js';
 import { type CacheSettings, type CacheTiers, openTiers } from './tiers.js';
 
@@ -9,6 +10,7 @@ export interface Deck {
   readonly settings: CacheSettings;
   readonly tiers: CacheTiers;
   readonly counters: Counters;
+  readonly statistics: CacheStatistics;
   /** The keys that callers wait for. */
   readonly flights: Map<string, Flight>;
   /** What goes on in the background for keys that have a value. */
@@ -28,11 +30,14 @@ export interface Refreshes {
 }
 
 export function newDeck(settings: CacheSettings): Deck {
+  const counters = newCounters(settings.clock);
+  const tiers = openTiers(settings);
   return {
     refreshes: { running: new Set(), failures: new Map(), ending: new AbortController() },
     settings,
-    tiers: openTiers(settings),
-    counters: newCounters(),
+    tiers,
+    counters,
+    statistics: cacheStatistics(settings.clock, counters, tiers.stats),
     flights: new Map(),
     gate: workGate(`cache ${settings.name}`, settings.clock),
   };

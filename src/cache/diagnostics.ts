@@ -45,6 +45,30 @@ export interface CacheInvalidatedEvent {
   readonly by: 'set' | 'delete' | 'update' | 'clear';
 }
 
+/** What `tricord:cache.stored` tells about a value that the farthest tier has taken. */
+export interface CacheStoredEvent {
+  /** The cache's name. */
+  readonly cache: string;
+  /** The tier's backend. */
+  readonly tier: string;
+  /** The key. */
+  readonly key: string;
+  /** Whether a loader found it, or a writer gave it. */
+  readonly by: 'load' | 'set';
+  /** For how long, the time in which it is stale included, in milliseconds. */
+  readonly ttlMs: number;
+}
+
+/** What `tricord:cache.evicted` tells about a live entry that had to go. */
+export interface CacheEvictedEvent {
+  /** The cache's name. */
+  readonly cache: string;
+  /** The tier's backend. */
+  readonly tier: string;
+  /** The key that is not kept any more. */
+  readonly key: string;
+}
+
 /** Calls of loaders. */
 export const cacheLoad: OperationChannel<CacheLoadContext> = operationChannel('tricord:cache.load');
 /** Calls that a tier did not answer as it should. */
@@ -55,6 +79,10 @@ export const cacheTierFailed: EventChannel<CacheTierFailedEvent> = eventChannel(
 export const cacheFillRefused: EventChannel<CacheFillRefusedEvent> = eventChannel(
   'tricord:cache.fill-refused',
 );
+/** Values that the farthest tier has taken. */
+export const cacheStored: EventChannel<CacheStoredEvent> = eventChannel('tricord:cache.stored');
+/** Live entries that a process's memory gave up for others. */
+export const cacheEvicted: EventChannel<CacheEvictedEvent> = eventChannel('tricord:cache.evicted');
 /** Acknowledged writes and removals. */
 export const cacheInvalidated: EventChannel<CacheInvalidatedEvent> = eventChannel(
   'tricord:cache.invalidated',

@@ -49,6 +49,8 @@ export interface CacheNode {
   readonly random: Random;
   /** Counts and publishes what failed in the background. */
   onFailure?(operation: string, error: unknown): void;
+  /** Publishes that a live entry of a process's memory was given up for others. */
+  onEvicted?(key: string): void;
 }
 
 /** An entry that was found. */
@@ -258,6 +260,8 @@ export interface LocalStore {
   readonly entryCount: number;
   /** How many live entries were given up for others, since the store was made. */
   readonly evictionCount: number;
+  /** About how many bytes the entries take; undefined where the store does not weigh them. */
+  readonly byteCount?: number | undefined;
   /**
    * The value of a key that is as good as new, by the monotonic and by the wall clock: not in the last
    * parts of its life.

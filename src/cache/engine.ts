@@ -12,7 +12,6 @@ import {
 import type { Cache, CacheCallOptions } from './cache.js';
 import { type Deck, newDeck } from './deck.js';
 import { cacheReader } from './reading.js';
-import { statsOf } from './stats.js';
 import type { CacheSettings } from './tiers.js';
 import { cacheWriter } from './writing.js';
 
@@ -21,7 +20,7 @@ const DRAIN_MS_DEFAULT = 5_000;
 /** The engine: everything that is true for every backend. */
 export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
   const deck = newDeck(settings);
-  const { counters, tiers, gate } = deck;
+  const { gate } = deck;
   const reader = cacheReader(deck);
   const writer = cacheWriter(deck);
   let closing: Promise<void> | undefined;
@@ -67,7 +66,7 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
       return gate.run(() => writer.update(key, () => commit({ signal }), given));
     },
     clear: async (options) => write(options, ({ timeoutMs }) => writer.clear(timeoutMs)),
-    stats: () => statsOf(counters, tiers.stats()),
+    stats: () => deck.statistics.stats(),
     async close({ drainMs = DRAIN_MS_DEFAULT } = {}) {
       assertNumber('drainMs', drainMs, { min: 0 });
       closing ??= end(deck, drainMs);
@@ -81,7 +80,7 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
 }
 
 async function end(deck: Deck, drainMs: number): Promise<void> {
-  const { gate, flights, tiers, settings, refreshes } = deck;
+  const { gate, flights, tiers, settings, refreshes, statistics } = deck;
   // Nobody waits for what goes on in the background.
   refreshes.ending.abort(closedError(`cache ${settings.name}`));
   const ending = await gate.close(drainMs);
@@ -92,6 +91,7 @@ async function end(deck: Deck, drainMs: number): Promise<void> {
     // Their loads end now and give back their leases; these requests still leave.
     await sleep(settings.clock, 0);
   }
+  statistics.close();
   await tiers.close();
 }
 

@@ -10,9 +10,11 @@ export type {
 } from './cache.js';
 export { createCache } from './create-cache.js';
 export type {
+  CacheEvictedEvent,
   CacheFillRefusedEvent,
   CacheInvalidatedEvent,
   CacheLoadContext,
+  CacheStoredEvent,
   CacheTierFailedEvent,
 } from './diagnostics.js';
 export type {
@@ -36,4 +38,11 @@ export type {
   TierEntry,
   TierListener,
 } from './driver.js';
-export type { CacheStats, CacheTierStats } from './stats.js';
+export type {
+  CacheCounts,
+  CacheLoadTimes,
+  CacheStats,
+  CacheTierCounts,
+  CacheTierStats,
+  CacheWindow,
+} from './stats.js';

@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.js';
 import type { Random } from '../core/random.js';
 import { type Authority, authority as authorityOver } from './authority.js';
 import type { CacheConsistency } from './cache.js';
+import { cacheEvicted } from './diagnostics.js';
 import type { CacheDriver, CacheNode, LocalStore, ProcessTier, SharedTier } from './driver.js';
 import type { AgingPolicy } from './lifetime.js';
 import { type CacheTierStats, hitRateOf, newTierCounter, type TierCounter } from './stats.js';
@@ -80,6 +81,7 @@ function nodeOf({ name, clock, random }: CacheSettings, counter: TierCounter): C
   return {
     ...node,
     onFailure: (operation, error) => void failed(operation, undefined, error),
+    onEvicted: (key) => cacheEvicted.publish(() => ({ cache: name, tier: counter.backend, key })),
   };
 }
 
@@ -99,6 +101,6 @@ function nearStore(
 
 function tierStats({ tier, counter }: OpenTier): CacheTierStats {
   const local = tier.scope === 'process' ? tier.local : undefined;
-  const { evictionCount = 0, entryCount } = local ?? {};
-  return { ...counter, ...hitRateOf(counter), evictionCount, entryCount };
+  const { evictionCount = 0, entryCount, byteCount } = local ?? {};
+  return { ...counter, ...hitRateOf(counter), evictionCount, entryCount, byteCount };
 }

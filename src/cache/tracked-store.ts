@@ -32,6 +32,9 @@ export function trackedStore(store: LocalStore, tier: SharedTier): LocalStore {
     get evictionCount() {
       return store.evictionCount;
     },
+    get byteCount() {
+      return store.byteCount;
+    },
     get: store.get,
     begin: store.begin,
     put: (ticket, value, validity) => (isLive ? store.put(ticket, value, validity) : 'refused'),

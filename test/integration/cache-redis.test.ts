@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { afterAll, expect, test } from 'vitest';
+import { seededRandom } from '../../src/core/random.js';
 import { createCache } from '../../src/index.js';
 import { memoryCache } from '../../src/memory.js';
 import { redisCache } from '../../src/redis.js';
@@ -49,6 +50,52 @@ onServer('redis', 'a cache of memory before Redis', (redis) => {
     expect(b.stats().tiers.map(({ hitCount }) => hitCount)).toEqual([1, 1]);
     expect(b.stats()).toMatchObject({ requestCount: 2, hitCount: 2, hitRate: 1 });
     await Promise.all([a.close(), b.close()]);
+  });
+
+  test('the statistics of two nodes agree with somebody who counts independently', async () => {
+    const name = freshPrefix('cache');
+    const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+    const random = seededRandom(seed);
+    const far = new Set<string>();
+    const nodes = [1, 2].map(() => {
+      const counts = { memory: [0, 0], redis: [0, 0], loads: 0 };
+      return { cache: newNode<string>(name, 60_000), near: new Set<string>(), counts };
+    });
+    const keys = ['a', 'b', 'c', 'd'];
+    const count = (pair: number[], isHit: boolean): void => {
+      pair[isHit ? 0 : 1] = (pair[isHit ? 0 : 1] ?? 0) + 1;
+    };
+    for (let i = 0; i < 400; i += 1) {
+      const node = nodes[Math.floor(random.fraction() * 2)];
+      const key = keys[Math.floor(random.fraction() * keys.length)];
+      assert.ok(node !== undefined && key !== undefined);
+      const { cache, near, counts } = node;
+      if (random.fraction() < 0.2) {
+        await cache.delete(key);
+        near.delete(key);
+        far.delete(key);
+        continue;
+      }
+      count(counts.memory, near.has(key));
+      if (!near.has(key)) {
+        count(counts.redis, far.has(key));
+        if (!far.has(key)) counts.loads += 1;
+        near.add(key);
+        far.add(key);
+      }
+      await cache.getOrLoad(key, () => 'value');
+    }
+    for (const { cache, counts } of nodes) {
+      const { memory, redis, loads } = counts;
+      const stats = cache.stats();
+      const counted = stats.tiers.map(({ hitCount, missCount }) => [hitCount, missCount]);
+      assert.deepEqual(counted, [memory, redis], `seed ${seed}`);
+      const [hits = 0, misses = 0] = memory;
+      expect(stats.requestCount).toBe(hits + misses);
+      expect(stats.hitRate).toBe((hits + (redis[0] ?? 0)) / (hits + misses));
+      expect(stats.loadCount).toBe(loads);
+      await cache.close();
+    }
   });
 
   test('memory keeps an entry no longer than Redis does', async () => {

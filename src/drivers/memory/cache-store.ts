@@ -27,7 +27,11 @@ interface StoredEntry extends SieveNode {
  * A store of at most `entriesMax` entries; SIEVE decides who goes. An entry whose time has ended is
  * never answered, and its place is taken back when it is asked for or when the hand comes by.
  */
-export function memoryStore(clock: Clock, entriesMax: number): MemoryStore {
+export function memoryStore(
+  clock: Clock,
+  entriesMax: number,
+  onEvicted: (key: string) => void = () => {},
+): MemoryStore {
   const entries = new Map<string, StoredEntry>();
   const line = sieve<StoredEntry>();
   const tickets = fillTickets();
@@ -49,8 +53,10 @@ export function memoryStore(clock: Clock, entriesMax: number): MemoryStore {
   const makeRoom = (): void => {
     const victim = line.victim();
     if (victim === undefined) return;
-    if (leftMs(clock, victim) > 0) evictionCount += 1;
     drop(victim);
+    if (leftMs(clock, victim) <= 0) return;
+    evictionCount += 1;
+    onEvicted(victim.key);
   };
   const write = (key: string, local: LocalValue, validity: Validity): void => {
     const present = entries.get(key);

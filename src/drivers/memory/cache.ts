@@ -61,8 +61,8 @@ interface HeldClaim extends Claim {
   validity: Validity;
 }
 
-function newSpace({ clock }: CacheNode, entriesMax: number): Space {
-  const store = memoryStore(clock, entriesMax);
+function newSpace({ clock, onEvicted }: CacheNode, entriesMax: number): Space {
+  const store = memoryStore(clock, entriesMax, onEvicted);
   return { store, claims: new Map(), followers: wakeList(), fences: fenceMemory(clock) };
 }
 
