@@ -57,8 +57,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'redis-log-index-after-the-incarnation',
     file: 'src/drivers/redis/decision-log.ts',
-    find: '        await store.askIndex(INDEX_ADD, [incarnation], options?.signal);\n        const values = [node.nodeId];',
-    replace: '        const values = [node.nodeId];',
+    find: '      await store.askIndex(INDEX_ADD, [incarnation], signal);',
+    replace: '',
     tests: { ...contract, name: 'an incarnation is live while its process is there' },
     why: 'Nobody would find the incarnation of a dead process, and its branches would wait for ever.',
   },

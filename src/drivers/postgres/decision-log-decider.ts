@@ -1,20 +1,13 @@
 import { isCoordinationError } from '../../core/errors.js';
 import type { DecisionLogSession, WithinAnswer } from '../../transaction/decision-log.js';
-import type { WriteAcknowledgements } from '../../transaction/log-acknowledger.js';
 import type { StepAnswer } from '../../transaction/log-batches.js';
-import type { LogDeciderOptions } from '../../transaction/log-decider.js';
+import type { HeartbeatLogSteps } from '../../transaction/log-session.js';
 import { type DecisionValues, encodeDecision } from './decision-log-record.js';
 import { BACKEND, isTransient, type LogStore } from './decision-log-store.js';
 import { resultUnknown, unavailable } from './errors.js';
 
 /** The single steps of this store, for the loops that all logs share. */
-export interface DecisionSteps
-  extends Pick<
-    LogDeciderOptions<DecisionValues>,
-    'inFlightMax' | 'encode' | 'send' | 'blockers' | 'pause' | 'isTransient' | 'unknown' | 'refusal'
-  > {
-  readonly beat: (incarnation: string) => Promise<'live' | 'fenced'>;
-  readonly acknowledge: WriteAcknowledgements;
+export interface DecisionSteps extends HeartbeatLogSteps<DecisionValues> {
   readonly decideWithin: NonNullable<DecisionLogSession['decideWithin']>;
 }
 

@@ -1,8 +1,6 @@
-import { throwIfAborted } from '../../core/abort.js';
 import type { Guarantees } from '../../core/guarantees.js';
 import { parseTransactionId } from '../../core/ids.js';
 import { assertNumber, invalidArgument } from '../../core/validate.js';
-import { workGate } from '../../core/work-gate.js';
 import type {
   DecisionLog,
   DecisionLogNode,
@@ -10,10 +8,13 @@ import type {
   IncarnationStatus,
   LogCallOptions,
 } from '../../transaction/decision-log.js';
-import { logAcknowledger } from '../../transaction/log-acknowledger.js';
-import { logDecider } from '../../transaction/log-decider.js';
-import { incarnationFencedError } from '../../transaction/log-errors.js';
-import { logLiveness } from '../../transaction/log-liveness.js';
+import {
+  type HeartbeatLogSettings,
+  heartbeatLogSession,
+  heartbeatLogSettings,
+  LOG_STEP_TIMEOUT_MS,
+  type LogStep,
+} from '../../transaction/log-session.js';
 import type { PostgresPool } from './client.js';
 import { decisionSteps } from './decision-log-decider.js';
 import { logGuarantees } from './decision-log-guarantees.js';
@@ -57,15 +58,9 @@ export interface PostgresTransactionsOptions {
   readonly replyTimeoutMs?: number | undefined;
 }
 
-const UNACKNOWLEDGED_MAX = 10_000;
-const RECORD_RETAIN_MS = 24 * 60 * 60 * 1_000;
-const LIVENESS_TIMEOUT_MS = 10_000;
 const REPLY_TIMEOUT_MS = 2_000;
 /** PostgreSQL's own bound of a time-out in milliseconds. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
-/** A step is sent again for so long when its caller gave no signal. */
-const STEP_TIMEOUT_MS = 10_000;
-const CLOSE_FLUSH_MS = 1_000;
 /** So many rows of a table are looked at in one call of prune. */
 const PRUNE_ROWS_MAX = 1_000;
 /** `limit` is a bigint; more than this is asked for by nobody. */
@@ -99,79 +94,41 @@ const SUBJECT = 'postgres transactions';
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed pool, name or number.
  */
 export function postgresTransactions(options: PostgresTransactionsOptions): DecisionLog {
-  const { pool, authority = 'pg' } = options;
-  const settings = {
-    pool,
-    schema: options.schema ?? SCHEMA_DEFAULT,
-    unacknowledgedMax: options.unacknowledgedMax ?? UNACKNOWLEDGED_MAX,
-    recordRetainMs: options.recordRetainMs ?? RECORD_RETAIN_MS,
-    livenessTimeoutMs: options.livenessTimeoutMs ?? LIVENESS_TIMEOUT_MS,
-    replyTimeoutMs: options.replyTimeoutMs ?? REPLY_TIMEOUT_MS,
-  };
+  const { pool, schema = SCHEMA_DEFAULT } = options;
   if (typeof pool?.connect !== 'function') {
     throw invalidArgument('pool', pool, "a Pool of the package 'pg'");
   }
-  if (typeof authority !== 'string' || !/^[\w-]{1,8}$/.test(authority)) {
-    throw invalidArgument('authority', authority, '1 to 8 characters of [A-Za-z0-9_-]');
-  }
-  logTables(settings.schema);
-  const { unacknowledgedMax, recordRetainMs, livenessTimeoutMs, replyTimeoutMs } = settings;
-  assertNumber('unacknowledgedMax', unacknowledgedMax, { min: 1, integer: true });
-  assertNumber('recordRetainMs', recordRetainMs, { min: 0 });
-  assertNumber('livenessTimeoutMs', livenessTimeoutMs, { min: 100 });
-  assertNumber('replyTimeoutMs', replyTimeoutMs, { min: 1, max: TIMEOUT_MS_MAX });
+  logTables(schema);
+  const defaults = {
+    authority: 'pg',
+    replyTimeoutMs: REPLY_TIMEOUT_MS,
+    replyTimeoutMsMax: TIMEOUT_MS_MAX,
+  };
+  const settings = { pool, schema, ...heartbeatLogSettings(options, defaults) };
+  const { authority } = settings;
   return { backend: BACKEND, authority, open: (node) => openSession(settings, node) };
 }
 
-interface LogSettings {
+interface LogSettings extends HeartbeatLogSettings {
   readonly pool: PostgresPool;
   readonly schema: string;
-  readonly unacknowledgedMax: number;
-  readonly recordRetainMs: number;
-  readonly livenessTimeoutMs: number;
-  readonly replyTimeoutMs: number;
 }
 
 function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogSession {
-  const { unacknowledgedMax, livenessTimeoutMs } = settings;
-  const { clock, random } = node;
-  const store = logStore({ ...settings, node, stepTimeoutMs: STEP_TIMEOUT_MS });
+  const store = logStore({ ...settings, node, stepTimeoutMs: LOG_STEP_TIMEOUT_MS });
   const { statements } = store;
-  const steps = decisionSteps(store, unacknowledgedMax);
-  const alive = logLiveness({ clock, livenessTimeoutMs, beat: steps.beat });
-  const acknowledgements = logAcknowledger({ clock, random, write: steps.acknowledge });
-  const decisions = logDecider({
-    ...steps,
-    clock,
-    timeoutMs: STEP_TIMEOUT_MS,
-    unacknowledgedMax,
-    flushAcknowledgements: () => acknowledgements.flush(),
+  const steps = decisionSteps(store, settings.unacknowledgedMax);
+  const { step, session } = heartbeatLogSession({
+    node,
+    settings,
+    steps,
+    async register(incarnation, signal) {
+      const [registered] = await store.ask(statements.register(incarnation, node.nodeId), signal);
+      return registered?.rows.length === 1 ? 'live' : 'fenced';
+    },
   });
-  const gate = workGate('the decision log', clock);
-  let closing: Promise<void> | undefined;
-
-  const step = <T>(options: LogCallOptions | undefined, work: () => Promise<T>): Promise<T> =>
-    gate.run(async () => {
-      throwIfAborted(options?.signal);
-      return work();
-    });
   return {
-    register: (incarnation, options) =>
-      step(options, async () => {
-        const message = statements.register(incarnation, node.nodeId);
-        const [registered] = await store.ask(message, options?.signal);
-        if (registered?.rows.length !== 1) {
-          alive.fenced(incarnation);
-          throw incarnationFencedError(incarnation);
-        }
-        alive.keep(incarnation);
-      }),
-    decide: (incarnation, record, options) =>
-      step(options, async () => {
-        const answer = await decisions.decide(incarnation, record, options?.signal);
-        if (answer === 'fenced') alive.fenced(incarnation);
-        return answer;
-      }),
+    ...session,
     decideWithin: (incarnation, record, run) =>
       step(undefined, () => steps.decideWithin(incarnation, record, run)),
     settle: (incarnation, { transactionId }, options) =>
@@ -182,34 +139,21 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
         );
         return results.at(-1)?.rows[0]?.is_abort === false ? 'committed' : 'aborted';
       }),
-    acknowledge: (all, options) => step(options, () => acknowledgements.add(all)),
     fence: (incarnation, options) =>
       step(options, async () => {
         await store.ask(statements.fence(incarnation), options?.signal);
       }),
     ...logReads(settings, store, step),
     ...logKeys({ store, table: logTables(settings.schema).keys, namespace: node.namespace }, step),
-    fencedSignal: (incarnation) => alive.signal(incarnation),
     guarantees: (options) => step(options, () => readGuarantees(store, options)),
-    close() {
-      closing ??= (async () => {
-        alive.close();
-        await gate.close(CLOSE_FLUSH_MS);
-        await Promise.race([acknowledgements.flush(), elapsed(node, CLOSE_FLUSH_MS)]);
-        acknowledgements.close();
-      })();
-      return closing;
-    },
   };
 }
-
-type Step = <T>(options: LogCallOptions | undefined, work: () => Promise<T>) => Promise<T>;
 
 /** What every node may ask of the log, and its housekeeping. */
 function logReads(
   { livenessTimeoutMs, recordRetainMs }: LogSettings,
   store: LogStore,
-  step: Step,
+  step: LogStep,
 ): Pick<DecisionLogSession, 'find' | 'incarnations' | 'unacknowledged' | 'prune'> {
   const { statements } = store;
   return {
@@ -239,12 +183,6 @@ function logReads(
         await store.ask(statements.prune(recordRetainMs, PRUNE_ROWS_MAX), options?.signal);
       }),
   };
-}
-
-function elapsed({ clock }: DecisionLogNode, delayMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    clock.schedule(delayMs, resolve, { keepAlive: false });
-  });
 }
 
 function statusOf(

@@ -1,7 +1,6 @@
 import { isCoordinationError } from '../../core/errors.js';
-import type { WriteAcknowledgements } from '../../transaction/log-acknowledger.js';
 import type { StepAnswer } from '../../transaction/log-batches.js';
-import type { LogDeciderOptions } from '../../transaction/log-decider.js';
+import type { HeartbeatLogSteps } from '../../transaction/log-session.js';
 import type { RedisCalls } from './calls.js';
 import { encodeDecision } from './decision-log-record.js';
 import { ACKNOWLEDGE, BLOCKERS, DECIDE, HEARTBEAT } from './decision-log-scripts.js';
@@ -10,23 +9,13 @@ import { unavailable, unknown } from './errors.js';
 
 type DecisionValues = ReturnType<typeof encodeDecision>;
 
-/** The single steps of this store, for the loops that all logs share. */
-export interface DecisionSteps
-  extends Pick<
-    LogDeciderOptions<DecisionValues>,
-    'inFlightMax' | 'encode' | 'send' | 'blockers' | 'pause' | 'unknown' | 'refusal'
-  > {
-  readonly beat: (incarnation: string) => Promise<'live' | 'fenced'>;
-  readonly acknowledge: WriteAcknowledgements;
-}
-
 /** The steps of one session. */
 export function decisionSteps(options: {
   readonly calls: RedisCalls;
   readonly store: LogStore;
   readonly unacknowledgedMax: number;
   readonly recordRetainMs: number;
-}): DecisionSteps {
+}): HeartbeatLogSteps<DecisionValues> {
   const { calls, store, unacknowledgedMax, recordRetainMs } = options;
   return {
     // Redis runs commands one after the other whoever sends them: waiting would gain nothing.

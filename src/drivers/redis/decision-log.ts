@@ -1,7 +1,5 @@
-import { throwIfAborted } from '../../core/abort.js';
 import { parseTransactionId } from '../../core/ids.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
-import { workGate } from '../../core/work-gate.js';
+import { invalidArgument } from '../../core/validate.js';
 import type {
   DecisionLog,
   DecisionLogNode,
@@ -9,10 +7,13 @@ import type {
   IncarnationStatus,
   LogCallOptions,
 } from '../../transaction/decision-log.js';
-import { logAcknowledger } from '../../transaction/log-acknowledger.js';
-import { logDecider } from '../../transaction/log-decider.js';
-import { incarnationFencedError } from '../../transaction/log-errors.js';
-import { logLiveness } from '../../transaction/log-liveness.js';
+import {
+  type HeartbeatLogSettings,
+  heartbeatLogSession,
+  heartbeatLogSettings,
+  LOG_STEP_TIMEOUT_MS,
+  type LogStep,
+} from '../../transaction/log-session.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
 import type { RedisClient } from './client.js';
 import { decisionSteps } from './decision-log-decider.js';
@@ -60,12 +61,6 @@ export interface RedisTransactionsOptions {
   readonly replyTimeoutMs?: number | undefined;
 }
 
-const UNACKNOWLEDGED_MAX = 10_000;
-const RECORD_RETAIN_MS = 24 * 60 * 60 * 1_000;
-const LIVENESS_TIMEOUT_MS = 10_000;
-/** A step is sent again for so long when its caller gave no signal. */
-const STEP_TIMEOUT_MS = 10_000;
-const CLOSE_FLUSH_MS = 1_000;
 /** So much is looked at in one call of prune. */
 const PRUNE_INCARNATIONS_MAX = 100;
 const PRUNE_RECORDS_MAX = 1_000;
@@ -95,80 +90,40 @@ const GUARANTEES_OF = {
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed client, name or number.
  */
 export function redisTransactions(options: RedisTransactionsOptions): DecisionLog {
-  const { client, authority = 'redis' } = options;
-  const settings = {
-    client,
-    prefix: options.namespace ?? NAMESPACE_DEFAULT,
-    unacknowledgedMax: options.unacknowledgedMax ?? UNACKNOWLEDGED_MAX,
-    recordRetainMs: options.recordRetainMs ?? RECORD_RETAIN_MS,
-    livenessTimeoutMs: options.livenessTimeoutMs ?? LIVENESS_TIMEOUT_MS,
-    replyTimeoutMs: options.replyTimeoutMs ?? REPLY_TIMEOUT_MS_DEFAULT,
-  };
+  const { client, namespace: prefix = NAMESPACE_DEFAULT } = options;
   if (typeof client?.evalsha !== 'function') {
     throw invalidArgument('client', client, "a Redis or Cluster of the package 'ioredis'");
   }
-  if (typeof authority !== 'string' || !/^[\w-]{1,8}$/.test(authority)) {
-    throw invalidArgument('authority', authority, '1 to 8 characters of [A-Za-z0-9_-]');
-  }
-  assertNumber('unacknowledgedMax', settings.unacknowledgedMax, { min: 1, integer: true });
-  assertNumber('recordRetainMs', settings.recordRetainMs, { min: 0 });
-  assertNumber('livenessTimeoutMs', settings.livenessTimeoutMs, { min: 100 });
-  assertNumber('replyTimeoutMs', settings.replyTimeoutMs, { min: 1 });
+  const defaults = { authority: 'redis', replyTimeoutMs: REPLY_TIMEOUT_MS_DEFAULT };
+  const settings = { client, prefix, ...heartbeatLogSettings(options, defaults) };
+  const { authority } = settings;
   return { backend: 'redis', authority, open: (node) => openSession(settings, node) };
 }
 
-interface LogSettings {
+interface LogSettings extends HeartbeatLogSettings {
   readonly client: RedisClient;
   readonly prefix: string;
-  readonly unacknowledgedMax: number;
-  readonly recordRetainMs: number;
-  readonly livenessTimeoutMs: number;
-  readonly replyTimeoutMs: number;
 }
 
 function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogSession {
-  const { client, prefix, unacknowledgedMax, recordRetainMs, livenessTimeoutMs } = settings;
-  const { clock, random } = node;
+  const { client, prefix, unacknowledgedMax, recordRetainMs } = settings;
+  const { clock } = node;
   const calls = redisCalls({ client, clock, timeoutMs: settings.replyTimeoutMs });
-  const store = logStore({ calls, node, prefix, timeoutMs: STEP_TIMEOUT_MS });
-  const steps = decisionSteps({ calls, store, unacknowledgedMax, recordRetainMs });
-  const alive = logLiveness({ clock, livenessTimeoutMs, beat: steps.beat });
-  const acknowledgements = logAcknowledger({ clock, random, write: steps.acknowledge });
-  const decisions = logDecider({
-    ...steps,
-    clock,
-    timeoutMs: STEP_TIMEOUT_MS,
-    unacknowledgedMax,
-    flushAcknowledgements: () => acknowledgements.flush(),
+  const store = logStore({ calls, node, prefix, timeoutMs: LOG_STEP_TIMEOUT_MS });
+  const { step, session } = heartbeatLogSession({
+    node,
+    settings,
+    steps: decisionSteps({ calls, store, unacknowledgedMax, recordRetainMs }),
+    async register(incarnation, signal) {
+      // The index first: an incarnation that could decide without being found would never be fenced.
+      await store.askIndex(INDEX_ADD, [incarnation], signal);
+      const { status } = await store.ask(REGISTER, incarnation, [node.nodeId], signal);
+      return status === 'fenced' ? 'fenced' : 'live';
+    },
+    dispose: () => calls.dispose(),
   });
-  const gate = workGate('the decision log', clock);
-  let closing: Promise<void> | undefined;
-
-  const step = <T>(options: LogCallOptions | undefined, work: () => Promise<T>): Promise<T> =>
-    gate.run(async () => {
-      throwIfAborted(options?.signal);
-      return work();
-    });
   return {
-    register: (incarnation, options) =>
-      step(options, async () => {
-        // The index first: an incarnation that could decide without being found would never be fenced.
-        await store.askIndex(INDEX_ADD, [incarnation], options?.signal);
-        const values = [node.nodeId];
-        const { status } = await store.ask(REGISTER, incarnation, values, options?.signal);
-        if (status === 'fenced') {
-          alive.fenced(incarnation);
-          throw incarnationFencedError(incarnation);
-        }
-        alive.keep(incarnation);
-      }),
-    decide: (incarnation, record, options) =>
-      step(options, async () => {
-        const answer = await decisions.decide(incarnation, record, options?.signal);
-        if (answer === 'fenced') alive.fenced(incarnation);
-        return answer;
-      }),
-    acknowledge: (all, options) => step(options, () => acknowledgements.add(all)),
+    ...session,
     fence: (incarnation, options) =>
       step(options, async () => {
         await store.askIndex(INDEX_ADD, [incarnation], options?.signal);
@@ -176,30 +131,17 @@ function openSession(settings: LogSettings, node: DecisionLogNode): DecisionLogS
       }),
     ...logReads(settings, node, store, step),
     ...logKeys(store, step),
-    fencedSignal: (incarnation) => alive.signal(incarnation),
     guarantees: (options) =>
       step(options, () => readRedisGuarantees(calls, GUARANTEES_OF, options)),
-    close() {
-      closing ??= (async () => {
-        alive.close();
-        await gate.close(CLOSE_FLUSH_MS);
-        await Promise.race([acknowledgements.flush(), elapsed(node, CLOSE_FLUSH_MS)]);
-        acknowledgements.close();
-        calls.dispose();
-      })();
-      return closing;
-    },
   };
 }
-
-type Step = <T>(options: LogCallOptions | undefined, work: () => Promise<T>) => Promise<T>;
 
 /** What every node may ask of the log, and its housekeeping. */
 function logReads(
   { livenessTimeoutMs, recordRetainMs }: LogSettings,
   node: DecisionLogNode,
   store: LogStore,
-  step: Step,
+  step: LogStep,
 ): Pick<DecisionLogSession, 'find' | 'incarnations' | 'unacknowledged' | 'prune'> {
   const readStatus = statusReader(store, livenessTimeoutMs);
   return {
@@ -229,12 +171,6 @@ function logReads(
       }),
     prune: (options) => step(options, () => prune(store, node, recordRetainMs, options)),
   };
-}
-
-function elapsed({ clock }: DecisionLogNode, delayMs: number): Promise<void> {
-  return new Promise((resolve) => {
-    clock.schedule(delayMs, resolve, { keepAlive: false });
-  });
 }
 
 function statusReader(
