@@ -25,20 +25,23 @@ export interface CacheReader {
 export function cacheReader(deck: Deck): CacheReader {
   const { settings, tiers, counters, gate } = deck;
   const { front, authority } = tiers;
+  const frontGet = front?.store.get;
+  const frontCounter = front?.counter;
 
   /** A hit in this process, counted; undefined, not counted yet. */
   const hitInFront = (key: string): LocalValue | undefined => {
     if (gate.isClosed) throw closedError(`cache ${settings.name}`);
-    const found = front?.store.get(key);
-    if (found === undefined || front === undefined) return undefined;
-    front.counter.hitCount += 1;
+    if (frontGet === undefined || frontCounter === undefined) return undefined;
+    const found = frontGet(key);
+    if (found === undefined) return undefined;
+    frontCounter.hitCount += 1;
     counters.hitCount += 1;
     return found;
   };
   /** Counts the miss, and checks what a hit would have proved: that the key is one. */
   const missInFront = (key: string): void => {
     assertKey(key);
-    if (front !== undefined) front.counter.missCount += 1;
+    if (frontCounter !== undefined) frontCounter.missCount += 1;
   };
   /** A key that is only in a farther tier, or nowhere: the rest of `get`. */
   const getFarther = async (key: string, options: CallOptions): Promise<unknown> => {

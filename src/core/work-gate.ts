@@ -16,10 +16,9 @@ export interface WorkGate {
 /** A gate for the thing called `what` in its CLOSED error. */
 export function workGate(what: string, clock: Clock = systemClock): WorkGate {
   let inFlight = 0;
-  let closed = false;
   let idle: Deferred<'drained'> | undefined;
   const enter = (): (() => void) => {
-    if (closed) throw closedError(what);
+    if (gate.isClosed) throw closedError(what);
     inFlight += 1;
     let left = false;
     return () => {
@@ -29,10 +28,9 @@ export function workGate(what: string, clock: Clock = systemClock): WorkGate {
       if (inFlight === 0) idle?.resolve('drained');
     };
   };
-  return {
-    get isClosed() {
-      return closed;
-    },
+  // A plain property: a hit of a cache is so quick that a getter would show.
+  const gate: WorkGate & { isClosed: boolean } = {
+    isClosed: false,
     enter,
     async run(operation) {
       const leave = enter();
@@ -43,7 +41,7 @@ export function workGate(what: string, clock: Clock = systemClock): WorkGate {
       }
     },
     async close(drainMs) {
-      closed = true;
+      gate.isClosed = true;
       if (inFlight === 0) return 'drained';
       idle ??= deferred();
       let cancel = (): void => {};
@@ -55,4 +53,5 @@ export function workGate(what: string, clock: Clock = systemClock): WorkGate {
       return ending;
     },
   };
+  return gate;
 }

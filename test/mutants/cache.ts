@@ -69,9 +69,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'cache-suspension-is-not-noticed',
-    file: 'src/drivers/memory/cache-store.ts',
-    find: 'return wallMs >= entry.endWallMs || seenMonotonicMs >= entry.endMonotonicMs;',
-    replace: 'return seenMonotonicMs >= entry.endMonotonicMs;',
+    file: 'src/core/coarse-clock.ts',
+    find: 'return wallMs >= endWallMs || monotonicMs >= endMonotonicMs;',
+    replace: 'return monotonicMs >= endMonotonicMs;',
     tests: unit('get-or-load', 'suspended'),
     why: 'After a night in a suspended laptop everything is still fresh.',
   },

@@ -10,37 +10,48 @@ import { type WakeList, wakeList } from '../../cache/wake-list.js';
 import { type Clock, instantOf, remainingMs, type Validity } from '../../core/clock.js';
 import { assertNumber } from '../../core/validate.js';
 import { type FenceMemory, fenceMemory } from './cache-fences.js';
-import { type MemoryStore, memoryStore } from './cache-store.js';
+import { type MemoryBounds, type MemoryStore, memoryStore } from './cache-store.js';
 
 /** Options of {@link memoryCache}. */
 export interface MemoryCacheOptions {
   /**
    * The most entries that one cache keeps; 1 to 16,777,216, a Map's own limit. Default 10,000.
-   * SIEVE decides which entry makes room for a new one.
+   * S3-FIFO decides which entry makes room for a new one.
    */
   readonly entriesMax?: number | undefined;
+  /**
+   * About how many bytes of memory the entries of one cache take at most, their keys and places
+   * included; at least 1,024. What weighs more by itself is not kept. An estimate, within a third of
+   * the truth for plain data of Latin-1 text. Default: entries are not weighed.
+   */
+  readonly bytesMax?: number | undefined;
 }
 
 const ENTRIES_MAX_DEFAULT = 10_000;
 const ENTRIES_MAX_LIMIT = 2 ** 24;
+const BYTES_MAX_MIN = 1_024;
 
 /**
  * A cache tier in this process: alone the embedded cache, before a shared tier the L1.
  *
  * Caches of one name that are given the same driver share its entries and leases, as several nodes
- * share a Redis; each name has `entriesMax` of its own. Everything is gone with the process.
+ * share a Redis; each name has `entriesMax` and `bytesMax` of its own. Everything is gone with the process.
  *
- * @throws TypeError (INVALID_ARGUMENT) for an `entriesMax` that is no whole number within bounds.
+ * @throws TypeError (INVALID_ARGUMENT) for an `entriesMax` or `bytesMax` that is no whole number within
+ * bounds.
  */
 export function memoryCache(options?: MemoryCacheOptions): ProcessCacheDriver {
-  const { entriesMax = ENTRIES_MAX_DEFAULT } = options ?? {};
+  const { entriesMax = ENTRIES_MAX_DEFAULT, bytesMax } = options ?? {};
   assertNumber('entriesMax', entriesMax, { min: 1, max: ENTRIES_MAX_LIMIT, integer: true });
+  if (bytesMax !== undefined) {
+    assertNumber('bytesMax', bytesMax, { min: BYTES_MAX_MIN, integer: true });
+  }
   const spaces = new Map<string, Space>();
   return {
     backend: 'memory',
     scope: 'process',
     open(node) {
-      const space = spaces.get(node.name) ?? newSpace(node, entriesMax);
+      const space = spaces.get(node.name) ?? newSpace(node, { entriesMax, bytesMax });
       spaces.set(node.name, space);
       return memoryTier(node, space);
     },
@@ -61,8 +72,8 @@ interface HeldClaim extends Claim {
   validity: Validity;
 }
 
-function newSpace({ clock, onEvicted }: CacheNode, entriesMax: number): Space {
-  const store = memoryStore(clock, entriesMax, onEvicted);
+function newSpace({ clock, onEvicted }: CacheNode, bounds: MemoryBounds): Space {
+  const store = memoryStore(clock, { ...bounds, onEvicted });
   return { store, claims: new Map(), followers: wakeList(), fences: fenceMemory(clock) };
 }
 

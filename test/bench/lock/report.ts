@@ -41,7 +41,7 @@ export function printed({ title, columns, rows, notes = [] }: Table): string {
   );
 }
 
-function markdown({ title, method, columns, rows, notes = [] }: Table): string {
+export function markdown({ title, method, columns, rows, notes = [] }: Table): string {
   const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   const head = [row(columns), row(columns.map(() => '---'))];
   const remarks = notes.map((note) => `- ${note}`);

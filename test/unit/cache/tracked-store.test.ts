@@ -13,7 +13,7 @@ function bench() {
       told = listener;
     },
   } as SharedTier;
-  const store: LocalStore = trackedStore(memoryStore(clock, 10), tier);
+  const store: LocalStore = trackedStore(memoryStore(clock, { entriesMax: 10 }), tier);
   const validity = { since: instantOf(clock), forMs: 60_000 };
   const value = { value: 'value', isShareable: true };
   const put = (key: string, ticket = store.begin(key)): string =>
