@@ -1,6 +1,7 @@
 import { systemClock } from '../core/clock.js';
 import { parseTransactionId, type TransactionId } from '../core/ids.js';
 import { systemRandom } from '../core/random.js';
+import { parseBranchId } from '../transaction/branch-id.js';
 import type {
   DecisionLogSession,
   IncarnationStatus,
@@ -53,11 +54,10 @@ export interface Findings {
 }
 
 const RECORDS_MAX = 1_000;
-const BRANCH_ID = /^(.+)\.\d{1,3}$/;
 
 /** The transaction of a branch, or the text itself. */
 export function transactionOf(branchId: string): string {
-  return BRANCH_ID.exec(branchId)?.[1] ?? branchId;
+  return parseBranchId(branchId)?.transactionId ?? branchId;
 }
 
 /** Looks at everything, and touches nothing. */

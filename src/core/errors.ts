@@ -187,6 +187,60 @@ export interface ErrorDetails {
     /** Which condition was not met. */
     readonly reason: string;
   };
+  /** No node serves what was called. Retryable. */
+  CALL_UNSERVED: {
+    /** The name that was called. */
+    readonly service: string;
+    /** How long the call waited, in milliseconds. */
+    readonly waitedMs: number;
+  };
+  /** A remote participant did not answer in time. Retryable. */
+  CALL_TIMEOUT: {
+    /** The name that was called. */
+    readonly service: string;
+    /** How long the call waited, in milliseconds. */
+    readonly waitedMs: number;
+    /** Whether a node had taken the call. */
+    readonly state: 'queued' | 'running';
+  };
+  /** A remote participant answered no: its handler threw, or a resource of it could not prepare. */
+  CALL_REFUSED: {
+    /** The name that was called. */
+    readonly service: string;
+    /** What the handler's error said. */
+    readonly reason: string;
+    /** The `code` of the handler's error, where it had one. */
+    readonly code: string | undefined;
+    /** Whether it came of a race with others, so that another try may succeed: see `retry`. */
+    readonly isConflict: boolean;
+  };
+  /** Too many calls wait for a service. Retryable. */
+  CALL_QUEUE_FULL: {
+    /** The name that was called. */
+    readonly service: string;
+    /** How many calls may wait. */
+    readonly queuedMax: number;
+  };
+  /** A payload or result is larger than the store of calls takes. */
+  CALL_TOO_LARGE: {
+    /** The name that was called. */
+    readonly service: string;
+    /** Which of the two. */
+    readonly part: 'payload' | 'result';
+    /** How large it is, in bytes of JSON. */
+    readonly bytes: number;
+    /** How large it may be. */
+    readonly bytesMax: number;
+  };
+  /** A payload or result does not fit its schema. */
+  CALL_INVALID: {
+    /** The name that was called. */
+    readonly service: string;
+    /** Which of the two. */
+    readonly part: 'payload' | 'result';
+    /** What the schema found, without the values. */
+    readonly issues: readonly string[];
+  };
   /** Too many unacknowledged decisions: a participant that cannot be reached blocks the log. */
   LOG_FULL: {
     /** How many unacknowledged decisions there may be. */
@@ -236,6 +290,9 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'SESSION_EXPIRED',
   'TRANSACTION_KEY_BUSY',
   'PARTICIPANT_FULL',
+  'CALL_UNSERVED',
+  'CALL_TIMEOUT',
+  'CALL_QUEUE_FULL',
   'CACHE_TIMEOUT',
 ]);
 

@@ -1,3 +1,4 @@
+import { isCoordinationError } from '../core/errors.js';
 import type { Participant } from './participant.js';
 
 /** Serialization failure and deadlock of PostgreSQL, and of whoever uses SQLSTATE. */
@@ -20,6 +21,7 @@ export function isConflict(participants: Iterable<Participant>, error: unknown):
   for (let depth = 0; depth < DEPTH_MAX && cause instanceof Error; depth += 1) {
     const each: Error & { readonly code?: unknown; readonly errno?: unknown } = cause;
     if (STATES.has(each.code) || ERRNOS.has(each.errno)) return true;
+    if (isCoordinationError(each, 'CALL_REFUSED') && each.details.isConflict) return true;
     if (all.some((participant) => participant.isConflict?.(each) === true)) return true;
     cause = each.cause;
   }

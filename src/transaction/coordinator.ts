@@ -6,6 +6,7 @@ import type { DecisionLog } from './decision-log.js';
 import type { Outcome } from './outcome.js';
 import type { Participant } from './participant.js';
 import type { InDoubtBranch, RecoveryReport } from './recovery-report.js';
+import type { RemoteCallOptions } from './remote/remote-calls.js';
 import type { TransactionStats } from './statistics.js';
 
 /** Options of `createTransactionCoordinator`. */
@@ -118,6 +119,22 @@ export interface Transaction {
    * says.
    */
   enlist<Handle>(participant: Participant<Handle>): Promise<Handle>;
+  /**
+   * Has another service do a part of the transaction: a node that serves `service` with
+   * `serveParticipant` runs its handler with the payload, prepares what the handler did, and answers
+   * what the handler returned. That part commits and aborts with this transaction, whatever dies.
+   *
+   * Payload and result travel as JSON through the store of the log. A call that fails aborts the
+   * transaction, whether or not the body catches its error: CALL_REFUSED (the handler threw),
+   * CALL_UNSERVED, CALL_TIMEOUT, CALL_QUEUE_FULL, CALL_INVALID (the result) or what the store says.
+   * Before anything is sent it rejects with INVALID_ARGUMENT, CALL_INVALID (the payload),
+   * CALL_TOO_LARGE, BRANCH_ENDED, or BACKEND_UNSUPPORTED where the log cannot carry calls.
+   */
+  call<Result = unknown, Payload = unknown>(
+    service: string,
+    payload: Payload,
+    options?: RemoteCallOptions<Payload, Result>,
+  ): Promise<Result>;
   /**
    * Calls `callback` once the transaction is committed, before `run` answers, at most until its
    * time-out; what it throws is published as `tricord:transaction.failed` and changes nothing. Not

@@ -23,6 +23,7 @@ import {
 import type { Outcome } from './outcome.js';
 import { readiness } from './readiness.js';
 import { recoveryOf } from './recover.js';
+import { callerDesk } from './remote/caller-desk.js';
 import { runAttempts } from './run-attempts.js';
 import type { TransactionStart } from './run-transaction.js';
 import { transactionRecorder } from './statistics.js';
@@ -124,8 +125,9 @@ function nesting(inside: AsyncLocalStorage<Inside>): TransactionStart['within'] 
   };
 }
 
-async function closeSession({ session, channels }: CoordinatorHost): Promise<void> {
+async function closeSession({ session, calls, channels }: CoordinatorHost): Promise<void> {
   try {
+    await calls.close();
     await session.close();
   } catch (error) {
     channels.failed.publish(() => ({ operation: 'close', error }));
@@ -159,6 +161,7 @@ function hostOf(
     participants: new Map(participants.map((each) => [each.name, each])),
     lives: lives({ session, namespace, authority, clock, random, stopped, onFenced }),
     readiness: readiness(session, participants, settings),
+    calls: callerDesk(log, settings),
     recorder,
     channels,
     active: new Map(),

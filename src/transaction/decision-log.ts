@@ -3,6 +3,7 @@ import type { Guarantees } from '../core/guarantees.js';
 import type { TransactionId } from '../core/ids.js';
 import type { Random } from '../core/random.js';
 import type { BranchRecord } from './participant.js';
+import type { CallNode, CallSession } from './remote/call-session.js';
 
 /**
  * Where commit decisions live: presumed abort with incarnation fencing.
@@ -21,6 +22,11 @@ export interface DecisionLog {
   readonly authority: string;
   /** Serves one coordinator of this process. Sends nothing yet. */
   open(node: DecisionLogNode): DecisionLogSession;
+  /**
+   * Carries calls to remote participants for one process. Sends nothing yet. Absent where the backend
+   * cannot: then `tx.call` and `serveParticipant` refuse with BACKEND_UNSUPPORTED.
+   */
+  openCalls?(node: CallNode): CallSession;
 }
 
 /** Which coordinator a log serves. */

@@ -16,15 +16,19 @@ export interface Enlistment {
 
 /** No branch yet. `onBranch` is told of each one that began, also when it came too late. */
 export function enlistment(
-  host: CoordinatorHost,
+  host: Pick<CoordinatorHost, 'participants' | 'readiness' | 'clock'>,
   options: {
     readonly transactionId: TransactionId;
     readonly signal: AbortSignal;
     readonly remainingMs: () => number;
     readonly onBranch: (branch: EnlistedBranch) => void;
+    /** The id of the branch with this number, from 1 on. */
+    readonly branchIdOf: (count: number) => string;
+    /** Which function takes the participants. */
+    readonly registry: string;
   },
 ): Enlistment {
-  const { transactionId, signal, remainingMs, onBranch } = options;
+  const { transactionId, signal, remainingMs, onBranch, branchIdOf } = options;
   const begun = new Map<Participant<unknown>, Promise<Branch<unknown>>>();
   let branchCount = 0;
   let isClosed = false;
@@ -32,7 +36,7 @@ export function enlistment(
   const begin = async (participant: Participant<unknown>): Promise<Branch<unknown>> => {
     await abortable(host.readiness.checkParticipant(participant, signal), signal);
     branchCount += 1;
-    const branchId = `${transactionId}.${branchCount}`;
+    const branchId = branchIdOf(branchCount);
     const timeoutMs = Math.max(remainingMs(), 1);
     const beginning = participant
       .enlist({ transactionId, branchId, timeoutMs, signal, clock: host.clock })
@@ -45,7 +49,7 @@ export function enlistment(
   };
   return {
     async enlist<Handle>(participant: Participant<Handle>): Promise<Handle> {
-      assertRegistered(host, participant);
+      assertRegistered(host, participant, options.registry);
       const known = begun.get(participant);
       // A handle that is there stays there; whether it still works is for it to say.
       if (known !== undefined) return (await known).handle as Handle;
@@ -73,17 +77,21 @@ export function enlistment(
   };
 }
 
-function assertRegistered({ participants }: CoordinatorHost, participant: Participant): void {
+function assertRegistered(
+  { participants }: Pick<CoordinatorHost, 'participants'>,
+  participant: Participant,
+  registry: string,
+): void {
   const name = participant?.name;
   if (participants.get(name) === participant) return;
   const registered = Array.from(participants.keys());
   const fact = participants.has(name)
     ? `another participant is registered under the name "${name}"`
-    : `participant "${name}" is not registered with the coordinator`;
+    : `participant "${name}" is not registered there`;
   throw new CoordinationError(
     'PARTICIPANT_UNKNOWN',
     `${fact}, so recovery could not finish its branches; pass the same object in ` +
-      `createTransactionCoordinator({ participants }); it has ${registered.join(', ') || 'none'}`,
+      `${registry}({ participants }); it has ${registered.join(', ') || 'none'}`,
     { participant: String(name), registered },
   );
 }

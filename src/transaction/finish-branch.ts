@@ -2,7 +2,7 @@ import { sleep } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { isCoordinationError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
-import { boundedCall, type CoordinatorHost, type EnlistedBranch } from './host.js';
+import { boundedCall, type EnlistedBranch, type RecoveryHost } from './host.js';
 import type { ParticipantCallOptions } from './participant.js';
 
 /** How one branch is to end. */
@@ -24,7 +24,7 @@ const BACKOFF = { baseMs: 50, maxMs: 2_000 };
  * that failed.
  */
 export async function finishBranch(
-  host: CoordinatorHost,
+  host: RecoveryHost,
   enlisted: EnlistedBranch,
   ending: BranchEnding,
   onTried: () => void,
@@ -71,13 +71,13 @@ async function endThere(
 }
 
 /** Waits, or less when background work must end. */
-export async function pause(delayMs: number, host: CoordinatorHost): Promise<void> {
+export async function pause(delayMs: number, host: RecoveryHost): Promise<void> {
   const { clock, stopped } = host;
   await sleep(clock, delayMs, { signal: stopped, keepAlive: false }).catch(() => {});
 }
 
 function contradicted(
-  { recorder, channels }: CoordinatorHost,
+  { recorder, channels }: RecoveryHost,
   { participant, branchId }: EnlistedBranch,
   { transactionId }: BranchEnding,
   error: unknown,
@@ -92,7 +92,7 @@ function contradicted(
 }
 
 function failed(
-  { channels }: CoordinatorHost,
+  { channels }: RecoveryHost,
   { participant }: EnlistedBranch,
   { transactionId, verb }: BranchEnding,
   error: unknown,

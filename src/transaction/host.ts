@@ -4,11 +4,12 @@ import type { Clock } from '../core/clock.js';
 import { CoordinationError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
 import type { Random } from '../core/random.js';
-import type { DecisionLogSession } from './decision-log.js';
+import type { DecidedBranch, DecisionLogSession } from './decision-log.js';
 import type { TransactionChannels } from './diagnostics.js';
 import type { Lives } from './lives.js';
-import type { Branch, Participant } from './participant.js';
+import type { Branch, Participant, PreparedBranch } from './participant.js';
 import type { Readiness } from './readiness.js';
+import type { CallerDesk } from './remote/caller-desk.js';
 import type { TransactionRecorder } from './statistics.js';
 
 /** What the parts of one coordinator share. */
@@ -22,6 +23,8 @@ export interface CoordinatorHost {
   readonly random: Random;
   readonly session: DecisionLogSession;
   readonly participants: ReadonlyMap<string, Participant>;
+  /** The calls to remote participants that this process makes. Opened by the first one. */
+  readonly calls: CallerDesk;
   /** Whose branches commit with the decision inside. */
   readonly lastResource: Participant | undefined;
   readonly lives: Lives;
@@ -40,6 +43,33 @@ export interface CoordinatorHost {
   readonly stopped: AbortSignal;
 }
 
+/** What recovery needs: of a coordinator, or of a node that serves remote participants. */
+export interface RecoveryHost
+  extends Pick<
+    CoordinatorHost,
+    | 'nodeId'
+    | 'namespace'
+    | 'authority'
+    | 'backend'
+    | 'clock'
+    | 'random'
+    | 'session'
+    | 'participants'
+    | 'recorder'
+    | 'channels'
+    | 'active'
+    | 'stopped'
+  > {
+  readonly lives: Pick<Lives, 'incarnation'>;
+  readonly calls?: CallerDesk | undefined;
+  /**
+   * Of a node that serves: whether a prepared branch of a live coordinator is to be finished all the
+   * same, because its call is over ('own': that coordinator has decided, or never will) or lost
+   * ('dead': the coordinator is fenced first). Undefined: it waits.
+   */
+  servedOwner?(branch: PreparedBranch, signal: AbortSignal): Promise<'own' | 'dead' | undefined>;
+}
+
 /** A transaction that is not over in this process. */
 export interface ActiveTransaction {
   readonly incarnation: string;
@@ -55,6 +85,10 @@ export interface EnlistedBranch {
   readonly participant: Participant;
   readonly branch: Branch;
   readonly branchId: string;
+  /**
+   * Of a remote call: the branches that its server prepared, which stand in the record instead.
+   */
+  readonly decided?: (() => readonly DecidedBranch[]) | undefined;
 }
 
 /** One call to a backend is given up after this, in milliseconds, if nothing else bounds it. */

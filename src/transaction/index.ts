@@ -75,5 +75,29 @@ export type {
   RecoveryReport,
   UnknownBranch,
 } from './recovery-report.js';
+export type { CallKey, CallNo, CallRecord, CallVote, CallYes } from './remote/call-record.js';
+export type {
+  CallSchema,
+  CallSchemaIssue,
+  CallSchemaResult,
+  CallSchemas,
+} from './remote/call-schema.js';
+export type {
+  CallHint,
+  CallNode,
+  CallSession,
+  NewCall,
+  TakenCall,
+} from './remote/call-session.js';
+export type { RemoteCallOptions } from './remote/remote-calls.js';
+export type { ServeParticipantOptions } from './remote/serve-participant.js';
+export { serveParticipant } from './remote/serve-participant.js';
+export type { ServeStats } from './remote/serve-statistics.js';
+export type {
+  ServedParticipant,
+  ServiceContext,
+  ServiceEndContext,
+  ServiceHandlers,
+} from './remote/service.js';
 export type { OutcomeState, TransactionStats } from './statistics.js';
 export type { AbortedBy } from './two-phase.js';

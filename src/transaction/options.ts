@@ -4,6 +4,7 @@ import { defaultNodeId } from '../core/ids.js';
 import { systemRandom } from '../core/random.js';
 import { assertNodeId, assertNumber, assertResourceId, invalidArgument } from '../core/validate.js';
 import type { TransactionCoordinatorOptions, TransactionOptions } from './coordinator.js';
+import type { DecisionLog } from './decision-log.js';
 import type { Participant } from './participant.js';
 import { assertParticipantName } from './participant-name.js';
 
@@ -44,14 +45,10 @@ export function checkCoordinatorOptions(
   const { namespace = 'default', sweepMs = SWEEP_MS, acceptRisk = false } = options;
   const { log, participants, requireGuarantee, lastResource } = options;
   const { nodeId = defaultNodeId(random) } = options;
-  if (typeof log?.open !== 'function' || !AUTHORITY.test(log.authority)) {
-    throw invalidArgument('log', log, 'a decision log, for example redisTransactions({ client })');
-  }
+  assertLog('log', log);
   assertParticipants(participants);
   assertNodeId(nodeId);
-  if (typeof namespace !== 'string' || !NAMESPACE.test(namespace)) {
-    throw invalidArgument('namespace', namespace, '1 to 10 characters of [A-Za-z0-9_-]');
-  }
+  assertNamespace(namespace);
   assertTimeoutMs(timeoutMs);
   assertNumber('sweepMs', sweepMs, { min: SWEEP_MS_MIN, max: Number.POSITIVE_INFINITY });
   if (requireGuarantee !== undefined && !GUARANTEE_LEVELS.includes(requireGuarantee)) {
@@ -78,7 +75,22 @@ export function checkCoordinatorOptions(
   };
 }
 
-function assertParticipants(value: unknown): asserts value is readonly Participant[] {
+/** Checks a decision log. */
+export function assertLog(argument: string, value: unknown): asserts value is DecisionLog {
+  const log = value as Partial<DecisionLog> | null | undefined;
+  if (typeof log?.open === 'function' && AUTHORITY.test(String(log.authority))) return;
+  const remedy = 'a decision log, for example redisTransactions({ client })';
+  throw invalidArgument(argument, value, remedy);
+}
+
+/** Checks the namespace of coordinators. */
+export function assertNamespace(value: unknown): asserts value is string {
+  if (typeof value === 'string' && NAMESPACE.test(value)) return;
+  throw invalidArgument('namespace', value, '1 to 10 characters of [A-Za-z0-9_-]');
+}
+
+/** Checks a list of participants. */
+export function assertParticipants(value: unknown): asserts value is readonly Participant[] {
   if (!Array.isArray(value) || value.length > PARTICIPANTS_MAX) {
     const remedy = `a list of at most ${PARTICIPANTS_MAX} participants`;
     throw invalidArgument('participants', value, remedy);

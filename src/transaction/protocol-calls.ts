@@ -45,9 +45,10 @@ export function recordOf(running: Running): CommitRecord {
 
 /** The branches that voted yes, as they stand in the record. */
 function preparedOf({ branches, state }: Running): readonly DecidedBranch[] {
-  return branches.flatMap(({ participant, branchId }, index) => {
+  return branches.flatMap(({ participant, branchId, decided }, index) => {
     const { state: rm, evidence } = state.branches[index] ?? { state: 'aborted', evidence: '' };
-    return rm === 'prepared' ? [{ participant: participant.name, branchId, evidence }] : [];
+    if (rm !== 'prepared') return [];
+    return decided?.() ?? [{ participant: participant.name, branchId, evidence }];
   });
 }
 

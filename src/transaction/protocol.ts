@@ -139,13 +139,22 @@ function perform(running: Running, effect: TwoPhaseEffect): void {
       running.answer.resolve('in-doubt');
       break;
     case 'acknowledge': {
-      const name = running.branches[effect.branch]?.participant.name;
-      if (name !== undefined) running.acknowledged.push(name);
+      running.acknowledged.push(...endedNames(running, effect.branch));
       break;
     }
     default:
       start(running, taskOf(running, effect));
   }
+}
+
+/** The participants of a branch that has committed, and of which no other branch still has to. */
+function endedNames({ branches, state }: Running, index: number): readonly string[] {
+  const namesOf = ({ participant, decided }: EnlistedBranch): readonly string[] =>
+    decided === undefined ? [participant.name] : decided().map((each) => each.participant);
+  const others = branches.filter((_, other) => state.branches[other]?.state === 'prepared');
+  const left = new Set(others.flatMap(namesOf));
+  const enlisted = branches[index];
+  return enlisted === undefined ? [] : namesOf(enlisted).filter((name) => !left.has(name));
 }
 
 /** Runs a task in the background: it reports by events, and never rejects. */

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { abortScope, type Scope, throwIfAborted } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { elapsedMs, type Instant, instantOf } from '../core/clock.js';
-import type { CoordinatorHost } from './host.js';
+import type { RecoveryHost } from './host.js';
 import type { Participant } from './participant.js';
 import {
   fence,
@@ -41,7 +41,7 @@ const SETBACK = { baseMs: 2_000, maxMs: 300_000 };
 const RETIRE_SILENT_MS = 60_000;
 
 /** The recovery of a coordinator; passes do not overlap. */
-export function recoveryOf(host: CoordinatorHost): Recovery {
+export function recoveryOf(host: RecoveryHost): Recovery {
   const setbacks = new Map<string, Setback>();
   const silentSince = new Map<string, Instant>();
   let last: Promise<unknown> = Promise.resolve();
@@ -79,7 +79,7 @@ export function recoveryOf(host: CoordinatorHost): Recovery {
 }
 
 /** The many calls of a pass listen to a signal of its own; the caller's gets one listener. */
-function passScope({ clock, stopped }: CoordinatorHost, signal: AbortSignal | undefined): Scope {
+function passScope({ clock, stopped }: RecoveryHost, signal: AbortSignal | undefined): Scope {
   const scope = abortScope({ clock, parents: [signal, stopped] });
   setMaxListeners(0, scope.signal);
   return scope;
@@ -153,7 +153,7 @@ function reportOf({ findings }: RecoveryPass, durationMs: number): RecoveryRepor
 
 /** Own transactions whose decision is not known first, then what the resources hold. */
 async function* listInDoubt(
-  host: CoordinatorHost,
+  host: RecoveryHost,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<InDoubtBranch, void, undefined> {
   for (const [transactionId, { incarnation, isInDoubt, branches }] of Array.from(host.active)) {

@@ -1,7 +1,8 @@
 import { isCoordinationError } from '../core/errors.js';
 import { type ParsedTransactionId, parseTransactionId, type TransactionId } from '../core/ids.js';
+import { parseBranchId } from './branch-id.js';
 import type { IncarnationStatus, StoredCommitRecord } from './decision-log.js';
-import { boundedCall, type CoordinatorHost, silenceError } from './host.js';
+import { boundedCall, type RecoveryHost, silenceError } from './host.js';
 import type { Participant, PreparedBranch } from './participant.js';
 import {
   type RecoveryEffect,
@@ -11,6 +12,7 @@ import {
   recoveryStart,
 } from './recovery-machine.js';
 import type { RecoveredBranch, RecoveryFailure, UnknownBranch } from './recovery-report.js';
+import { isApplied, isRemoteName } from './remote/caller-desk.js';
 
 /** What a pass has done so far. */
 export interface PassFindings {
@@ -24,7 +26,7 @@ export interface PassFindings {
 
 /** One look at everything, while it lasts. */
 export interface RecoveryPass {
-  readonly host: CoordinatorHost;
+  readonly host: RecoveryHost;
   /** Ends the pass: the caller's wish, or the coordinator's end. */
   readonly signal: AbortSignal;
   /** Whether a branch that failed lately should be left alone for now. */
@@ -44,7 +46,6 @@ export interface OrphanBranch extends PreparedBranch {
   readonly owner: 'dead' | 'own';
 }
 
-const BRANCH_ID = /^(.+)\.\d{1,3}$/;
 /** So many transactions of one participant are finished side by side. */
 const CONCURRENCY = 8;
 /** So many records of one incarnation are taken up in a pass; the next pass takes the next ones. */
@@ -52,7 +53,7 @@ const RECORDS_MAX = 1_000;
 
 /** A pass that has found nothing yet. */
 export function recoveryPass(
-  host: CoordinatorHost,
+  host: RecoveryHost,
   signal: AbortSignal,
   isDue: RecoveryPass['isDue'],
 ): RecoveryPass {
@@ -97,12 +98,11 @@ export async function orphansOf(
   const activeBefore = new Set(host.active.keys());
   const listed = await passCall(pass, participant, (signal) => participant.recover({ signal }));
   const candidates = listed.flatMap((branch) => {
-    const transactionId = BRANCH_ID.exec(branch.branchId)?.[1] ?? '';
-    const origin = parseTransactionId(transactionId);
-    if (origin === undefined) return [];
-    const { namespace, authority } = origin;
+    const parsed = parseBranchId(branch.branchId);
+    if (parsed === undefined) return [];
+    const { namespace, authority } = parsed.origin;
     if (namespace === host.namespace && authority === host.authority) {
-      return [{ ...branch, transactionId: transactionId as TransactionId, origin }];
+      return [{ ...branch, ...parsed }];
     }
     const { branchId } = branch;
     findings.unknown.push({ participant: participant.name, branchId, namespace, authority });
@@ -110,13 +110,16 @@ export async function orphansOf(
   });
   if (candidates.length === 0) return [];
   const states = await statesOf(pass);
-  return candidates.flatMap((branch): readonly OrphanBranch[] => {
+  const owned = candidates.map(async (branch): Promise<readonly OrphanBranch[]> => {
     const { transactionId, origin } = branch;
     if (host.active.has(transactionId) || activeBefore.has(transactionId)) return [];
     const isOwn = origin.incarnation === host.lives.incarnation;
-    if (!isOwn && states.get(origin.incarnation) === 'live') return [];
-    return [{ ...branch, owner: isOwn ? 'own' : 'dead' }];
+    if (isOwn) return [{ ...branch, owner: 'own' }];
+    if (states.get(origin.incarnation) !== 'live') return [{ ...branch, owner: 'dead' }];
+    const owner = await passCall(pass, 'log', async (signal) => host.servedOwner?.(branch, signal));
+    return owner === undefined ? [] : [{ ...branch, owner }];
   });
+  return (await Promise.all(owned)).flat();
 }
 
 async function statesOf(pass: RecoveryPass): Promise<Map<string, IncarnationStatus['state']>> {
@@ -226,7 +229,9 @@ async function endOrphan(
       }
       await participant.commit({ branchId, evidence: effect.evidence }, { signal });
       const record = await pass.records.get(transactionId);
-      await acknowledge(pass, { transactionId, key: record?.key }, participant.name, signal);
+      // Of several branches under one name, the last one counts: that is seen from the record.
+      const name = onlyNameOf(record, branchId);
+      if (record !== undefined && name !== undefined) await acknowledge(pass, record, name, signal);
     });
     const { name } = participant;
     const recovered = { transactionId, branchId, participant: name, outcome } as const;
@@ -234,6 +239,14 @@ async function endOrphan(
   } catch (error) {
     noteFailure(pass, participant.name, branchId, transactionId, error);
   }
+}
+
+/** Under which name the record has a branch, if no other branch of it has the same. */
+function onlyNameOf(record: StoredCommitRecord | undefined, branchId: string): string | undefined {
+  const { branches = [] } = record ?? {};
+  const name = branches.find((each) => each.branchId === branchId)?.participant;
+  const isOnly = branches.filter(({ participant }) => participant === name).length === 1;
+  return isOnly ? name : undefined;
 }
 
 async function acknowledge(
@@ -283,28 +296,73 @@ export async function repeatCommits(pass: RecoveryPass): Promise<void> {
 }
 
 async function repeatCommit(pass: RecoveryPass, record: StoredCommitRecord): Promise<void> {
+  await Promise.all(record.unacknowledged.map((name) => repeatAt(pass, record, name)));
+}
+
+/** Commits every branch that the record has under one name, and acknowledges them together. */
+async function repeatAt(
+  pass: RecoveryPass,
+  record: StoredCommitRecord,
+  name: string,
+): Promise<void> {
   const { host, findings } = pass;
-  const { transactionId, unacknowledged } = record;
-  const repeats = record.branches.map(async ({ participant: name, branchId, evidence }) => {
-    const isDone = findings.recovered.some((each) => each.branchId === branchId);
-    if (isDone || !unacknowledged.includes(name)) return;
-    const participant = host.participants.get(name);
-    if (participant === undefined) {
-      findings.unknownParticipants.add(name);
-      return;
-    }
-    if (pass.silent.has(name) || !pass.isDue(name, branchId)) return;
+  const participant = host.participants.get(name);
+  const branches = record.branches.filter((each) => each.participant === name);
+  const isOnly = branches.length === 1;
+  if (participant === undefined) return repeatElsewhere(pass, record, name);
+  // A single branch that this pass has finished is acknowledged already.
+  const left = branches.filter(({ branchId }) => !isOnly || !isRecovered(pass, branchId));
+  if (left.length === 0 || pass.silent.has(name)) return;
+  for (const { branchId, evidence } of left) {
+    if (!pass.isDue(name, branchId)) return;
     try {
-      await passCall(pass, participant, async (signal) => {
-        await participant.commit({ branchId, evidence }, { signal });
-        await acknowledge(pass, record, name, signal);
-      });
-      findings.recommitted += 1;
+      await passCall(pass, participant, (signal) =>
+        participant.commit({ branchId, evidence }, { signal }),
+      );
+      findings.recommitted += isRecovered(pass, branchId) ? 0 : 1;
     } catch (error) {
-      noteFailure(pass, name, branchId, transactionId, error);
+      return noteFailure(pass, name, branchId, record.transactionId, error);
     }
-  });
-  await Promise.all(repeats);
+  }
+  await acknowledgeSafely(pass, record, name);
+}
+
+function isRecovered({ findings }: RecoveryPass, branchId: string): boolean {
+  return findings.recovered.some((each) => each.branchId === branchId);
+}
+
+/** A branch of a remote call is its server's to finish; this coordinator only hears of it. */
+async function repeatElsewhere(
+  pass: RecoveryPass,
+  record: StoredCommitRecord,
+  name: string,
+): Promise<void> {
+  const { host, findings } = pass;
+  if (!isRemoteName(name)) {
+    findings.unknownParticipants.add(name);
+    return;
+  }
+  const { incarnation } = parseTransactionId(record.transactionId) ?? {};
+  const { calls } = host;
+  if (calls === undefined || incarnation !== host.lives.incarnation) return;
+  try {
+    const applied = await passCall(pass, 'log', (signal) => isApplied(calls, record, name, signal));
+    if (applied) await acknowledgeSafely(pass, record, name);
+  } catch (error) {
+    findings.failed.push({ participant: name, error });
+  }
+}
+
+async function acknowledgeSafely(
+  pass: RecoveryPass,
+  record: StoredCommitRecord,
+  name: string,
+): Promise<void> {
+  try {
+    await passCall(pass, 'log', (signal) => acknowledge(pass, record, name, signal));
+  } catch (error) {
+    noteFailure(pass, name, record.branches[0]?.branchId ?? '', record.transactionId, error);
+  }
 }
 
 /** A few at a time, in order; ends early with the pass. */

@@ -22,6 +22,7 @@ import {
   type Outcome,
 } from './outcome.js';
 import { type Protocol, protocol } from './protocol.js';
+import { type RemoteCalls, remoteCalls } from './remote/remote-calls.js';
 import type { AbortCause } from './two-phase.js';
 
 /** A transaction that is about to begin. */
@@ -45,6 +46,7 @@ interface Run {
   readonly transactionId: TransactionId;
   readonly rounds: Protocol;
   readonly enlisting: Enlistment;
+  readonly calls: RemoteCalls;
   readonly work: AbortController;
   readonly callbacks: (() => unknown)[];
   rollbackReason: string | undefined;
@@ -65,13 +67,20 @@ export async function runTransaction<Value>(
   const subject = { transactionId, resourceId, incarnation, key, remainingMs };
   const rounds = protocol(host, { ...subject, workSignal: work.signal });
   const onBranch = rounds.enlisted;
-  const enlistOptions = { transactionId, signal: work.signal, remainingMs, onBranch };
+  const branchIdOf = (count: number): string => `${transactionId}.${count}`;
+  const facts = { transactionId, signal: work.signal, remainingMs, onBranch };
+  const registry = 'createTransactionCoordinator';
   const run: Run = {
     host,
     start,
     transactionId,
     rounds,
-    enlisting: enlistment(host, enlistOptions),
+    enlisting: enlistment(host, { ...facts, branchIdOf, registry }),
+    calls: remoteCalls({
+      ...facts,
+      desk: () => host.calls.open(),
+      giveUp: (cause) => giveUp(run, cause),
+    }),
     work,
     callbacks: [],
     rollbackReason: undefined,
@@ -134,19 +143,21 @@ function giveUp({ rounds, work, transactionId }: Run, cause: AbortCause): void {
 
 /** The body's value; undefined when the transaction aborts, which the protocol then knows. */
 async function performBody<Value>(run: Run, body: Body<Value>): Promise<Value | undefined> {
-  const { start, transactionId, rounds, enlisting, work } = run;
+  const { start, transactionId, rounds, enlisting, calls, work } = run;
   try {
     work.signal.throwIfAborted();
     const working = start.within(transactionId, async () => body(transactionOf(run)));
     const value = await abortable(working, work.signal);
-    await abortable(enlisting.settled(), work.signal);
+    await abortable(Promise.all([enlisting.settled(), calls.settled()]), work.signal);
     enlisting.close();
+    calls.close();
     const { rollbackReason: reason } = run;
     if (reason === undefined) rounds.workDone();
     else giveUp(run, { by: 'rollback-only', reason });
     return value;
   } catch (cause) {
     enlisting.close();
+    calls.close();
     // Does nothing where the transaction was given up before and the body only heard of it.
     giveUp(run, { by: 'body', reason: reasonOf(cause), cause });
     return undefined;
@@ -154,12 +165,13 @@ async function performBody<Value>(run: Run, body: Body<Value>): Promise<Value | 
 }
 
 function transactionOf(run: Run): Transaction {
-  const { transactionId, work, enlisting, callbacks } = run;
+  const { transactionId, work, enlisting, calls, callbacks } = run;
   return {
     transactionId,
     attempt: run.start.attempt,
     signal: work.signal,
     enlist: (participant) => enlisting.enlist(participant),
+    call: (service, payload, options) => calls.call(service, payload, options),
     afterCommit(callback) {
       if (typeof callback !== 'function') {
         throw invalidArgument('callback', callback, 'a function');

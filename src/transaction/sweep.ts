@@ -1,5 +1,5 @@
 import type { CancelTimer } from '../core/clock.js';
-import type { CoordinatorHost } from './host.js';
+import type { RecoveryHost } from './host.js';
 import type { Recovery } from './recover.js';
 
 /** The repeated recovery of one coordinator. */
@@ -14,7 +14,7 @@ const JITTER = 0.25;
 /**
  * Recovers at once and then every `sweepMs`, give or take a quarter. Never keeps a process running.
  */
-export function startSweep(host: CoordinatorHost, recovery: Recovery, sweepMs: number): Sweep {
+export function startSweep(host: RecoveryHost, recovery: Recovery, sweepMs: number): Sweep {
   const { clock, random, channels } = host;
   let cancel: CancelTimer = () => {};
   let isStopped = sweepMs === Number.POSITIVE_INFINITY;

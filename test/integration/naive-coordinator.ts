@@ -32,6 +32,7 @@ export function naiveCoordinator(options: TransactionCoordinatorOptions): Explor
           branches.set(participant, branch);
           return branch.handle;
         },
+        call: () => Promise.reject(new TypeError('a naive coordinator makes no calls')),
         afterCommit() {},
         setRollbackOnly(reason) {
           rollbackReason = reason;

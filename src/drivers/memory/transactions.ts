@@ -7,6 +7,8 @@ import type {
   DecisionLogNode,
   DecisionLogSession,
 } from '../../transaction/decision-log.js';
+import { memoryCalls } from './calls.js';
+import { type CallSpace, callSpace } from './calls-store.js';
 import { type DecisionStore, decisionStore } from './transactions-store.js';
 
 /** Options of {@link memoryTransactions}. */
@@ -41,10 +43,16 @@ export function memoryTransactions(options: MemoryTransactionsOptions = {}): Dec
   assertNumber('unacknowledgedMax', unacknowledgedMax, { min: 1, integer: true });
   assertNumber('recordRetainMs', recordRetainMs, { min: 0 });
   const store = decisionStore({ unacknowledgedMax, recordRetainMs, clock });
+  const spaces = new Map<string, CallSpace>();
   return {
     backend: 'memory',
     authority: 'memory',
     open: (node) => memorySession(store, node),
+    openCalls(node) {
+      const space = spaces.get(node.namespace) ?? callSpace(clock);
+      spaces.set(node.namespace, space);
+      return memoryCalls(space, node);
+    },
   };
 }
 

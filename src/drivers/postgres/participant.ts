@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../../core/clock.js';
-import { parseTransactionId } from '../../core/ids.js';
 import { assertNumber, invalidArgument } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
+import { parseBranchId } from '../../transaction/branch-id.js';
 import type { Participant } from '../../transaction/participant.js';
 import { assertParticipantName } from '../../transaction/participant-name.js';
 import { type BranchHost, PostgresBranch } from './branch.js';
@@ -131,6 +131,5 @@ function createParticipant(
 
 /** Whether an id in the database has the form `‹transactionId›.‹n›`; everybody else's stay untouched. */
 function isBranchId(id: string): boolean {
-  const dot = id.lastIndexOf('.');
-  return /^\d{1,3}$/.test(id.slice(dot + 1)) && parseTransactionId(id.slice(0, dot)) !== undefined;
+  return parseBranchId(id) !== undefined;
 }
