@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import type { Random } from '../core/random.js';
+import type { CacheBreakerOptions } from './breaker.js';
 import type { CacheDriver } from './driver.js';
 import type { CacheStats } from './stats.js';
 
@@ -42,11 +43,23 @@ export interface CacheOptions {
   /** How long a call may take, the loader included, unless the call says; at least 1. Default 5,000. */
   readonly timeoutMs?: number | undefined;
   /**
-   * How long a read waits for the shared tier, in all, before it goes on without; at least 1. Default
-   * 1,000, at most `timeoutMs`. Waiting for another node's load does not count. Writes wait for the
-   * tier as long as their call may take.
+   * The shared tier's slice of a read's time: how long it waits for that tier, in all, before it goes
+   * on without; at least 1. Default 1,000, at most `timeoutMs`. Waiting for another node's load does
+   * not count. Writes wait for the tier as long as their call may take.
    */
-  readonly tierTimeoutMs?: number | undefined;
+  readonly hardTimeoutMs?: number | undefined;
+  /**
+   * The circuit breaker of the shared tier: when most calls fail or are not answered in time, reads go
+   * by without waiting for it, until one that is let through finds it well. Writes ask always. Default:
+   * the defaults of {@link CacheBreakerOptions}; `false` for none.
+   */
+  readonly breaker?: CacheBreakerOptions | false | undefined;
+  /**
+   * For how long memory keeps what a loader found while the shared tier did not answer: by so much it
+   * may be old, as nobody tells of a change. Default: with `tracked` 0, not at all; with `ttl` as
+   * `localTtlMs`.
+   */
+  readonly outageTtlMs?: number | undefined;
   /**
    * Stale-while-revalidate: for how long after its `ttlMs` an entry is still answered by `getOrLoad`,
    * at once, while one node loads it anew in the background. Default 0.
@@ -155,9 +168,8 @@ export type Loader<Result> = (context: LoadContext) => Result | Promise<Result>;
  * between its commit and the invalidation, leaves old values until their TTL; `update` closes the
  * second gap.
  *
- * **When the shared tier is down**, reads go on after `tierTimeoutMs` with the loader, whose value
- * memory keeps for `localTtlMs` with `ttl`, and not at all with `tracked`, as nobody would tell of a
- * change; writes reject with CACHE_TIER_UNREACHABLE: then it is unknown whether
+ * **When the shared tier is down**, reads go on after `hardTimeoutMs` with the loader, and at once when
+ * its breaker has opened; memory keeps what was loaded for `outageTtlMs`. Writes reject with CACHE_TIER_UNREACHABLE: then it is unknown whether
  * they took effect.
  *
  * Every call rejects with TypeError (INVALID_ARGUMENT) for bad arguments and with CLOSED after

@@ -1,6 +1,7 @@
 import { systemClock } from '../core/clock.js';
 import { systemRandom } from '../core/random.js';
 import { assertName, assertNumber, assertTtlMs, invalidArgument } from '../core/validate.js';
+import type { BreakerPolicy } from './breaker.js';
 import type { Cache, CacheConsistency, CacheOptions } from './cache.js';
 import type { CacheDriver } from './driver.js';
 import { cacheEngine } from './engine.js';
@@ -10,7 +11,7 @@ import type { CacheSettings } from './tiers.js';
 const NAME_BYTES_MAX = 128;
 const LOCAL_TTL_MS_DEFAULT = 5_000;
 const TIMEOUT_MS_DEFAULT = 5_000;
-const TIER_TIMEOUT_MS_DEFAULT = 1_000;
+const HARD_TIMEOUT_MS_DEFAULT = 1_000;
 const LEASE_MS_DEFAULT = 3_000;
 const LEASE_MS_MIN = 100;
 const ERROR_BACKOFF_MS_DEFAULT = 1_000;
@@ -46,8 +47,8 @@ function validated(options: CacheOptions): CacheSettings {
   assertTtlMs(ttlMs);
   assertNumber('timeoutMs', timeoutMs, { min: 1 });
   assertNumber('leaseMs', leaseMs, { min: LEASE_MS_MIN });
-  const { tierTimeoutMs = Math.min(timeoutMs, TIER_TIMEOUT_MS_DEFAULT) } = given;
-  assertNumber('tierTimeoutMs', tierTimeoutMs, { min: 1, max: timeoutMs });
+  const { hardTimeoutMs = Math.min(timeoutMs, HARD_TIMEOUT_MS_DEFAULT) } = given;
+  assertNumber('hardTimeoutMs', hardTimeoutMs, { min: 1, max: timeoutMs });
   assertTiers(given.tiers);
   const { tiers } = given;
   const consistency = consistencyOf(tiers, given.consistency);
@@ -55,14 +56,28 @@ function validated(options: CacheOptions): CacheSettings {
     consistency === 'tracked' ? Number.MAX_SAFE_INTEGER : LOCAL_TTL_MS_DEFAULT;
   const { localTtlMs = localTtlMsDefault } = given;
   assertTtlMs(localTtlMs, 'localTtlMs');
+  const { outageTtlMs = consistency === 'tracked' ? 0 : localTtlMs } = given;
+  assertNumber('outageTtlMs', outageTtlMs, { min: 0 });
   const aging = agingOf(given);
   const { negativeTtlMs, softTimeoutMs, errorBackoffMs = ERROR_BACKOFF_MS_DEFAULT } = given;
   if (negativeTtlMs !== undefined) assertTtlMs(negativeTtlMs, 'negativeTtlMs');
   if (softTimeoutMs !== undefined) assertNumber('softTimeoutMs', softTimeoutMs, { min: 1 });
   assertNumber('errorBackoffMs', errorBackoffMs, { min: 0 });
   const ages = { aging, negativeTtlMs, softTimeoutMs, errorBackoffMs };
-  const times = { ttlMs, localTtlMs, timeoutMs, tierTimeoutMs, leaseMs };
-  return { name, tiers, consistency, clock, random, ...ages, ...times };
+  const times = { ttlMs, localTtlMs, timeoutMs, tierTimeoutMs: hardTimeoutMs, leaseMs };
+  const outage = { breaker: breakerOf(given), outageTtlMs };
+  return { name, tiers, consistency, clock, random, ...ages, ...times, ...outage };
+}
+
+function breakerOf({ breaker }: Partial<CacheOptions>): BreakerPolicy | undefined {
+  if (breaker === false) return undefined;
+  const { failureRatio = 0.5, callsMin = 5, windowMs = 10_000, openMs = 1_000 } = breaker ?? {};
+  const policy = { failureRatio, callsMin, windowMs, openMs };
+  assertNumber('breaker.failureRatio', policy.failureRatio, { min: 0.001, max: 1 });
+  assertNumber('breaker.callsMin', policy.callsMin, { min: 1, max: 1_000, integer: true });
+  assertNumber('breaker.windowMs', policy.windowMs, { min: 1 });
+  assertNumber('breaker.openMs', policy.openMs, { min: 1 });
+  return policy;
 }
 
 function agingOf(given: Partial<CacheOptions>): AgingPolicy {

@@ -4,6 +4,7 @@ import {
   type OperationChannel,
   operationChannel,
 } from '../core/diagnostics.js';
+import type { BreakerState } from './breaker.js';
 
 /** What `tricord:cache.load` tells about a call of a loader. */
 export interface CacheLoadContext {
@@ -69,6 +70,16 @@ export interface CacheEvictedEvent {
   readonly key: string;
 }
 
+/** What `tricord:cache.breaker` tells when a tier is given up for a while, tried again, or used again. */
+export interface CacheBreakerEvent {
+  /** The cache's name. */
+  readonly cache: string;
+  /** The tier's backend. */
+  readonly tier: string;
+  /** How the breaker stands from now on. */
+  readonly state: BreakerState;
+}
+
 /** Calls of loaders. */
 export const cacheLoad: OperationChannel<CacheLoadContext> = operationChannel('tricord:cache.load');
 /** Calls that a tier did not answer as it should. */
@@ -83,6 +94,8 @@ export const cacheFillRefused: EventChannel<CacheFillRefusedEvent> = eventChanne
 export const cacheStored: EventChannel<CacheStoredEvent> = eventChannel('tricord:cache.stored');
 /** Live entries that a process's memory gave up for others. */
 export const cacheEvicted: EventChannel<CacheEvictedEvent> = eventChannel('tricord:cache.evicted');
+/** Changes of circuit breakers. */
+export const cacheBreaker: EventChannel<CacheBreakerEvent> = eventChannel('tricord:cache.breaker');
 /** Acknowledged writes and removals. */
 export const cacheInvalidated: EventChannel<CacheInvalidatedEvent> = eventChannel(
   'tricord:cache.invalidated',

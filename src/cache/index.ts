@@ -1,3 +1,4 @@
+export type { BreakerState, CacheBreakerOptions } from './breaker.js';
 export type {
   Cache,
   CacheCallOptions,
@@ -10,6 +11,7 @@ export type {
 } from './cache.js';
 export { createCache } from './create-cache.js';
 export type {
+  CacheBreakerEvent,
   CacheEvictedEvent,
   CacheFillRefusedEvent,
   CacheInvalidatedEvent,

@@ -1,7 +1,7 @@
 import { abortScope, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, type Instant, instantOf, remainingMs, type Validity } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
-import type { Found } from './authority.js';
+import type { Fill, Found } from './authority.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
 import { cacheFillRefused } from './diagnostics.js';
@@ -259,7 +259,8 @@ async function lead(
   const filledAsOf = flight.seal();
   const answer = await timed(trip, (timeoutMs) => authority.fill(key, token, fill, timeoutMs));
   if (answer === 'refused') return refused(trip, { local, asOf: loadedAsOf });
-  keepNear(deck, ticket, fill.value, { since, forMs: fill.ttlMs });
+  if (answer === 'accepted') keepNear(deck, ticket, fill.value, { since, forMs: fill.ttlMs });
+  else keepUnheard(deck, ticket, fill, since);
   return { local, asOf: answer === 'accepted' ? filledAsOf : loadedAsOf };
 }
 
@@ -276,8 +277,20 @@ async function loadUnfilled(trip: Trip, ticket: FillTicket | undefined): Promise
   const since = instantOf(deck.settings.clock);
   const asOf = flight.seal();
   const { local, fill } = await load(trip);
-  keepNear(deck, ticket, fill.value, { since, forMs: fill.ttlMs });
+  keepUnheard(deck, ticket, fill, since);
   return { local, asOf };
+}
+
+/** Keeps what the shared tier may not have: nobody would hear of its change. */
+function keepUnheard(
+  deck: Deck,
+  ticket: FillTicket | undefined,
+  { value, ttlMs }: Fill,
+  since: Instant,
+): void {
+  const { outageTtlMs } = deck.settings;
+  if (outageTtlMs === 0) return;
+  keepNear(deck, ticket, value, { since, forMs: Math.min(ttlMs, outageTtlMs) });
 }
 
 async function load(trip: Trip): Promise<Loaded> {

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import type { BreakerState } from './breaker.js';
 
 /**
  * What a cache counted in some span of time.
@@ -73,6 +74,8 @@ export interface CacheStats extends CacheCounts {
 
 /** What one tier was asked since the cache was created, and how it is now. */
 export interface CacheTierStats extends CacheTierCounts {
+  /** How its circuit breaker stands; undefined for memory, and where there is none. */
+  readonly breaker: BreakerState | undefined;
   /** Entries in it now; undefined where the tier does not tell. */
   readonly entryCount: number | undefined;
   /** About how many bytes they take; undefined where the tier does not tell. */

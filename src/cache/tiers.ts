@@ -1,9 +1,11 @@
 import type { Clock } from '../core/clock.js';
 import type { Random } from '../core/random.js';
 import { type Authority, authority as authorityOver } from './authority.js';
+import { type Breaker, type BreakerPolicy, breaker as newBreaker } from './breaker.js';
 import type { CacheConsistency } from './cache.js';
-import { cacheEvicted } from './diagnostics.js';
+import { cacheBreaker, cacheEvicted } from './diagnostics.js';
 import type { CacheDriver, CacheNode, LocalStore, ProcessTier, SharedTier } from './driver.js';
+import { guardedAuthority } from './guarded-authority.js';
 import type { AgingPolicy } from './lifetime.js';
 import { type CacheTierStats, hitRateOf, newTierCounter, type TierCounter } from './stats.js';
 import { tierCalls } from './tier-calls.js';
@@ -20,6 +22,10 @@ export interface CacheSettings {
   readonly leaseMs: number;
   readonly consistency: CacheConsistency;
   readonly aging: AgingPolicy;
+  /** Undefined: the shared tier is asked whatever it did before. */
+  readonly breaker: BreakerPolicy | undefined;
+  /** For how long memory keeps what was loaded while the shared tier did not answer. */
+  readonly outageTtlMs: number;
   /** Undefined: that there is no value is not kept. */
   readonly negativeTtlMs: number | undefined;
   readonly softTimeoutMs: number | undefined;
@@ -43,6 +49,8 @@ export interface CacheTiers {
 interface OpenTier {
   readonly tier: SharedTier | ProcessTier;
   readonly counter: TierCounter;
+  /** Where the tier has one. */
+  readonly breaker: Breaker | undefined;
 }
 
 /** Opens the tiers; sends nothing, except that a tracked one begins to listen. */
@@ -59,8 +67,10 @@ export function openTiers(settings: CacheSettings): CacheTiers {
   const near = open.length > 1 ? nearStore(settings, front?.store, last.tier) : undefined;
   const node = nodeOf(settings, last.counter);
   const withRemaining = near !== undefined || isAging(settings);
+  const bare = authorityOver({ ...last, node, leaseMs, withRemaining });
+  const { breaker, counter } = last;
   return {
-    authority: authorityOver({ ...last, node, leaseMs, withRemaining }),
+    authority: breaker === undefined ? bare : guardedAuthority(bare, { breaker, counter }),
     front,
     near,
     stats: () => open.map(tierStats),
@@ -72,7 +82,21 @@ export function openTiers(settings: CacheSettings): CacheTiers {
 
 function openTier(settings: CacheSettings, driver: CacheDriver): OpenTier {
   const counter = newTierCounter(driver.backend);
-  return { tier: driver.open(nodeOf(settings, counter)), counter };
+  const tier = driver.open(nodeOf(settings, counter));
+  return { tier, counter, breaker: breakerOf(settings, driver) };
+}
+
+function breakerOf(
+  { name, clock, breaker: policy }: CacheSettings,
+  { scope, backend }: CacheDriver,
+): Breaker | undefined {
+  if (policy === undefined || scope === 'process') return undefined;
+  return newBreaker({
+    clock,
+    policy,
+    mayProbe: () => true,
+    onChange: (state) => cacheBreaker.publish(() => ({ cache: name, tier: backend, state })),
+  });
 }
 
 function nodeOf({ name, clock, random }: CacheSettings, counter: TierCounter): CacheNode {
@@ -91,16 +115,17 @@ export function isAging({ aging }: CacheSettings): boolean {
 }
 
 function nearStore(
-  { consistency }: CacheSettings,
+  { consistency, outageTtlMs }: CacheSettings,
   store: LocalStore | undefined,
   tier: OpenTier['tier'],
 ): LocalStore | undefined {
   const isTracked = consistency === 'tracked' && tier.scope === 'shared';
-  return isTracked && store !== undefined ? trackedStore(store, tier) : store;
+  return isTracked && store !== undefined ? trackedStore(store, tier, outageTtlMs) : store;
 }
 
-function tierStats({ tier, counter }: OpenTier): CacheTierStats {
+function tierStats({ tier, counter, breaker }: OpenTier): CacheTierStats {
   const local = tier.scope === 'process' ? tier.local : undefined;
   const { evictionCount = 0, entryCount, byteCount } = local ?? {};
-  return { ...counter, ...hitRateOf(counter), evictionCount, entryCount, byteCount };
+  const state = { breaker: breaker?.state, entryCount, byteCount };
+  return { ...counter, ...hitRateOf(counter), evictionCount, ...state };
 }

@@ -3,12 +3,13 @@ import type { LocalStore, SharedTier } from './driver.js';
 /**
  * The memory before a tier that tells of every change: it keeps something only while it would hear of
  * its change, and nothing of what was read before it began to hear. So a copy lives as long as its
- * entry, and no longer than the news takes to come.
+ * entry, and no longer than the news takes to come; but for what lives `unheardMs` at most, by which
+ * it may be old.
  *
  * The order that makes two connections safe: a ticket is taken before the value is asked for, and a
  * change that is told meanwhile voids it (`LocalStore.begin`).
  */
-export function trackedStore(store: LocalStore, tier: SharedTier): LocalStore {
+export function trackedStore(store: LocalStore, tier: SharedTier, unheardMs: number): LocalStore {
   let isLive = false;
   tier.follow?.({
     live() {
@@ -37,7 +38,8 @@ export function trackedStore(store: LocalStore, tier: SharedTier): LocalStore {
     },
     get: store.get,
     begin: store.begin,
-    put: (ticket, value, validity) => (isLive ? store.put(ticket, value, validity) : 'refused'),
+    put: (ticket, value, validity) =>
+      isLive || validity.forMs <= unheardMs ? store.put(ticket, value, validity) : 'refused',
     end: store.end,
     delete: store.delete,
     clear: store.clear,

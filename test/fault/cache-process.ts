@@ -5,7 +5,7 @@ import { redisCache } from '../../src/redis.js';
 // A node that waits for another node's load, so that it listens for wake-ups, and is then closed.
 const client = new Redis(String(process.argv[2]));
 const tiers = [redisCache({ client })];
-const options = { name: 'exit', tiers, ttlMs: 60_000, timeoutMs: 2_000, tierTimeoutMs: 300 };
+const options = { name: 'exit', tiers, ttlMs: 60_000, timeoutMs: 2_000, hardTimeoutMs: 300 };
 const [leader, follower] = [createCache<string>(options), createCache<string>(options)];
 
 const never = (): Promise<string> => new Promise(() => {});

@@ -26,11 +26,11 @@ function clientOf(url: string): RedisType {
 
 function nodeOf(
   url: string,
-  { isTiered = false, tierTimeoutMs = 300, timeoutMs = 2_000 } = {},
+  { isTiered = false, hardTimeoutMs = 300, timeoutMs = 2_000 } = {},
 ): Cache<string> {
   const driver = redisCache({ client: clientOf(url) });
   const tiers = isTiered ? [memoryCache(), driver] : [driver];
-  return createCache({ name: 'fault', tiers, ttlMs: 60_000, tierTimeoutMs, timeoutMs });
+  return createCache({ name: 'fault', tiers, ttlMs: 60_000, hardTimeoutMs, timeoutMs });
 }
 
 /** Until memory keeps what it reads, because it hears of changes. */
@@ -70,6 +70,34 @@ describe('a frozen redis under a cache [redis]', () => {
     await cache.close();
   });
 
+  test('is given up by the breaker: cold keys do not wait, and it serves again when it is back', async () => {
+    await using redis = await startRedis();
+    const cache = nodeOf(redis.url, { isTiered: true });
+    await cache.set('warm', 'value');
+    await kept(cache, 'warm');
+    await redis.pause();
+    const cold = (key: string) => elapsedOf(() => cache.getOrLoad(key, () => 'source'));
+    const timesMs = await Promise.all(Array.from({ length: 10 }, (_, i) => cold(`cold ${i}`)));
+    expect(Math.max(...timesMs)).toBeLessThan(300 + ALLOWANCE_MS);
+    const longestMs = Math.max(...timesMs).toFixed(0);
+    measured(
+      `frozen redis: the slowest of 10 cold getOrLoad at once took ${longestMs} ms (bound 300)`,
+    );
+    expect(cache.stats().tiers[1]?.breaker).toBe('open');
+    const afterMs = await cold('cold afterwards');
+    measured(`frozen redis: with the breaker open a cold getOrLoad took ${afterMs.toFixed(1)} ms`);
+    expect(afterMs).toBeLessThan(ALLOWANCE_MS);
+    expect(cache.peek('warm')).toBe('value');
+    await redis.resume();
+    await expect
+      .poll(async () => [await cache.get('any'), cache.stats().tiers[1]?.breaker][1], {
+        timeout: 5_000,
+      })
+      .toBe('closed');
+    expect(await cache.getOrLoad('later', () => 'stored')).toBe('stored');
+    await cache.close();
+  });
+
   test('a write is told within its time that it was not acknowledged', async () => {
     await using redis = await startRedis();
     const cache = nodeOf(redis.url);
@@ -88,7 +116,7 @@ describe('a frozen redis under a cache [redis]', () => {
 
   test('a close ends what is in flight, long before its own time is up', async () => {
     await using redis = await startRedis();
-    const cache = nodeOf(redis.url, { timeoutMs: 20_000, tierTimeoutMs: 20_000 });
+    const cache = nodeOf(redis.url, { timeoutMs: 20_000, hardTimeoutMs: 20_000 });
     await cache.set('key', 'old');
     await redis.pause();
     const calls = [cache.get('key'), cache.set('key', 'new'), cache.delete('other')];
@@ -111,7 +139,7 @@ describe('a frozen redis under a cache [redis]', () => {
 
   test('thousands of calls without an answer do not pile up: further ones fail at once', async () => {
     await using redis = await startRedis();
-    const cache = nodeOf(redis.url, { tierTimeoutMs: 200 });
+    const cache = nodeOf(redis.url, { hardTimeoutMs: 200 });
     await cache.get('connected');
     await redis.pause();
     const get = (i: number) => cache.get(`key ${i}`);
@@ -164,7 +192,7 @@ describe('a reply of redis to a cache that is lost [redis]', () => {
     await using redis = await startRedis();
     await using proxy = await redis.proxy();
     const direct = nodeOf(redis.url);
-    const cache = nodeOf(proxy.url, { timeoutMs: 5_000, tierTimeoutMs: 1_000 });
+    const cache = nodeOf(proxy.url, { timeoutMs: 5_000, hardTimeoutMs: 1_000 });
     // So that the scripts are known and the next request is the one that is cut.
     await cache.set('warm', 'up');
     await cache.getOrLoad('warm up', () => 'up');

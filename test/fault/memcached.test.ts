@@ -12,7 +12,7 @@ afterEach(async () => {
 
 function nodeOf(
   servers: string | readonly string[],
-  { isTiered = false, tierTimeoutMs = 300, timeoutMs = 2_000 } = {},
+  { isTiered = false, hardTimeoutMs = 300, timeoutMs = 2_000 } = {},
 ): Cache<string> {
   const driver = memcachedCache({ servers });
   const tiers = isTiered ? [memoryCache(), driver] : [driver];
@@ -20,7 +20,7 @@ function nodeOf(
     name: 'fault',
     tiers,
     ttlMs: 60_000,
-    tierTimeoutMs,
+    hardTimeoutMs,
     timeoutMs,
   });
   opened.push(cache);

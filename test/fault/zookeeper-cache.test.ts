@@ -25,7 +25,7 @@ async function openNode(servers: string, name: string): Promise<Node> {
     name,
     tiers: [zookeeperCache({ session })],
     ttlMs: 60_000,
-    tierTimeoutMs: 1_000,
+    hardTimeoutMs: 1_000,
     timeoutMs: 2_000,
   });
   return {

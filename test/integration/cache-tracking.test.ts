@@ -25,7 +25,7 @@ function nodeOf(url: string, { name, consistency, keyPrefix = '' }: Options) {
     tiers: [memoryCache(), redisCache({ client })],
     ttlMs: 60_000,
     consistency,
-    tierTimeoutMs: 500,
+    hardTimeoutMs: 500,
   });
   cleanups.push(() => cache.close().then(() => client.disconnect()));
   return { cache, client };

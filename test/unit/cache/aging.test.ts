@@ -132,7 +132,7 @@ describe.each([
   });
 
   test('a caller whose time is up is answered with what staleIfErrorMs allows', async () => {
-    const options = { staleIfErrorMs: MINUTE, timeoutMs: 500, tierTimeoutMs: 100, ...tiers() };
+    const options = { staleIfErrorMs: MINUTE, timeoutMs: 500, hardTimeoutMs: 100, ...tiers() };
     const { clock, cache } = await agedBench(MINUTE + 1, options);
     const { loader } = heldLoader<string>();
     const reading = cache.getOrLoad('key', loader);

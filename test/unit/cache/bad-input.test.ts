@@ -29,7 +29,7 @@ describe('a cache with bad options is not created', () => {
     ['localTtlMs', { localTtlMs: -1 }],
     ['timeoutMs', { timeoutMs: 0 }],
     ['timeoutMs', { timeoutMs: '5s' }],
-    ['tierTimeoutMs', { timeoutMs: 100, tierTimeoutMs: 101 }],
+    ['hardTimeoutMs', { timeoutMs: 100, hardTimeoutMs: 101 }],
     ['leaseMs', { leaseMs: 99 }],
     ['tiers', { tiers: [] }],
     ['tiers', { tiers: undefined }],
@@ -94,6 +94,16 @@ describe('a call with bad arguments sends nothing', () => {
     });
     const mixed = [['a', 1] as const, ['b', Symbol('s')] as const];
     await expect(cache.setMany(mixed)).rejects.toMatchObject({ code: 'CACHE_VALUE_UNSUPPORTED' });
+    for (const [name, breaker] of [
+      ['failureRatio', { failureRatio: 0 }],
+      ['failureRatio', { failureRatio: 1.1 }],
+      ['callsMin', { callsMin: 2.5 }],
+      ['windowMs', { windowMs: 0 }],
+      ['openMs', { openMs: Number.NaN }],
+    ] as const) {
+      expect(caught(() => node({ breaker }))).toMatchObject(invalid(`breaker.${name}`));
+    }
+    expect(caught(() => node({ outageTtlMs: -1 }))).toMatchObject(invalid('outageTtlMs'));
     const notFunction = 'value' as never;
     await expect(cache.getOrLoad('key', notFunction)).rejects.toMatchObject(invalid('loader'));
     await expect(cache.update('key', notFunction)).rejects.toMatchObject(invalid('commit'));

@@ -7,7 +7,7 @@ import { cacheBench, heldLoader } from './support.js';
 describe('a shared tier that does not answer', () => {
   test('costs a cold read its tier time, then the loader answers', async () => {
     const { clock, shared, node } = cacheBench();
-    const cache = node({ tierTimeoutMs: 300 });
+    const cache = node({ hardTimeoutMs: 300 });
     shared.freeze('read', 'lease', 'fill', 'renew', 'release');
     const begun = clock.monotonicMs();
     expect(await clock.runUntil(cache.getOrLoad('key', () => 'source'))).toBe('source');
@@ -19,7 +19,7 @@ describe('a shared tier that does not answer', () => {
   test('at the lease or at the fill costs no more than its tier time again', async () => {
     for (const operation of ['lease', 'fill'] as const) {
       const { clock, shared, node } = cacheBench();
-      const cache = node({ tierTimeoutMs: 300 });
+      const cache = node({ hardTimeoutMs: 300 });
       shared.freeze(operation);
       const begun = clock.monotonicMs();
       expect(await clock.runUntil(cache.getOrLoad('key', () => 'source'))).toBe('source');
@@ -31,7 +31,7 @@ describe('a shared tier that does not answer', () => {
     'that was slow to read has only the rest of its time for the %s',
     async (next) => {
       const { clock, shared, node } = cacheBench();
-      const cache = node({ tierTimeoutMs: 300 });
+      const cache = node({ hardTimeoutMs: 300 });
       shared.freeze(next);
       shared.after = (operation) =>
         operation === 'read'
@@ -44,7 +44,7 @@ describe('a shared tier that does not answer', () => {
 
   test('makes get answer undefined in its time, and tells on the channel', async () => {
     const { clock, shared, node } = cacheBench();
-    const cache = node({ tierTimeoutMs: 300 });
+    const cache = node({ hardTimeoutMs: 300 });
     const events: unknown[] = [];
     const listen = (event: unknown): void => {
       events.push(event);
@@ -184,7 +184,7 @@ describe('the time of a call', () => {
 
   test('that ends while a loaded value is being stored gives that value', async () => {
     const { clock, shared, node } = cacheBench();
-    const cache = node({ timeoutMs: 700, tierTimeoutMs: 700 });
+    const cache = node({ timeoutMs: 700, hardTimeoutMs: 700 });
     shared.freeze('fill');
     const { calls, loader } = heldLoader<string>();
     const read = cache.getOrLoad('key', loader);

@@ -13,11 +13,11 @@ function bench() {
       told = listener;
     },
   } as SharedTier;
-  const store: LocalStore = trackedStore(memoryStore(clock, { entriesMax: 10 }), tier);
+  const store: LocalStore = trackedStore(memoryStore(clock, { entriesMax: 10 }), tier, 100);
   const validity = { since: instantOf(clock), forMs: 60_000 };
   const value = { value: 'value', isShareable: true };
-  const put = (key: string, ticket = store.begin(key)): string =>
-    store.put(ticket, value, validity);
+  const put = (key: string, ticket = store.begin(key), forMs = 60_000): string =>
+    store.put(ticket, value, { ...validity, forMs });
   if (told === undefined) throw new Error('nobody listens');
   return { store, put, tier: told };
 }
@@ -32,6 +32,15 @@ describe('memory before a tier that tells of changes', () => {
     tier.lost();
     expect(store.get('key')).toBeUndefined();
     expect(put('key')).toBe('refused');
+  });
+
+  test('keeps unheard what lives no longer than it may be old, until it hears again', () => {
+    const { store, put, tier } = bench();
+    expect(put('key', store.begin('key'), 101)).toBe('refused');
+    expect(put('key', store.begin('key'), 100)).toBe('stored');
+    expect(store.get('key')).toBeDefined();
+    tier.live();
+    expect(store.get('key')).toBeUndefined();
   });
 
   test('keeps nothing that was asked for before it heard of changes', () => {
