@@ -1,9 +1,17 @@
 import { throwIfAborted } from '../core/abort.js';
+import { CoordinationError } from '../core/errors.js';
 import { parseFencingToken } from '../core/fencing-token.js';
-import { assertNumber, assertResourceId, assertTtlMs, invalidArgument } from '../core/validate.js';
+import {
+  assertName,
+  assertNumber,
+  assertResourceId,
+  assertTtlMs,
+  invalidArgument,
+} from '../core/validate.js';
+import type { Authority } from './authority.js';
 import type { CacheFencedOptions, CacheWriteOptions } from './cache.js';
+import type { Deck } from './deck.js';
 import { type Isolated, isolate } from './isolation.js';
-import type { CacheSettings } from './tiers.js';
 
 /** The options of a call, complete. */
 export interface CallOptions {
@@ -12,25 +20,57 @@ export interface CallOptions {
   readonly signal: AbortSignal | undefined;
   /** The fencing token of a write. */
   readonly fence: bigint | undefined;
+  /** Each once. */
+  readonly tags: readonly string[];
 }
+
+const NO_TAGS: readonly string[] = [];
+const TAG_BYTES_MAX = 256;
+const TAGS_MAX = 64;
 
 /** Checks the options of a call, fills in the cache's, and throws if the signal is aborted. */
 export function callOptions(
-  settings: CacheSettings,
+  { settings, tiers: { authority } }: TaggedDeck,
   options: (CacheWriteOptions & CacheFencedOptions) | undefined,
 ): CallOptions {
   if (options === undefined) {
     const { ttlMs, timeoutMs } = settings;
-    return { ttlMs, timeoutMs, signal: undefined, fence: undefined };
+    return { ttlMs, timeoutMs, signal: undefined, fence: undefined, tags: NO_TAGS };
   }
   const { ttlMs = settings.ttlMs, timeoutMs = settings.timeoutMs, signal } = options;
-  const { fencingToken } = options;
+  const { fencingToken, tags = NO_TAGS } = options;
   assertTtlMs(ttlMs);
   assertNumber('timeoutMs', timeoutMs, { min: 1 });
   const fence =
     fencingToken === undefined ? undefined : parseFencingToken(fencingToken, 'fencingToken');
+  if (tags !== NO_TAGS) assertTags({ settings, tiers: { authority } }, tags);
   throwIfAborted(signal);
-  return { ttlMs, timeoutMs, signal, fence };
+  const each = tags.length > 1 ? Array.from(new Set(tags)) : tags;
+  return { ttlMs, timeoutMs, signal, fence, tags: each };
+}
+
+/** What of a deck tells whether there are tags. */
+type TaggedDeck = Pick<Deck, 'settings'> & {
+  readonly tiers: { readonly authority: Pick<Authority, 'tags'> };
+};
+
+/** Checks tags, and that the last tier has them. */
+export function assertTags(
+  { settings, tiers: { authority } }: TaggedDeck,
+  tags: unknown,
+  max: number = TAGS_MAX,
+): asserts tags is readonly string[] {
+  if (!Array.isArray(tags) || tags.length > max) {
+    throw invalidArgument('tags', tags, `an array of at most ${max} tags`);
+  }
+  for (const tag of tags) assertName('tags', tag, TAG_BYTES_MAX);
+  if (authority.tags !== undefined) return;
+  const backend = settings.tiers.at(-1)?.backend ?? '';
+  const found = 'no tags';
+  const needed = 'a last tier that has them, or no tags';
+  const message = `${backend} has no tags for entries; needed is ${needed}`;
+  const details = { backend, setting: 'tags', found, needed };
+  throw new CoordinationError('BACKEND_UNSUPPORTED', message, details);
 }
 
 /** Checks a cache's key. */

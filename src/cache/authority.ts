@@ -9,6 +9,7 @@ import type {
   FencedBounds,
   FencedOff,
   LeaseTier,
+  LocalTags,
   LocalValue,
   ProcessTier,
   SharedTier,
@@ -16,6 +17,7 @@ import type {
 } from './driver.js';
 import type { Isolated } from './isolation.js';
 import type { TierCounter } from './stats.js';
+import { type TagCalls, tagCalls } from './tag-calls.js';
 import { type Failed, type TierCalls, tierCalls } from './tier-calls.js';
 
 /** A value that the authority has, valid from before it was asked. */
@@ -25,13 +27,17 @@ export interface Found {
   readonly validity: Validity;
 }
 
+/** The answer to a read: outdated is an entry of which a tag was invalidated. */
+export type ReadAnswer = Found | { readonly state: 'missing' | 'outdated' };
+
 /** What a question came to that must not hurt its caller. */
 export type Answer<Reply> = Reply | Failed;
 
 /** The answer to a request for a lease. */
 export type LeaseAnswer =
   | Found
-  | { readonly state: 'leader' | 'held' }
+  | { readonly state: 'leader'; readonly epoch?: string | undefined }
+  | { readonly state: 'held' | 'outdated' }
   | { readonly state: 'follower'; readonly remainingMs: number };
 
 /**
@@ -41,12 +47,10 @@ export type LeaseAnswer =
  */
 export interface Authority {
   readonly isShared: boolean;
+  /** Where entries can have tags. */
+  readonly tags: TagCalls | undefined;
   /** `isCounted: false` for what is no request of a caller. */
-  read(
-    key: string,
-    timeoutMs: number,
-    isCounted?: boolean,
-  ): Promise<Answer<Found | { readonly state: 'missing' }>>;
+  read(key: string, timeoutMs: number, isCounted?: boolean): Promise<Answer<ReadAnswer>>;
   /** With `refresh` for the right to replace the entry that is there. */
   lease(
     key: string,
@@ -100,6 +104,8 @@ export interface AuthorityOptions {
   readonly leaseMs: number;
   /** Whether the time that is left of entries is needed, for a tier before this one. */
   readonly withRemaining: boolean;
+  /** Versions of tags that this process is told of; undefined: the tier is asked. */
+  readonly knownTags: LocalTags | undefined;
 }
 
 /** The calls of a tier, whichever kind it is. */
@@ -129,16 +135,22 @@ function authorityOver<Stored>(
   const { node, counter, leaseMs } = options;
   const { clock } = node;
   const { ask, demand, failed } = tierCalls(node, counter);
-  const parts = { ...options, tier, form, failed };
+  const isShared = options.tier.scope === 'shared';
+  const tags = tagCalls({ ...options, ask, demand, tags: tier.tags });
+  // The entries of memory are compared with the tags of memory by the store itself.
+  const areCurrent = isShared ? tags?.areCurrent : undefined;
+  const parts = { ...options, tier, form, failed, areCurrent };
 
   return {
-    isShared: options.tier.scope === 'shared',
+    isShared,
+    tags,
     read: (key, timeoutMs, isCounted = true) => read(parts, key, timeoutMs, isCounted),
     lease: (key, token, timeoutMs, refresh) =>
       ask('lease', key, async () => {
         const since = instantOf(clock);
         const reply = await tier.lease(key, token, leaseMs, { timeoutMs, refresh });
-        return reply.state === 'found' ? foundAt(parts, key, since, reply.entry) : reply;
+        if (reply.state !== 'found') return reply;
+        return unlessOutdated(parts, foundAt(parts, key, since, reply.entry), timeoutMs);
       }),
     async fill(key, token, entry, timeoutMs) {
       const answer = await ask('fill', key, () => settle(parts, key, token, entry, timeoutMs));
@@ -191,6 +203,7 @@ interface Parts<Stored> {
   readonly tier: LeaseTier<Stored>;
   readonly form: Form<Stored>;
   readonly failed: TierCalls['failed'];
+  readonly areCurrent: TagCalls['areCurrent'] | undefined;
 }
 
 /** A writer's fencing token as the tiers compare it. */
@@ -217,6 +230,7 @@ function unlessStale<Reply>(
 }
 
 const MISSING = { state: 'missing' } as const;
+const OUTDATED = { state: 'outdated' } as const;
 
 /** Every read of a shared tier comes this way: one promise, and one look at the clocks if at all. */
 async function read<Stored>(
@@ -224,7 +238,7 @@ async function read<Stored>(
   key: string,
   timeoutMs: number,
   isCounted: boolean,
-): Promise<Answer<Found | typeof MISSING>> {
+): Promise<Answer<ReadAnswer>> {
   const { node, counter, tier, withRemaining } = parts;
   const since = withRemaining ? instantOf(node.clock) : NEVER;
   try {
@@ -234,14 +248,26 @@ async function read<Stored>(
       // Another node lets its entries age: how old this one is must be known after all.
       return read({ ...parts, withRemaining: true }, key, timeoutMs, isCounted);
     }
-    if (isCounted && entry === undefined) counter.missCount += 1;
+    const isTagged = answer.state === 'found' && answer.local.tags !== undefined;
+    const checked = isTagged ? await unlessOutdated(parts, answer, timeoutMs) : answer;
+    if (isCounted && checked.state !== 'found') counter.missCount += 1;
     else if (isCounted) counter.hitCount += 1;
-    return answer;
+    return checked;
   } catch (error) {
     if (isCounted) counter.missCount += 1;
     const failure = parts.failed('read', key, error);
     return isCoordinationError(error, 'DATA_CORRUPT') ? discard(parts, key, timeoutMs) : failure;
   }
+}
+
+async function unlessOutdated<Stored>(
+  { areCurrent }: Parts<Stored>,
+  found: Found,
+  timeoutMs: number,
+): Promise<Found | typeof OUTDATED> {
+  const { tags } = found.local;
+  if (tags === undefined || areCurrent === undefined) return found;
+  return (await areCurrent(tags, timeoutMs)) ? found : OUTDATED;
 }
 
 /** What nobody can read is no entry: it goes, so that the next load can take its place. */

@@ -118,6 +118,11 @@ export interface CacheCallOptions {
 export interface CacheWriteOptions extends CacheCallOptions {
   /** How long this entry lives, in milliseconds. Default: the cache's. */
   readonly ttlMs?: number | undefined;
+  /**
+   * What this entry is invalidated by, beside its key: at most 64 tags of 1 to 256 UTF-8 bytes.
+   * Default none. Refused with BACKEND_UNSUPPORTED where the last tier has no tags.
+   */
+  readonly tags?: readonly string[] | undefined;
 }
 
 /** Options of writes under a lock. */
@@ -141,6 +146,11 @@ export interface LoadContext {
   readonly stale: unknown;
   /** The entry lives so long instead, in milliseconds; at least 1. */
   setTtl(ttlMs: number): void;
+  /**
+   * The entry is invalidated by these tags too, beside those of the call; see
+   * {@link CacheWriteOptions}.
+   */
+  setTags(tags: readonly string[]): void;
   /** What is found is answered to those who wait, and not stored. */
   doNotStore(): void;
 }
@@ -254,7 +264,19 @@ export interface Cache<Value> {
     options?: CacheCallOptions & CacheFencedOptions,
   ): Promise<Result>;
   /**
-   * Removes every entry that was there when it was called, and refuses the loads that had begun.
+   * Invalidates every entry that carries the tag, on every node, and refuses every load that has begun
+   * and turns out to carry it. It takes as long for one entry as for a million: the tag's version
+   * changes, and entries of another version are misses from then on. Their memory is had back when
+   * their time ends.
+   *
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE, BACKEND_UNSUPPORTED.
+   */
+  invalidateTag(tag: string, options?: CacheCallOptions): Promise<void>;
+  /** The same for up to 1,000 tags: what carries any of them is invalidated. */
+  invalidateTags(tags: Iterable<string>, options?: CacheCallOptions): Promise<void>;
+  /**
+   * Invalidates every entry that was there when it was called, and refuses the loads that had begun;
+   * as quickly for a million entries as for one.
    *
    * @throws CoordinationError CACHE_TIER_UNREACHABLE; some entries may then be left.
    */

@@ -11,6 +11,7 @@ import { dateOf, type Isolated, setOwn } from './isolation.js';
  * | `"g":milliseconds` | for so long before its end the entry is stale |
  * | `"e":milliseconds` | for so long before that a refresh is due |
  * | `"n":1` | the source has no value |
+ * | `"v":[[tag,version],…]` | what it is invalidated by |
  *
  * | part | stands as |
  * |---|---|
@@ -35,16 +36,19 @@ interface Notes {
   readonly g?: number;
   readonly e?: number;
   readonly n?: 1;
+  readonly v?: readonly (readonly [tag: string, version: string])[];
 }
 
 /** The text for a value that was isolated. */
 export function encodeValue(isolated: Isolated): string {
-  const { value, isBare, aging, isAbsent } = isolated;
-  if (isBare && aging === undefined && !isAbsent) return `${BEGINNING}${JSON.stringify(value)}]`;
+  const { value, isBare, aging, isAbsent, tags } = isolated;
+  const isPlain = isBare && aging === undefined && !isAbsent && tags === undefined;
+  if (isPlain) return `${BEGINNING}${JSON.stringify(value)}]`;
   const notes: Notes = {
     ...(isBare ? undefined : { t: 1 }),
     ...(aging && { g: Math.round(aging.graceMs), e: Math.round(aging.earlyMs) }),
     ...(isAbsent ? { n: 1 } : undefined),
+    ...(tags && { v: tags.map(({ tag, version }) => [tag, version] as const) }),
   };
   const content = isAbsent ? 'null' : JSON.stringify(isBare ? value : tag(value));
   return `${BEGINNING}${content},${JSON.stringify(notes)}]`;
@@ -69,12 +73,13 @@ export function decodeValue(where: () => string, text: string): LocalValue {
   }
 }
 
-function decodeNoted(content: unknown, { t, g, e, n }: Notes): LocalValue {
+function decodeNoted(content: unknown, { t, g, e, n, v }: Notes): LocalValue {
   const state = { isShareable: true };
   const value = t === 1 ? untag(content, state) : freeze(content);
   const aging = g === undefined ? undefined : { graceMs: g, earlyMs: e ?? 0 };
-  if (n === 1) return { value: undefined, isShareable: true, isAbsent: true, aging };
-  return { value, isShareable: state.isShareable, aging };
+  const tags = v?.map(([tag, version]) => ({ tag, version }));
+  if (n === 1) return { value: undefined, isShareable: true, isAbsent: true, aging, tags };
+  return { value, isShareable: state.isShareable, aging, tags };
 }
 
 function formatError(where: string, text: string, cause?: unknown): CoordinationError {

@@ -40,10 +40,12 @@ export interface CacheFillRefusedEvent {
 export interface CacheInvalidatedEvent {
   /** The cache's name. */
   readonly cache: string;
-  /** Undefined when everything was removed. */
+  /** Undefined when everything was removed, or what carries a tag. */
   readonly key: string | undefined;
+  /** The tags that were invalidated. */
+  readonly tags?: readonly string[] | undefined;
   /** Which call it was. */
-  readonly by: 'set' | 'delete' | 'update' | 'clear';
+  readonly by: 'set' | 'delete' | 'update' | 'tags' | 'clear';
 }
 
 /** What `tricord:cache.stored` tells about a value that the farthest tier has taken. */

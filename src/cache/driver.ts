@@ -110,7 +110,11 @@ export type LeaseReply<Stored> =
   /** There is an entry after all; no lease was given. */
   | { readonly state: 'found'; readonly entry: TierEntry<Stored> }
   /** The lease was won, or is held by this very token already. */
-  | { readonly state: 'leader' }
+  | {
+      readonly state: 'leader';
+      /** The epoch of the tags, as of a moment before this answer; where the tier has tags. */
+      readonly epoch?: string | undefined;
+    }
   /** Another attempt has the lease, for so long at most. */
   | { readonly state: 'follower'; readonly remainingMs: number }
   /** A writer holds the key: load, and store nothing. */
@@ -128,6 +132,8 @@ export type LeaseReply<Stored> =
 export interface LeaseTier<Stored> {
   /** Whether it compares fencing tokens. */
   readonly fences?: boolean | undefined;
+  /** What entries are invalidated by together; undefined: the tier cannot. */
+  readonly tags?: TierTags | undefined;
   /** The entry of a key, with what is left of its time when `withRemaining`. */
   read(
     key: string,
@@ -197,6 +203,38 @@ export interface LeaseTier<Stored> {
   close(): Promise<void>;
 }
 
+/** A tag of an entry, as it was when the entry was loaded. */
+export interface TagStamp {
+  /** The tag. */
+  readonly tag: string;
+  /** Its version: the entry is good while this is the tag's version. */
+  readonly version: string;
+}
+
+/**
+ * Versions of tags: what carries another version of a tag than the current one is outdated. A version
+ * is a text that is never used twice, also not after the tier has forgotten it; no clock is compared.
+ *
+ * The *epoch* is one more version, of all tags together: it changes before any tag does, and with
+ * `clear`. Who sees the same one before a load and after knows that no tag has changed in between,
+ * also those of which nobody knew before the load.
+ */
+export interface TierTags {
+  /** The versions now; undefined: the tag has none, and what carries it is outdated. */
+  versions(tags: readonly string[], bounds: CallBounds): Promise<readonly (string | undefined)[]>;
+  /**
+   * The versions for an entry that lasts `keepMs`, made where there are none; then the epoch, as of the
+   * same moment or a later one.
+   */
+  stamp(
+    tags: readonly string[],
+    keepMs: number,
+    bounds: CallBounds,
+  ): Promise<{ readonly versions: readonly string[]; readonly epoch: string }>;
+  /** Ends the epoch, and then the version of each of the tags. */
+  renew(tags: readonly string[], bounds: CallBounds): Promise<void>;
+}
+
 /** A tier outside this process. */
 export interface SharedTier extends LeaseTier<string> {
   /** Several processes share the tier. */
@@ -216,6 +254,8 @@ export interface TierListener {
   lost(): void;
   /** The entry of a key has changed or gone; undefined: any of them. */
   changed(key: string | undefined): void;
+  /** The version of a tag may have changed. */
+  renewed(tag: string): void;
 }
 
 /** A tier inside this process: the same promises, and a synchronous view of the same entries. */
@@ -236,6 +276,8 @@ export interface LocalValue {
   readonly aging?: Aging | undefined;
   /** True: the source has no value for this key. */
   readonly isAbsent?: boolean | undefined;
+  /** What it is invalidated by, beside its key. */
+  readonly tags?: readonly TagStamp[] | undefined;
 }
 
 /** The last parts of an entry's life, in milliseconds counted back from its end. */
@@ -252,6 +294,8 @@ export interface FillTicket {
   readonly key: string;
   /** Set by the store: the key was written or removed since the ticket was given. */
   isVoid: boolean;
+  /** When it was given; see {@link LocalTags.note}. */
+  readonly moment: number;
 }
 
 /** Entries of this process, bounded in number, each with an end. Nothing here throws or waits. */
@@ -262,6 +306,8 @@ export interface LocalStore {
   readonly evictionCount: number;
   /** About how many bytes the entries take; undefined where the store does not weigh them. */
   readonly byteCount?: number | undefined;
+  /** The versions of tags that are known here. What carries another version is not answered. */
+  readonly tags: LocalTags;
   /**
    * The value of a key that is as good as new, by the monotonic and by the wall clock: not in the last
    * parts of its life.
@@ -280,4 +326,16 @@ export interface LocalStore {
   delete(key: string): void;
   /** Removes all entries and voids all tickets. */
   clear(): void;
+}
+
+/** Versions of tags that a process knows, bounded in number. */
+export interface LocalTags {
+  /** Grows with every renewal. */
+  readonly moment: number;
+  /** The version of a tag, if it is known. */
+  get(tag: string): string | undefined;
+  /** Takes note of a version that was asked for after a moment, unless the tag was renewed since. */
+  note(tag: string, version: string, since: number): void;
+  /** Forgets a tag, also in answers that are under way. */
+  renewed(tag: string): void;
 }

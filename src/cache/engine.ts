@@ -5,6 +5,7 @@ import {
   assertFunction,
   assertIterable,
   assertKey,
+  assertTags,
   type CallOptions,
   callOptions,
   newEntry,
@@ -16,6 +17,8 @@ import type { CacheSettings } from './tiers.js';
 import { cacheWriter } from './writing.js';
 
 const DRAIN_MS_DEFAULT = 5_000;
+/** So many tags are invalidated in one call. */
+const TAGS_INVALIDATED_MAX = 1_000;
 
 /** The engine: everything that is true for every backend. */
 export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
@@ -29,7 +32,7 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
     options: CacheCallOptions | undefined,
     operation: (options: CallOptions) => Promise<Result>,
   ): Promise<Result> => {
-    const checked = callOptions(settings, options);
+    const checked = callOptions(deck, options);
     return gate.run(() => abortable(operation(checked), checked.signal));
   };
   // Values enter as the type of the cache and come back exactly so: the reader cannot know it.
@@ -60,10 +63,20 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
     async update(key, commit, options) {
       assertKey(key);
       assertFunction('commit', commit);
-      const given = callOptions(settings, options);
+      const given = callOptions(deck, options);
       const { signal } = given;
       // The signal reaches the commit only: what was committed must be followed by its invalidation.
       return gate.run(() => writer.update(key, () => commit({ signal }), given));
+    },
+    async invalidateTag(tag, options) {
+      assertTags(deck, [tag]);
+      return write(options, ({ timeoutMs }) => writer.invalidateTags([tag], timeoutMs));
+    },
+    async invalidateTags(tags, options) {
+      assertIterable('tags', tags);
+      const each = Array.from(new Set(tags));
+      assertTags(deck, each, TAGS_INVALIDATED_MAX);
+      return write(options, ({ timeoutMs }) => writer.invalidateTags(each, timeoutMs));
     },
     clear: async (options) => write(options, ({ timeoutMs }) => writer.clear(timeoutMs)),
     stats: () => deck.statistics.stats(),

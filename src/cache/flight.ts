@@ -9,6 +9,7 @@ import type { Counters } from './stats.js';
 export interface FlightRequest {
   readonly loader: Loader<unknown>;
   readonly ttlMs: number;
+  readonly tags: readonly string[];
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
 }

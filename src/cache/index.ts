@@ -31,14 +31,17 @@ export type {
   LeaseReply,
   LeaseTier,
   LocalStore,
+  LocalTags,
   LocalValue,
   NewEntry,
   ProcessCacheDriver,
   ProcessTier,
   SharedCacheDriver,
   SharedTier,
+  TagStamp,
   TierEntry,
   TierListener,
+  TierTags,
 } from './driver.js';
 export type {
   CacheCounts,

@@ -1,6 +1,7 @@
 import { abortable } from '../core/abort.js';
 import { elapsedMs, instantOf } from '../core/clock.js';
 import { assertTtlMs } from '../core/validate.js';
+import { assertTags } from './arguments.js';
 import type { Fill } from './authority.js';
 import type { Loader } from './cache.js';
 import type { Deck } from './deck.js';
@@ -14,6 +15,8 @@ export interface LoadCall {
   readonly key: string;
   readonly loader: Loader<unknown>;
   readonly ttlMs: number;
+  /** The tags that its caller has given. */
+  readonly tags: readonly string[];
   readonly signal: AbortSignal;
   /** The entry that is too old. */
   readonly stale: LocalValue | undefined;
@@ -23,17 +26,20 @@ export interface LoadCall {
 export interface Loaded {
   /** Undefined: nothing. */
   readonly local: Isolated | undefined;
-  /** What becomes of it in the tiers. */
+  /** What becomes of it in the tiers; the versions of its tags are missing yet. */
   readonly fill: Fill;
+  /** What it is invalidated by, beside its key. */
+  readonly tags: readonly string[];
 }
 
 /** Calls a loader, and counts. Rejects with its error, or the signal's reason. */
-export async function callLoader({ settings, counters }: Deck, call: LoadCall): Promise<Loaded> {
+export async function callLoader(deck: Deck, call: LoadCall): Promise<Loaded> {
+  const { settings, counters } = deck;
   const { clock, name } = settings;
   const { key, loader, signal } = call;
   counters.loadCount += 1;
   const since = instantOf(clock);
-  let { ttlMs } = call;
+  let { ttlMs, tags } = call;
   let isStored = true;
   const context = {
     key,
@@ -44,6 +50,10 @@ export async function callLoader({ settings, counters }: Deck, call: LoadCall): 
     setTtl(ownTtlMs: number) {
       assertTtlMs(ownTtlMs);
       ttlMs = ownTtlMs;
+    },
+    setTags(own: readonly string[]) {
+      assertTags(deck, own);
+      tags = Array.from(new Set([...call.tags, ...own]));
     },
     doNotStore() {
       isStored = false;
@@ -58,14 +68,16 @@ export async function callLoader({ settings, counters }: Deck, call: LoadCall): 
     const local = value === undefined ? undefined : isolate(key, value);
     const loadMs = elapsedMs(clock, since);
     counters.loadMs.add(loadMs);
-    return { local, fill: isStored ? fillOf(settings, local, { ttlMs, loadMs }) : NOT_KEPT };
+    const fill = isStored ? fillOf(settings, local, { ttlMs, loadMs }) : NOT_KEPT;
+    return { local, fill, tags };
   } catch (error) {
     counters.loadFailureCount += 1;
     throw error;
   }
 }
 
-const NOT_KEPT: Fill = { value: undefined, ttlMs: 0 };
+/** What is not stored. */
+export const NOT_KEPT: Fill = { value: undefined, ttlMs: 0 };
 
 /** What is stored of a value; of none only where that is asked for. */
 function fillOf(

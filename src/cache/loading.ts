@@ -11,6 +11,7 @@ import { ageOf, staleForMs } from './lifetime.js';
 import { callLoader, type Loaded } from './load-call.js';
 import { keepNear } from './near.js';
 import { isBackingOff, noteFailure, startRefresh } from './refresh.js';
+import { stampFill, type TagsBefore, tagsBefore } from './tagging.js';
 import { isAging } from './tiers.js';
 
 /** A refused fill is loaded again, so often in all. */
@@ -30,6 +31,8 @@ interface Trip {
   tierMsLeft: number;
   /** There is an entry that has to be replaced. */
   hasOld: boolean;
+  /** The tags that the next load is expected to set. */
+  expectedTags: readonly string[];
   /** What there is for want of a better one. */
   stale: StaleSighting | undefined;
   /** Takes back the answer that is given after `softTimeoutMs`. */
@@ -78,7 +81,7 @@ export async function fly(deck: Deck, flight: Flight): Promise<void> {
 function newTrip(deck: Deck, flight: Flight): Trip {
   const { clock, tierTimeoutMs } = deck.settings;
   const counts = { isMissed: false, hasLooked: false, loadCount: 0, tierMsLeft: tierTimeoutMs };
-  const nothing = { hasOld: false, stale: undefined, cancelSoft: () => {} };
+  const nothing = { hasOld: false, expectedTags: [], stale: undefined, cancelSoft: () => {} };
   return { deck, flight, begun: instantOf(clock), ...counts, ...nothing };
 }
 
@@ -123,8 +126,11 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   switch (answer.state) {
     case 'found':
       return sighted(trip, ticket, answer, asOf);
+    case 'outdated':
+      trip.hasOld = true;
+      return undefined;
     case 'leader':
-      return lead(trip, token, ticket);
+      return lead(trip, { token, epoch: answer.epoch }, ticket);
     case 'follower':
       return follow(trip, answer.remainingMs, ticket);
     case 'held':
@@ -143,6 +149,7 @@ async function look(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   const asOf = flight.seal();
   const answer = await timed(trip, (timeoutMs) => authority.read(flight.key, timeoutMs, isCounted));
   if (answer.state === 'failed') trip.tierMsLeft = 0;
+  if (answer.state === 'outdated') trip.hasOld = true;
   return answer.state === 'found' ? sighted(trip, ticket, answer, asOf) : undefined;
 }
 
@@ -167,9 +174,10 @@ function sighted(
   const oldForMs = staleForMs(aging, leftMs);
   const stale = { local, asOf, isStale: true } as const;
   if (age === 'early' || oldForMs < policy.staleMs) {
-    const { loader, ttlMs } = flight.first() ?? {};
-    if (loader !== undefined && ttlMs !== undefined) {
-      startRefresh(deck, { key: flight.key, loader, ttlMs, stale: local });
+    const first = flight.first();
+    if (first !== undefined) {
+      const { loader, ttlMs, tags } = first;
+      startRefresh(deck, { key: flight.key, loader, ttlMs, tags, stale: local });
     }
     return age === 'early' ? { local, asOf } : stale;
   }
@@ -234,7 +242,7 @@ async function follow(
 /** Loads and fills as the holder of the lease. */
 async function lead(
   trip: Trip,
-  token: string,
+  { token, epoch }: { readonly token: string; readonly epoch: string | undefined },
   ticket: FillTicket | undefined,
 ): Promise<Sighting | undefined> {
   const { deck, flight } = trip;
@@ -243,25 +251,43 @@ async function lead(
   const { key } = flight;
   const since = instantOf(clock);
   const loadedAsOf = flight.seal();
+  // Nobody needs to wait for the answer; without it the lease ends by itself.
+  const letGo = (): void =>
+    void authority.fill(key, token, { value: undefined, ttlMs: 0 }, tierTimeoutMs).catch(() => {});
   let loaded: Loaded;
+  let before: TagsBefore;
   const stop = keepClaim({ authority, clock, leaseMs }, key, { kind: 'lease', token });
   try {
+    before = await tagsBefore(deck, epoch, expectedTags(trip));
     loaded = await load(trip);
   } catch (error) {
-    // Nobody needs to wait for the answer; without it the lease ends by itself.
-    authority.fill(key, token, { value: undefined, ttlMs: 0 }, tierTimeoutMs).catch(() => {});
+    letGo();
     throw error;
   } finally {
     stop();
   }
-  const { local, fill } = loaded;
+  const { local } = loaded;
   flight.offer({ local, asOf: loadedAsOf });
+  // Of who comes after this, a tag may be invalidated that the stamps do not know of.
   const filledAsOf = flight.seal();
+  const fill = await timed(trip, () => stampFill(deck, loaded, before));
+  if (typeof fill === 'string') {
+    letGo();
+    trip.expectedTags = loaded.tags;
+    const sighting = { local, asOf: loadedAsOf };
+    return fill === 'moved' ? refused(trip, sighting) : sighting;
+  }
   const answer = await timed(trip, (timeoutMs) => authority.fill(key, token, fill, timeoutMs));
   if (answer === 'refused') return refused(trip, { local, asOf: loadedAsOf });
   if (answer === 'accepted') keepNear(deck, ticket, fill.value, { since, forMs: fill.ttlMs });
-  else keepUnheard(deck, ticket, fill, since);
+  else if (fill.value?.tags === undefined) keepUnheard(deck, ticket, fill, since);
   return { local, asOf: answer === 'accepted' ? filledAsOf : loadedAsOf };
+}
+
+/** What the caller says, and what the load before this one has set. */
+function expectedTags({ flight, expectedTags: seen }: Trip): readonly string[] {
+  const given = flight.first()?.tags ?? [];
+  return seen.length === 0 ? given : Array.from(new Set([...given, ...seen]));
 }
 
 /** A write came in between. Who came before the load began may have its value; nobody keeps it. */
@@ -276,8 +302,9 @@ async function loadUnfilled(trip: Trip, ticket: FillTicket | undefined): Promise
   const { deck, flight } = trip;
   const since = instantOf(deck.settings.clock);
   const asOf = flight.seal();
-  const { local, fill } = await load(trip);
-  keepUnheard(deck, ticket, fill, since);
+  const { local, fill, tags } = await load(trip);
+  // Without the versions of its tags nobody could invalidate it by them.
+  if (tags.length === 0) keepUnheard(deck, ticket, fill, since);
   return { local, asOf };
 }
 
@@ -301,6 +328,6 @@ async function load(trip: Trip): Promise<Loaded> {
   if (request === undefined) throw new Error(`nobody waits for ${JSON.stringify(key)}`);
   flight.load();
   trip.loadCount += 1;
-  const { loader, ttlMs } = request;
-  return callLoader(deck, { key, loader, ttlMs, signal, stale: stale?.local });
+  const { loader, ttlMs, tags } = request;
+  return callLoader(deck, { key, loader, ttlMs, tags, signal, stale: stale?.local });
 }

@@ -5,17 +5,20 @@ import { freshMsOf } from './lifetime.js';
 
 /**
  * Keeps a copy in this process's memory, as long as it is as good as new: for its last parts the
- * authority is asked, which knows who refreshes it.
+ * authority is asked, which knows who refreshes it. The versions of its tags are as of a moment after
+ * `stampedAfter`, by default that of the ticket.
  */
 export function keepNear(
   { tiers: { near }, settings: { localTtlMs } }: Deck,
   ticket: FillTicket | undefined,
   local: LocalValue | undefined,
   { since, forMs }: Validity,
+  stampedAfter: number = ticket?.moment ?? 0,
 ): void {
   if (near === undefined || ticket === undefined || local === undefined) return;
   const { aging } = local;
   const freshMs = Math.min(freshMsOf(aging, forMs), localTtlMs);
+  for (const { tag, version } of local.tags ?? []) near.tags.note(tag, version, stampedAfter);
   const copy = aging === undefined ? local : { ...local, aging: undefined };
   near.put(ticket, copy, { since, forMs: freshMs });
 }

@@ -56,7 +56,7 @@ export function cacheReader(deck: Deck): CacheReader {
     return found && handOut(key, found);
   };
   const checked = (options: CacheWriteOptions | undefined): CallOptions =>
-    callOptions(settings, options);
+    callOptions(deck, options);
 
   // A hit makes no promise but the caller's own, and checks only the options that there are.
   return {

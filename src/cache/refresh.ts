@@ -5,8 +5,9 @@ import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
 import { cacheFillRefused } from './diagnostics.js';
 import type { LocalValue } from './driver.js';
-import { callLoader } from './load-call.js';
+import { callLoader, NOT_KEPT } from './load-call.js';
 import { keepNear } from './near.js';
+import { stampFill, tagsBefore } from './tagging.js';
 
 /** So many keys are loaded anew at once; others stay stale until they are asked for again. */
 const RUNNING_MAX = 256;
@@ -18,6 +19,7 @@ export interface RefreshRequest {
   readonly key: string;
   readonly loader: Loader<unknown>;
   readonly ttlMs: number;
+  readonly tags: readonly string[];
   readonly stale: LocalValue;
 }
 
@@ -73,11 +75,15 @@ async function refresh(deck: Deck, request: RefreshRequest): Promise<void> {
     stop = keepClaim({ authority, clock, leaseMs }, key, { kind: 'lease', token });
     const since = instantOf(clock);
     using scope = abortScope({ clock, parents: [refreshes.ending.signal], timeoutMs });
-    const { fill } = await callLoader(deck, { ...request, signal: scope.signal });
+    const expected = [...request.tags, ...(request.stale.tags ?? []).map(({ tag }) => tag)];
+    const before = await tagsBefore(deck, answer.epoch, Array.from(new Set(expected)));
+    const loaded = await callLoader(deck, { ...request, signal: scope.signal });
     stop();
+    const stamped = await stampFill(deck, loaded, before);
+    const fill = typeof stamped === 'string' ? NOT_KEPT : stamped;
     const filled = await authority.fill(key, token, fill, tierTimeoutMs);
     if (filled === 'accepted') keepNear(deck, ticket, fill.value, { since, forMs: fill.ttlMs });
-    if (filled !== 'refused') return;
+    if (filled !== 'refused' && stamped !== 'moved') return;
     counters.refusedFillCount += 1;
     cacheFillRefused.publish(() => ({ cache: name, key }));
   } catch (error) {

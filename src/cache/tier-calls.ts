@@ -17,7 +17,11 @@ export interface TierCalls {
   /** Counts and publishes a failure. */
   failed(operation: string, key: string | undefined, error: unknown): Failed;
   /** Asks for what a reader can do without: a failure is an answer. */
-  ask<Reply>(operation: string, key: string, call: () => Promise<Reply>): Promise<Reply | Failed>;
+  ask<Reply>(
+    operation: string,
+    key: string | undefined,
+    call: () => Promise<Reply>,
+  ): Promise<Reply | Failed>;
   /**
    * Demands what a writer must know: again and again while there is time, as all of it can be
    * repeated; then rejects with CACHE_TIER_UNREACHABLE.

@@ -67,7 +67,8 @@ export function openTiers(settings: CacheSettings): CacheTiers {
   const near = open.length > 1 ? nearStore(settings, front?.store, last.tier) : undefined;
   const node = nodeOf(settings, last.counter);
   const withRemaining = near !== undefined || isAging(settings);
-  const bare = authorityOver({ ...last, node, leaseMs, withRemaining });
+  const knownTags = settings.consistency === 'tracked' ? near?.tags : undefined;
+  const bare = authorityOver({ ...last, node, leaseMs, withRemaining, knownTags });
   const { breaker, counter } = last;
   return {
     authority: breaker === undefined ? bare : guardedAuthority(bare, { breaker, counter }),

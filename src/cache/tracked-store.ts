@@ -1,4 +1,4 @@
-import type { LocalStore, SharedTier } from './driver.js';
+import type { LocalStore, LocalTags, SharedTier } from './driver.js';
 
 /**
  * The memory before a tier that tells of every change: it keeps something only while it would hear of
@@ -25,7 +25,18 @@ export function trackedStore(store: LocalStore, tier: SharedTier, unheardMs: num
       if (key === undefined) store.clear();
       else store.delete(key);
     },
+    renewed: (tag) => store.tags.renewed(tag),
   });
+  const tags: LocalTags = {
+    get moment() {
+      return store.tags.moment;
+    },
+    get: store.tags.get,
+    note(tag, version, since) {
+      if (isLive) store.tags.note(tag, version, since);
+    },
+    renewed: store.tags.renewed,
+  };
   return {
     get entryCount() {
       return store.entryCount;
@@ -36,6 +47,7 @@ export function trackedStore(store: LocalStore, tier: SharedTier, unheardMs: num
     get byteCount() {
       return store.byteCount;
     },
+    tags,
     get: store.get,
     begin: store.begin,
     put: (ticket, value, validity) =>

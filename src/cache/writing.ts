@@ -1,6 +1,7 @@
 import { instantOf } from '../core/clock.js';
 import { CoordinationError, isCoordinationError } from '../core/errors.js';
 import type { CallOptions } from './arguments.js';
+import type { Fill } from './authority.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
 import { type CacheInvalidatedEvent, cacheInvalidated } from './diagnostics.js';
@@ -18,11 +19,12 @@ export interface CacheWriter {
     commit: () => Result | Promise<Result>,
     options: WriteOptions,
   ): Promise<Result>;
+  invalidateTags(tags: readonly string[], timeoutMs: number): Promise<void>;
   clear(timeoutMs: number): Promise<void>;
 }
 
 /** The options of a write, checked. */
-export type WriteOptions = Pick<CallOptions, 'ttlMs' | 'timeoutMs' | 'fence'>;
+export type WriteOptions = Pick<CallOptions, 'ttlMs' | 'timeoutMs' | 'fence' | 'tags'>;
 
 /**
  * Writes, each in the order that leaves no old value behind: the near copy goes before the request is
@@ -76,6 +78,19 @@ export function cacheWriter(deck: Deck): CacheWriter {
       tell(key, 'update');
       return result;
     },
+    async invalidateTags(tags, timeoutMs) {
+      const forget = (): void => {
+        for (const tag of tags) near?.tags.renewed(tag);
+      };
+      if (tags.length === 0) return;
+      forget();
+      try {
+        await authority.tags?.renew(tags, timeoutMs);
+      } finally {
+        forget();
+      }
+      cacheInvalidated.publish(() => ({ cache: name, key: undefined, tags, by: 'tags' }));
+    },
     async clear(timeoutMs) {
       near?.clear();
       try {
@@ -96,17 +111,20 @@ async function setThrough(
   deck: Deck,
   key: string,
   value: Isolated,
-  { ttlMs, timeoutMs, fence }: WriteOptions,
+  { ttlMs, timeoutMs, fence, tags }: WriteOptions,
 ): Promise<void> {
   const { authority, near } = deck.tiers;
   const { clock, random, aging } = deck.settings;
-  const fill = agingFill(value, lifetimeOf(aging, random, { ttlMs }));
+  const aged = agingFill(value, lifetimeOf(aging, random, { ttlMs }));
   const token = newToken(random);
   near?.delete(key);
   const ticket = near?.begin(key);
   let isStored = false;
   const since = instantOf(clock);
+  let fill = aged;
   try {
+    // Before the lease is had: an invalidation that comes later finds another version.
+    if (tags.length > 0) fill = await stamped(deck, aged, tags, timeoutMs);
     // A hold stays: its owner commits something newer than this value, and invalidates.
     if ((await authority.seize(key, token, timeoutMs, fence)) === 'held') return;
     const answer = await authority.store(key, token, fill, timeoutMs);
@@ -118,10 +136,22 @@ async function setThrough(
     near?.delete(key);
     const own = near?.begin(key);
     if (own !== undefined) {
-      if (isLast) keepNear(deck, own, fill.value, { since, forMs: fill.ttlMs });
+      if (isLast) {
+        keepNear(deck, own, fill.value, { since, forMs: fill.ttlMs }, ticket.moment);
+      }
       near?.end(own);
     }
   }
+}
+
+async function stamped(
+  { tiers: { authority } }: Deck,
+  { value, ttlMs }: Fill,
+  tags: readonly string[],
+  timeoutMs: number,
+): Promise<Fill> {
+  const answer = await authority.tags?.demandStamps(tags, ttlMs, timeoutMs);
+  return { value: value && { ...value, tags: answer?.stamps }, ttlMs };
 }
 
 /** Says in the error of an update on which side of the commit it happened. */

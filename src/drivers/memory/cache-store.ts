@@ -2,11 +2,13 @@ import type { LocalStore, LocalValue } from '../../cache/driver.js';
 import { type Clock, instantOf, remainingMs, type Validity } from '../../core/clock.js';
 import { coarseEndCheck } from '../../core/coarse-clock.js';
 import { grown, type S3Fifo, s3Fifo } from './cache-s3-fifo.js';
+import { type KnownTags, knownTags } from './cache-tags.js';
 import { fillTickets } from './cache-tickets.js';
 import { weightOf } from './cache-weight.js';
 
 /** Entries of one cache name in this process. */
 export interface MemoryStore extends LocalStore {
+  readonly tags: KnownTags;
   /** Keeps a value without a ticket. */
   write(key: string, value: LocalValue, validity: Validity): void;
   /** A live value with what is left of its time, in milliseconds. */
@@ -28,7 +30,8 @@ export interface MemoryBounds {
  */
 export function memoryStore(clock: Clock, bounds: MemoryBounds): MemoryStore {
   const { entriesMax, bytesMax, onEvicted } = bounds;
-  const tickets = fillTickets();
+  const tags = knownTags();
+  const tickets = fillTickets(() => tags.moment);
   const isOver = coarseEndCheck(clock);
   let shelf = newShelf();
   let evictionCount = 0;
@@ -100,6 +103,7 @@ export function memoryStore(clock: Clock, bounds: MemoryBounds): MemoryStore {
 
   return {
     write,
+    tags,
     get entryCount() {
       return shelf.slots.size;
     },
@@ -114,7 +118,12 @@ export function memoryStore(clock: Clock, bounds: MemoryBounds): MemoryStore {
       if (slot === undefined) return undefined;
       shelf.order.hit(slot);
       const { endsMonotonicMs, endsWallMs } = shelf;
-      if (!isOver(endsMonotonicMs[slot] ?? 0, endsWallMs[slot] ?? 0)) return shelf.locals[slot];
+      if (!isOver(endsMonotonicMs[slot] ?? 0, endsWallMs[slot] ?? 0)) {
+        const local = shelf.locals[slot];
+        // One of its tags has another version now.
+        if (local?.tags !== undefined && !tags.areCurrent(local.tags)) return undefined;
+        return local;
+      }
       if (leftMs(slot) <= 0) drop(slot);
       return undefined;
     },
@@ -124,7 +133,10 @@ export function memoryStore(clock: Clock, bounds: MemoryBounds): MemoryStore {
       shelf.order.hit(slot);
       const remaining = leftMs(slot);
       const value = shelf.locals[slot];
-      if (remaining > 0 && value !== undefined) return { value, remainingMs: remaining };
+      if (remaining > 0 && value !== undefined) {
+        const isCurrent = value.tags === undefined || tags.areCurrent(value.tags);
+        return isCurrent ? { value, remainingMs: remaining } : undefined;
+      }
       drop(slot);
       return undefined;
     },
@@ -143,6 +155,7 @@ export function memoryStore(clock: Clock, bounds: MemoryBounds): MemoryStore {
     },
     clear() {
       tickets.voidAll();
+      tags.clear();
       shelf = newShelf();
       byteCount = 0;
     },

@@ -14,12 +14,12 @@ interface Round extends FillTicket {
   count: number;
 }
 
-/** Tickets, none of them out yet. */
-export function fillTickets(): FillTickets {
+/** Tickets, none of them out yet; `now` tells the moment of a new one. */
+export function fillTickets(now: () => number): FillTickets {
   const rounds = new Map<string, Round>();
   return {
     begin(key) {
-      const round = rounds.get(key) ?? { key, isVoid: false, count: 0 };
+      const round = rounds.get(key) ?? { key, isVoid: false, moment: now(), count: 0 };
       round.count += 1;
       rounds.set(key, round);
       return round;

@@ -5,6 +5,7 @@ import type {
   NewEntry,
   ProcessCacheDriver,
   ProcessTier,
+  TierTags,
 } from '../../cache/driver.js';
 import { type WakeList, wakeList } from '../../cache/wake-list.js';
 import { type Clock, instantOf, remainingMs, type Validity } from '../../core/clock.js';
@@ -66,6 +67,7 @@ interface Space {
   readonly followers: WakeList;
   /** The newest fencing token of each key that was written with one. */
   readonly fences: FenceMemory;
+  readonly tags: TierTags;
 }
 
 interface HeldClaim extends Claim {
@@ -74,7 +76,8 @@ interface HeldClaim extends Claim {
 
 function newSpace({ clock, onEvicted }: CacheNode, bounds: MemoryBounds): Space {
   const store = memoryStore(clock, { ...bounds, onEvicted });
-  return { store, claims: new Map(), followers: wakeList(), fences: fenceMemory(clock) };
+  const tags = tagsOf(store);
+  return { store, claims: new Map(), followers: wakeList(), fences: fenceMemory(clock), tags };
 }
 
 /** The claims of a space, as of now: one whose time is over is none. */
@@ -104,7 +107,7 @@ function liveClaims(clock: Clock, { store, claims, followers }: Space) {
 }
 
 function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
-  const { store, claims, followers, fences } = space;
+  const { store, claims, followers, fences, tags } = space;
   const { claimOf, endLease, remove } = liveClaims(clock, space);
   const validFor = (forMs: number): Validity => ({ since: instantOf(clock), forMs });
 
@@ -112,6 +115,7 @@ function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
     scope: 'process',
     fences: true,
     local: store,
+    tags,
     async read(key) {
       return entryOf(store, key);
     },
@@ -121,10 +125,10 @@ function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
       const claim = claimOf(key);
       if (claim === undefined) {
         claims.set(key, { kind: 'lease', token, validity: validFor(leaseMs) });
-        return { state: 'leader' };
+        return { state: 'leader', epoch: epochOf(store) };
       }
       if (claim.kind === 'hold') return { state: 'held' };
-      if (claim.token === token) return { state: 'leader' };
+      if (claim.token === token) return { state: 'leader', epoch: epochOf(store) };
       return { state: 'follower', remainingMs: remainingMs(clock, claim.validity) };
     },
     async renew(key, { kind, token }, claimMs) {
@@ -172,6 +176,29 @@ function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
     // The entries stay for other caches of this name, and go with the driver.
     async close() {},
   };
+}
+
+/** A version is the next number; the epoch is the moment of the last renewal. */
+function tagsOf({ tags }: MemoryStore): TierTags {
+  let versionNumber = 0;
+  const versionOf = (tag: string): string => {
+    const known = tags.get(tag);
+    if (known !== undefined) return known;
+    versionNumber += 1;
+    tags.note(tag, String(versionNumber), tags.moment);
+    return String(versionNumber);
+  };
+  return {
+    versions: async (names) => names.map(tags.get),
+    stamp: async (names) => ({ versions: names.map(versionOf), epoch: String(tags.moment) }),
+    async renew(names) {
+      for (const name of names) tags.renewed(name);
+    },
+  };
+}
+
+function epochOf({ tags }: MemoryStore): string {
+  return String(tags.moment);
 }
 
 function entryOf(store: MemoryStore, key: string) {

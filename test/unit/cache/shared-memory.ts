@@ -70,12 +70,21 @@ export function sharedMemory(clock: Clock): SharedMemory {
         await driver.after?.(operation, key);
         return reply;
       };
+      const { tags } = tier;
       const local = (text: string): LocalValue => ({ value: text, isShareable: true });
       const textual = ({ stored, remainingMs }: TierEntry<LocalValue>): TierEntry<string> => {
         return { stored: String(stored.value), remainingMs };
       };
       return {
         scope: 'shared',
+        tags: tags && {
+          versions: (names, bounds) =>
+            call('tags', names.join(), bounds.timeoutMs, () => tags.versions(names, bounds)),
+          stamp: (names, keepMs, bounds) =>
+            call('tags', names.join(), bounds.timeoutMs, () => tags.stamp(names, keepMs, bounds)),
+          renew: (names, bounds) =>
+            call('tags', names.join(), bounds.timeoutMs, () => tags.renew(names, bounds)),
+        },
         read: (key, bounds) =>
           call('read', key, bounds.timeoutMs, async () => {
             const entry = await tier.read(key, bounds);
