@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, expect, test, vi } from 'vitest';
 import { seededRandom } from '../../src/core/random.js';
 import { createCache } from '../../src/index.js';
 import { memoryCache } from '../../src/memory.js';
@@ -168,7 +168,7 @@ onServer('redis', 'a cache of memory before Redis', (redis) => {
     const node = newNode<object>(name, 5_000, client);
     await node.set('sku:42', { name: 'Café', price: 1.5 });
     const key = `tricord:default:cache:${name}:{sku:42}`;
-    expect(await client.get(key)).toBe('[1,{"name":"Café","price":1.5}]');
+    expect(await client.get(key)).toMatch(/^\["1[\w-]{21}",\[1,{"name":"Café","price":1.5}]]$/);
     const leftMs = await client.pttl(key);
     expect(leftMs).toBeGreaterThan(50_000);
     expect(leftMs).toBeLessThanOrEqual(60_000);
@@ -177,17 +177,49 @@ onServer('redis', 'a cache of memory before Redis', (redis) => {
     expect(client.status).toBe('ready');
   });
 
-  test('clear removes thousands of entries of this cache and none of another', async () => {
+  test('clear outdates thousands of entries of this cache at once, and none of another', async () => {
     const client = newClient();
     const name = freshPrefix('cache');
     const [node, other] = [newNode(name, 5_000, client), newNode(`${name}x`, 5_000, client)];
     await node.setMany(Array.from({ length: 3_000 }, (_, i) => [`key ${i}`, i] as const));
     await other.set('key 1', 'stays');
+    const sent = vi.spyOn(client, 'sendCommand');
     await node.clear();
-    expect(await client.keys(`tricord:default:cache:${name}:*`)).toEqual([]);
+    expect(sent).toHaveBeenCalledOnce();
     expect(await node.getMany(['key 1', 'key 2'])).toEqual(new Map());
     expect(await other.get('key 1')).toBe('stays');
+    await node.set('key 1', 'new');
+    expect(await node.getMany(['key 1', 'key 2'])).toEqual(new Map([['key 1', 'new']]));
     await Promise.all([node.close(), other.close()]);
+  });
+
+  test('tags of entries end by themselves, later than what carries them', async () => {
+    const client = newClient();
+    const name = freshPrefix('cache');
+    const node = newNode<string>(name, 5_000, client);
+    await node.set('key', 'value', { tags: ['a'], ttlMs: 30_000 });
+    const versionKey = `tricord:default:cache-version:${name}:{tag:a}`;
+    expect(await client.pttl(versionKey)).toBeGreaterThan(30_000);
+    await node.set('key', 'value', { tags: ['a'], ttlMs: 90_000 });
+    expect(await client.pttl(versionKey)).toBeGreaterThan(90_000);
+    await node.invalidateTag('a');
+    expect(await client.exists(versionKey)).toBe(0);
+    await node.close();
+  });
+
+  test('a version that Redis has evicted makes its entries misses, for ever', async () => {
+    const client = newClient();
+    const name = freshPrefix('cache');
+    const node = newNode<string>(name, 5_000, client);
+    await node.set('key', 'value', { tags: ['a'] });
+    const reader = newNode<string>(name);
+    expect(await reader.get('key')).toBe('value');
+    await client.del(`tricord:default:cache-version:${name}:{tag:a}`);
+    await reader.set('other', 'value', { tags: ['a'] });
+    const late = newNode<string>(name);
+    expect(await late.get('key')).toBeUndefined();
+    expect(await late.get('other')).toBe('value');
+    await Promise.all([node.close(), reader.close(), late.close()]);
   });
 });
 

@@ -10,7 +10,7 @@ import { type RedisScript, runScript } from './script.js';
 
 /** The calls of a cache, bounded in time and in how many may be left without an answer. */
 export interface CacheCalls {
-  get(key: string, bounds: CallBounds): Promise<string | null>;
+  mget(keys: string[], bounds: CallBounds): Promise<(string | null)[]>;
   script(
     script: RedisScript,
     keys: readonly string[],
@@ -78,7 +78,7 @@ export function cacheCalls(client: RedisCacheClient, clock: Clock): CacheCalls {
   };
   return {
     send,
-    get: (key, bounds) => send('GET', () => client.get(key), bounds),
+    mget: (keys, bounds) => send('MGET', () => client.mget(keys), bounds),
     script: (script, keys, values, bounds) =>
       send(script.name, () => runScript(client, script, keys, values), bounds),
     dispose() {

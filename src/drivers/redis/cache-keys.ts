@@ -9,22 +9,29 @@ export interface CacheKeys {
   pair(key: string): readonly [entry: string, claim: string];
   /** The key of the newest fencing token of a key, in the same slot. */
   fence(key: string): string;
-  /** Patterns for SCAN, with the client's keyPrefix, which SCAN does not add. */
-  readonly entryPattern: string;
-  readonly claimPattern: string;
-  /** What every entry's whole name begins with, with the keyPrefix, which tracking does not add. */
-  readonly trackedPrefix: string;
-  /** The key of an entry by its whole name; undefined for what is no entry of this cache. */
-  keyOf(name: string): string | undefined;
-  /** A key as SCAN answers it, without the keyPrefix, which every other command adds. */
-  withoutPrefix(key: string): string;
+  /** The key of a tag's version. */
+  tag(tag: string): string;
+  /** The key of the cache's generation: entries of another one are from before a `clear`. */
+  readonly generation: string;
+  /** The key of the epoch of its tags, in the same slot. */
+  readonly epoch: string;
+  /** What the whole names of entries and versions begin with, keyPrefix included, which tracking does not add. */
+  readonly trackedPrefixes: readonly string[];
+  /** What a whole name stands for; undefined for what nobody keeps a copy of. */
+  told(name: string): ToldName | undefined;
   /** The channel of ended leases, with the keyPrefix, which no channel gets by itself. */
   readonly channel: string;
 }
 
+/** What has changed: an entry, a tag, or the generation, and with it everything. */
+export type ToldName =
+  | { readonly kind: 'entry' | 'tag'; readonly name: string }
+  | { readonly kind: 'generation' };
+
 /**
  * `tricord:‹namespace›:cache:‹name›:{‹key›}` holds the entry; the claim stands under
  * `…:cache-claim:…`, so that whoever tracks entries by their prefix does not hear of every lease.
+ * `…:cache-version:‹name›:{tag:‹tag›}` is the version of a tag.
  */
 export function cacheKeys(
   client: RedisClient,
@@ -34,10 +41,12 @@ export function cacheKeys(
   const clientPrefix = keyPrefixOf(client);
   // A colon in the name would make two pairs of name and key one.
   const cacheName = encodeTag(name).replaceAll(':', '%3A');
-  const entries = `tricord:${namespace}:cache:${cacheName}:`;
-  const claims = `tricord:${namespace}:cache-claim:${cacheName}:`;
-  const fences = `tricord:${namespace}:cache-fence:${cacheName}:`;
-  const pattern = (prefix: string): string => `${escapeGlob(clientPrefix + prefix)}*`;
+  const prefixOf = (kind: string): string => `tricord:${namespace}:${kind}:${cacheName}:`;
+  const entries = prefixOf('cache');
+  const claims = prefixOf('cache-claim');
+  const fences = prefixOf('cache-fence');
+  const versions = prefixOf('cache-version');
+  const generation = `${versions}{all}:generation`;
   return {
     entry: (key) => `${entries}{${encodeTag(key)}}`,
     pair(key) {
@@ -45,19 +54,23 @@ export function cacheKeys(
       return [entries + tag, claims + tag];
     },
     fence: (key) => `${fences}{${encodeTag(key)}}`,
-    trackedPrefix: clientPrefix + entries,
-    keyOf(name) {
-      const begin = `${clientPrefix}${entries}{`;
-      if (!name.startsWith(begin) || !name.endsWith('}')) return undefined;
-      return decodeTag(name.slice(begin.length, -1));
+    tag: (tag) => `${versions}{tag:${encodeTag(tag)}}`,
+    generation,
+    epoch: `${versions}{all}:epoch`,
+    trackedPrefixes: [clientPrefix + entries, clientPrefix + versions],
+    told(name) {
+      if (name === clientPrefix + generation) return { kind: 'generation' };
+      const key = within(name, `${clientPrefix}${entries}{`);
+      if (key !== undefined) return { kind: 'entry', name: decodeTag(key) };
+      const tag = within(name, `${clientPrefix}${versions}{tag:`);
+      return tag === undefined ? undefined : { kind: 'tag', name: decodeTag(tag) };
     },
-    entryPattern: pattern(entries),
-    claimPattern: pattern(claims),
-    withoutPrefix: (key) => key.slice(clientPrefix.length),
     channel: `${clientPrefix}tricord:${namespace}:cache-wake:${cacheName}`,
   };
 }
 
-function escapeGlob(text: string): string {
-  return text.replace(/[*?[\]\\^]/g, '\\$&');
+/** What stands between a beginning and the closing brace. */
+function within(name: string, beginning: string): string | undefined {
+  if (!name.startsWith(beginning) || !name.endsWith('}')) return undefined;
+  return name.slice(beginning.length, -1);
 }

@@ -1,44 +1,65 @@
 import { type RedisScript, redisScript } from './script.js';
 
-// Each script: KEYS[1] is the entry, KEYS[2] the claim of the same key.
+// Unless said otherwise, KEYS[1] is the entry, KEYS[2] the claim of the same key.
 //
-// A claim is a text: the format's version, then the kind, then the token of the attempt:
-//   1l‹token›  a lease    1w‹token›  a lease that others wait for    1h‹token›  a hold
+// An entry is a text: `["‹generation›",‹value›]`, see cache-entry.ts.
+// A claim is a text: the format's version, then the kind, then the token of the attempt; a lease has
+// the generation under which it will fill before it:
+//   1l‹generation›‹token›  a lease    1w‹generation›‹token›  a lease that others wait for
+//   1h‹token›  a hold
 // All scripts may run twice: a token is compared before anything of another attempt is touched.
 
-/** An entry with its time. → false | { value, milliseconds left } */
+/** Values with their times. KEYS: any. → { value or nil, milliseconds left, value or nil, … } */
 export const READ: RedisScript = redisScript(
   'cache.read',
-  `local value = redis.call('get', KEYS[1])
-if not value then return false end
-return { value, redis.call('pttl', KEYS[1]) }`,
+  `local found = {}
+for i, key in ipairs(KEYS) do
+  local value = redis.call('get', key)
+  found[2 * i - 1] = value
+  found[2 * i] = value and redis.call('pttl', key) or 0
+end
+return found`,
 );
 
 /**
- * ARGV: token, milliseconds, `1` for a refresh, to which an entry is no answer.
- * → { 'found', value, milliseconds left } | { 'leader' } | { 'follower', milliseconds left } |
+ * ARGV: token, milliseconds, `1` for a refresh, to which an entry is no answer, generation. Entries and
+ * leases of another generation are as good as none.
+ * → { 'found', entry, milliseconds left } | { 'leader' } | { 'follower', milliseconds left } |
  *   { 'held' } | { 'unknown', claim }
  */
 export const LEASE: RedisScript = redisScript(
   'cache.lease',
   `local value = ARGV[3] ~= '1' and redis.call('get', KEYS[1])
-if value then return { 'found', value, redis.call('pttl', KEYS[1]) } end
-if redis.call('set', KEYS[2], '1l' .. ARGV[1], 'NX', 'PX', ARGV[2]) then return { 'leader' } end
+if value and string.sub(value, 3, 24) == ARGV[4] then
+  local claim = redis.call('get', KEYS[2]) or ''
+  if string.sub(claim, 1, 2) ~= '1h' and string.sub(claim, 25) == ARGV[1] then
+    redis.call('del', KEYS[2])
+  end
+  return { 'found', value, redis.call('pttl', KEYS[1]) }
+end
+local own = '1l' .. ARGV[4] .. ARGV[1]
+if redis.call('set', KEYS[2], own, 'NX', 'PX', ARGV[2]) then return { 'leader' } end
 local claim = redis.call('get', KEYS[2])
 if not claim then return { 'follower', 0 } end
-local kind, token = string.sub(claim, 1, 2), string.sub(claim, 3)
+local kind, generation = string.sub(claim, 1, 2), string.sub(claim, 3, 24)
 if kind == '1h' then return { 'held' } end
 if kind ~= '1l' and kind ~= '1w' then return { 'unknown', claim } end
-if token == ARGV[1] then return { 'leader' } end
-if kind == '1l' then redis.call('set', KEYS[2], '1w' .. token, 'KEEPTTL') end
+if generation ~= ARGV[4] then
+  redis.call('set', KEYS[2], own, 'PX', ARGV[2])
+  return { 'leader' }
+end
+if string.sub(claim, 25) == ARGV[1] then return { 'leader' } end
+if kind == '1l' then redis.call('set', KEYS[2], '1w' .. string.sub(claim, 3), 'KEEPTTL') end
 return { 'follower', redis.call('pttl', KEYS[2]) }`,
 );
 
 /** ARGV: kind `l` or `h`, token, milliseconds. → 1 renewed | 0 it is not ours any more */
 export const RENEW: RedisScript = redisScript(
   'cache.renew',
-  `local claim = redis.call('get', KEYS[2])
-if claim == '1' .. ARGV[1] .. ARGV[2] or (ARGV[1] == 'l' and claim == '1w' .. ARGV[2]) then
+  `local claim = redis.call('get', KEYS[2]) or ''
+local kind = string.sub(claim, 1, 2)
+local isLease = ARGV[1] == 'l' and (kind == '1l' or kind == '1w')
+if (isLease and string.sub(claim, 25) == ARGV[2]) or claim == '1h' .. ARGV[2] then
   return redis.call('pexpire', KEYS[2], ARGV[3])
 end
 return 0`,
@@ -46,17 +67,20 @@ return 0`,
 
 /**
  * Ends a lease with an entry, or without one when the milliseconds are 0.
- * ARGV: token, channel, key as published, milliseconds, value. → 1 done | 0 the lease is not ours
+ * ARGV: token, channel, key as published, milliseconds, value.
+ * → the generation under which it was filled | 0 the lease is not ours
  */
 export const FILL: RedisScript = redisScript(
   'cache.fill',
-  `local claim = redis.call('get', KEYS[2])
-local isAwaited = claim == '1w' .. ARGV[1]
-if not isAwaited and claim ~= '1l' .. ARGV[1] then return 0 end
-if ARGV[4] ~= '0' then redis.call('set', KEYS[1], ARGV[5], 'PX', ARGV[4]) end
+  `local claim = redis.call('get', KEYS[2]) or ''
+local kind, generation = string.sub(claim, 1, 2), string.sub(claim, 3, 24)
+if (kind ~= '1l' and kind ~= '1w') or string.sub(claim, 25) ~= ARGV[1] then return 0 end
+if ARGV[4] ~= '0' then
+  redis.call('set', KEYS[1], '["' .. generation .. '",' .. ARGV[5] .. ']', 'PX', ARGV[4])
+end
 redis.call('del', KEYS[2])
-if isAwaited then redis.call('publish', ARGV[2], ARGV[3]) end
-return 1`,
+if kind == '1w' then redis.call('publish', ARGV[2], ARGV[3]) end
+return generation`,
 );
 
 /**
@@ -87,10 +111,29 @@ end
 return 1`,
 );
 
-/** Ends a lease, whosever it is; a hold stays. KEYS[1] is the claim alone. */
-export const END_LEASE: RedisScript = redisScript(
-  'cache.end-lease',
-  `local claim = redis.call('get', KEYS[1])
-if claim and string.sub(claim, 1, 2) ~= '1h' then redis.call('del', KEYS[1]) end
-return 1`,
+/**
+ * Versions, made where there are none: the format's version, the server's time, and chance. So none
+ * is given out twice, whatever becomes of the clock.
+ * KEYS: any. ARGV: 8 characters of chance; how many of the keys, from the first, end by themselves;
+ * for how many milliseconds they are needed at least. → the version of each key
+ */
+export const MAKE: RedisScript = redisScript(
+  'cache.make',
+  `local now = redis.call('time')
+local new = string.format('1%08x%05x', now[1], now[2]) .. ARGV[1]
+local keepMs = tonumber(ARGV[3])
+local versions = {}
+for i, key in ipairs(KEYS) do
+  local version = redis.call('get', key)
+  local ends = i <= tonumber(ARGV[2])
+  if not version then
+    version = new
+    if ends then redis.call('set', key, new, 'PX', string.format('%.0f', 2 * keepMs))
+    else redis.call('set', key, new) end
+  elseif ends and redis.call('pttl', key) < keepMs then
+    redis.call('pexpire', key, string.format('%.0f', 2 * keepMs))
+  end
+  versions[i] = version
+end
+return versions`,
 );

@@ -50,7 +50,7 @@ const CONNECTION_OPTIONS = {
 /**
  * Server-assisted client-side caching: `CLIENT TRACKING ON BCAST PREFIX …`, redirected to the very
  * connection that listens, so that the tracking lives and dies with it. Every change, expiry and
- * eviction of an entry of this cache is told by its name, and FLUSHALL by a null.
+ * eviction of an entry of this cache, or of a version, is told by its name, and FLUSHALL by a null.
  *
  * The listener hears `live` only while every master is listened to and answered within the last
  * seconds; a connection that closes, stays silent or joins the cluster later says `lost` first.
@@ -90,9 +90,15 @@ export function cacheTracking(parts: {
     later(backoffMs(failureCount, BACKOFF, random), () => void begin());
     failureCount += 1;
   };
+  const hearOf = (name: string): void => {
+    const told = keys.told(name);
+    if (told?.kind === 'entry') listener?.changed(told.name);
+    else if (told?.kind === 'tag') listener?.renewed(told.name);
+    else if (told !== undefined) listener?.changed(undefined);
+  };
   const hear = (names: unknown): void => {
     if (!Array.isArray(names)) listener?.changed(undefined);
-    else for (const name of names) listener?.changed(keys.keyOf(String(name)));
+    else for (const name of names) hearOf(String(name));
   };
   const begin = async (): Promise<void> => {
     const ofRound = round;
@@ -105,7 +111,7 @@ export function cacheTracking(parts: {
         connection.on('close', () => failed(ofRound, new Error('the tracking connection closed')));
         connection.on('messageBuffer', (_: Buffer, message: unknown) => hear(message));
       }
-      await Promise.all(connections.map((connection) => listen(connection, keys.trackedPrefix)));
+      await Promise.all(connections.map((connection) => listen(connection, keys.trackedPrefixes)));
       if (ofRound !== round || isClosed) return;
       failureCount = 0;
       isLive = true;
@@ -141,10 +147,11 @@ export function cacheTracking(parts: {
   };
 }
 
-async function listen(connection: TrackingConnection, prefix: string): Promise<void> {
+async function listen(connection: TrackingConnection, prefixes: readonly string[]): Promise<void> {
   await connection.connect();
   const id = Number(await connection.client('ID'));
-  await connection.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', 'PREFIX', prefix);
+  const parts = prefixes.flatMap((prefix) => ['PREFIX', prefix]);
+  await connection.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', ...parts);
   await connection.subscribe(CHANNEL);
 }
 

@@ -7,14 +7,16 @@ import {
   type LeaseReply,
   type SharedCacheDriver,
   type SharedTier,
-  type TierEntry,
 } from '../../cache/driver.js';
 import { invalidArgument } from '../../core/validate.js';
-import { type CacheCalls, cacheCalls } from './cache-calls.js';
-import { clearCache } from './cache-clear.js';
+import { cacheCalls } from './cache-calls.js';
 import type { RedisCacheClient } from './cache-client.js';
+import { textOf } from './cache-entry.js';
 import { type CacheKeys, cacheKeys } from './cache-keys.js';
-import { FILL, LEASE, READ, RENEW, WITHDRAW } from './cache-scripts.js';
+import { cacheMarks, type Marks } from './cache-marks.js';
+import { cacheReads } from './cache-reads.js';
+import { FILL, LEASE, RENEW, WITHDRAW } from './cache-scripts.js';
+import { cacheTags } from './cache-tags.js';
 import { cacheTracking } from './cache-tracking.js';
 import { cacheWakeups } from './cache-wakeups.js';
 import { formatError } from './errors.js';
@@ -31,8 +33,8 @@ export interface RedisCacheOptions {
 /**
  * A cache tier in Redis 6.2 or newer, which all nodes with this cache's name share.
  *
- * A hit is one GET (one script where memory stands before it, for the time that is left); a miss two
- * calls and a fill. Reads, writes and invalidations of a key are ordered by the one master. A
+ * Reads of one turn of the event loop are one MGET, or one for each slot of a Cluster (a script where
+ * memory stands before it, for the time that is left); a miss is two calls and a fill. Reads, writes and invalidations of a key are ordered by the one master. A
  * fail-over to a replica that lagged behind may bring back an old value or forget an invalidation;
  * old values then last until their TTL. Entries may be evicted at any time: that is a miss.
  *
@@ -44,7 +46,7 @@ export interface RedisCacheOptions {
  * entries change (`CLIENT TRACKING` in broadcast mode), on every master of a Cluster. While that
  * connection is down, or has not answered for two seconds, memory serves nothing.
  *
- * ACL: `+client|id +client|tracking +ping +get +set +del +unlink +pttl +pexpire +publish +subscribe +eval +evalsha +scan`, keys
+ * ACL: `+client|id +client|tracking +ping +get +mget +set +del +unlink +pttl +pexpire +time +publish +subscribe +eval +evalsha`, keys
  * `tricord:*`, channels `tricord:*` (with the client's keyPrefix before them).
  *
  * @throws TypeError (INVALID_ARGUMENT) for something that is no ioredis client, and for a bad
@@ -70,6 +72,8 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
   const onFailure = (error: unknown): void => node.onFailure?.('follow', error);
   const tracking = cacheTracking({ client, keys, clock, random, onFailure });
   const wakeups = cacheWakeups(client, keys.channel);
+  const parts = { calls, client, keys, clock, random };
+  const marks = cacheMarks(parts);
   const withdraw = async (
     key: string,
     change: { readonly own?: string; readonly claim?: string; readonly claimMs?: number },
@@ -83,37 +87,52 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
     const reply = await calls.script(WITHDRAW, names, values, bounds);
     return typeof reply === 'string' ? fencedOff(keys.fence(key), reply) : reply === 1;
   };
+  /** Answers with the generation under which it was filled; undefined: the lease is not ours. */
   const fill = async (
     key: string,
     token: string,
     entry: { readonly stored: string; readonly ttlMs: number } | undefined,
     bounds: CallBounds,
-  ): Promise<boolean> => {
+  ): Promise<string | undefined> => {
     const values = [token, keys.channel, key, entry ? wholeMs(entry.ttlMs) : 0];
     const stored = entry?.stored ?? '';
-    return (await calls.script(FILL, keys.pair(key), [...values, stored], bounds)) === 1;
+    const reply = await calls.script(FILL, keys.pair(key), [...values, stored], bounds);
+    return typeof reply === 'string' ? reply : undefined;
   };
 
   return {
     scope: 'shared',
     fences: true,
-    read: (key, bounds) => read(calls, keys, key, bounds),
+    tags: cacheTags(parts, marks),
+    read: cacheReads(parts, marks),
     async lease(key, token, leaseMs, bounds) {
       const values = [token, wholeMs(leaseMs), bounds.refresh ? 1 : 0];
-      return leaseReply(key, await calls.script(LEASE, keys.pair(key), values, bounds));
+      const answer = await marks.under('lease', bounds, (generation, within) =>
+        calls.script(LEASE, keys.pair(key), [...values, generation], within),
+      );
+      return leaseReply(key, answer.reply, answer.marks);
     },
     async renew(key, { kind, token }, claimMs, bounds) {
       const values = [kind === 'hold' ? 'h' : 'l', token, wholeMs(claimMs)];
       return (await calls.script(RENEW, keys.pair(key), values, bounds)) === 1 ? 'held' : 'lost';
     },
-    fill: async (key, token, entry, bounds) =>
-      (await fill(key, token, entry, bounds)) ? 'stored' : 'refused',
+    async fill(key, token, entry, bounds) {
+      const [under, now] = await Promise.all([
+        fill(key, token, entry, bounds),
+        marks.now(bounds.timeoutMs),
+      ]);
+      // Cleared in between: what was stored is of another generation, and nobody will read it.
+      return under !== undefined && under === now.generation ? 'stored' : 'refused';
+    },
     release: async (key, token, bounds) =>
-      (await fill(key, token, undefined, bounds)) ? 'released' : 'refused',
+      (await fill(key, token, undefined, bounds)) === undefined ? 'refused' : 'released',
     async seize(key, token, leaseMs, bounds) {
-      const done = await withdraw(key, { claim: `1l${token}`, claimMs: leaseMs }, bounds);
-      if (typeof done === 'object') return done;
-      return done ? 'leader' : 'held';
+      const { reply } = await marks.under('seize', bounds, (generation, { timeoutMs }) => {
+        const claim = `1l${generation}${token}`;
+        return withdraw(key, { claim, claimMs: leaseMs }, { ...bounds, timeoutMs });
+      });
+      if (typeof reply === 'object') return reply;
+      return reply ? 'leader' : 'held';
     },
     async hold(key, token, holdMs, bounds) {
       const claim = `1h${token}`;
@@ -125,7 +144,7 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
       const done = await withdraw(key, change, bounds);
       return typeof done === 'object' ? done : undefined;
     },
-    clear: (bounds) => clearCache({ calls, client, keys, clock }, bounds),
+    clear: marks.end,
     changed: (key, signal) => wakeups.next(key, signal),
     follow: tracking.open,
     async close() {
@@ -136,28 +155,21 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
   };
 }
 
-async function read(
-  calls: CacheCalls,
-  keys: CacheKeys,
-  key: string,
-  bounds: CallBounds & { readonly withRemaining: boolean },
-): Promise<TierEntry<string> | undefined> {
-  if (!bounds.withRemaining) {
-    const stored = await calls.get(keys.entry(key), bounds);
-    return stored === null ? undefined : { stored, remainingMs: undefined };
-  }
-  const reply = (await calls.script(READ, keys.pair(key), [], bounds)) as [string, number] | null;
-  return reply ? { stored: reply[0], remainingMs: reply[1] } : undefined;
-}
-
-function leaseReply(key: string, reply: unknown): LeaseReply<string> {
+function leaseReply(key: string, reply: unknown, { generation, epoch }: Marks): LeaseReply<string> {
   const [state, ...rest] = reply as [string, ...unknown[]];
   switch (state) {
     case 'found':
-      return { state, entry: { stored: String(rest[0]), remainingMs: Number(rest[1]) } };
+      return {
+        state,
+        entry: {
+          stored: textOf(String(rest[0]), generation) ?? '',
+          remainingMs: Number(rest[1]),
+        },
+      };
     case 'follower':
       return { state, remainingMs: Number(rest[0]) };
     case 'leader':
+      return { state, epoch };
     case 'held':
       return { state };
     default:

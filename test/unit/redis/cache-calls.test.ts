@@ -1,14 +1,12 @@
 import { virtualClock } from 'tricord/testing';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { cacheCalls } from '../../../src/drivers/redis/cache-calls.js';
-import { clearCache } from '../../../src/drivers/redis/cache-clear.js';
-import { cacheKeys } from '../../../src/drivers/redis/cache-keys.js';
 import { FakeClient, replyError } from './fake-client.js';
 
 class FakeCacheClient extends FakeClient {
-  readonly gets: { resolve(value: string | null): void; reject(error: unknown): void }[] = [];
+  readonly gets: { resolve(value: (string | null)[]): void; reject(error: unknown): void }[] = [];
 
-  get(): Promise<string | null> {
+  mget(): Promise<(string | null)[]> {
     return new Promise((resolve, reject) => {
       this.gets.push({ resolve, reject });
     });
@@ -17,10 +15,6 @@ class FakeCacheClient extends FakeClient {
   unlink(): Promise<number> {
     return new Promise(() => {});
   }
-
-  async scan(): Promise<[string, string[]]> {
-    return ['0', Array.from({ length: 500 }, (_, i) => `tricord:default:cache-claim:c:{${i}}`)];
-  }
 }
 
 const BOUNDS = { timeoutMs: 1_000 };
@@ -28,25 +22,25 @@ const BOUNDS = { timeoutMs: 1_000 };
 async function open(client = new FakeCacheClient()) {
   const clock = virtualClock();
   const calls = cacheCalls(client, clock);
-  const first = calls.get('first', BOUNDS);
-  client.gets[0]?.resolve('1');
+  const first = calls.mget(['first'], BOUNDS);
+  client.gets[0]?.resolve(['1']);
   await first;
   return { client, clock, calls };
 }
 
 test('an answer, an error of the server and no answer at all come out as they do from other calls', async () => {
   const { client, clock, calls } = await open();
-  const answered = calls.get('a', BOUNDS);
-  client.gets[1]?.resolve('value');
-  expect(await answered).toBe('value');
-  const refused = calls.get('b', BOUNDS);
+  const answered = calls.mget(['a'], BOUNDS);
+  client.gets[1]?.resolve(['value']);
+  expect(await answered).toEqual(['value']);
+  const refused = calls.mget(['b'], BOUNDS);
   client.gets[2]?.reject(replyError('LOADING Redis is loading the dataset in memory'));
   await expect(refused).rejects.toMatchObject({ code: 'BACKEND_UNAVAILABLE' });
-  const late = calls.get('c', BOUNDS);
+  const late = calls.mget(['c'], BOUNDS);
   late.catch(() => {});
   await clock.advance(1_000);
   await expect(late).rejects.toMatchObject({ code: 'RESULT_UNKNOWN' });
-  const cut = calls.get('d', BOUNDS);
+  const cut = calls.mget(['d'], BOUNDS);
   client.emit('close');
   client.gets[4]?.reject(replyError('ERR whatever'));
   await expect(cut, 'it may have been sent twice').rejects.toMatchObject({
@@ -56,9 +50,9 @@ test('an answer, an error of the server and no answer at all come out as they do
 
 test('calls of one moment share a timer, and none is left behind', async () => {
   const { client, clock, calls } = await open();
-  const reads = Array.from({ length: 64 }, (_, i) => calls.get(`${i}`, BOUNDS));
+  const reads = Array.from({ length: 64 }, (_, i) => calls.mget([`${i}`], BOUNDS));
   expect(clock.timerCount).toBe(1);
-  for (const { resolve } of client.gets) resolve(null);
+  for (const { resolve } of client.gets) resolve([null]);
   await Promise.all(reads);
   calls.dispose();
   expect(clock.timerCount).toBe(0);
@@ -66,49 +60,23 @@ test('calls of one moment share a timer, and none is left behind', async () => {
 
 test('disposing ends what is under way with CLOSED, at once', async () => {
   const { calls } = await open();
-  const under = calls.get('a', { timeoutMs: 60_000 });
+  const under = calls.mget(['a'], { timeoutMs: 60_000 });
   calls.dispose();
   await expect(under).rejects.toMatchObject({ code: 'CLOSED' });
-  await expect(calls.get('b', BOUNDS)).rejects.toMatchObject({ code: 'CLOSED' });
+  await expect(calls.mget(['b'], BOUNDS)).rejects.toMatchObject({ code: 'CLOSED' });
 });
 
 test('what a client forgot when its connection closed does not count as unanswered for ever', async () => {
   const client = new FakeCacheClient();
   client.options = { autoResendUnfulfilledCommands: false };
   const { clock, calls } = await open(client);
-  const reads = Array.from({ length: 1_000 }, (_, i) => calls.get(`${i}`, BOUNDS));
+  const reads = Array.from({ length: 1_000 }, (_, i) => calls.mget([`${i}`], BOUNDS));
   const ended = Promise.allSettled(reads);
   await clock.advance(1_000);
   await ended;
-  await expect(calls.get('more', BOUNDS)).rejects.toMatchObject({ code: 'BACKEND_UNAVAILABLE' });
+  await expect(calls.mget(['more'], BOUNDS)).rejects.toMatchObject({ code: 'BACKEND_UNAVAILABLE' });
   client.emit('close');
-  const next = calls.get('next', BOUNDS);
-  client.gets.at(-1)?.resolve('value');
-  expect(await next).toBe('value');
-});
-
-test('a clear whose time ends within a page rejects, and leaves no rejection unhandled', async () => {
-  const { client, clock, calls } = await open();
-  const unhandled: unknown[] = [];
-  const note = (error: unknown): void => {
-    unhandled.push(error);
-  };
-  process.on('unhandledRejection', note);
-  onTestFinished(() => void process.off('unhandledRejection', note));
-  // Each request takes a while to be handed over: the time is up in the middle of the page.
-  const slow = Object.create(client, {
-    evalsha: {
-      value: () => {
-        clock.stall(1);
-        return Promise.reject(replyError('LOADING not now'));
-      },
-    },
-  }) as FakeCacheClient;
-  const slowCalls = cacheCalls(slow, clock);
-  const keys = cacheKeys(slow, 'c', 'default');
-  const clearing = clearCache({ calls: slowCalls, client: slow, keys, clock }, { timeoutMs: 100 });
-  await expect(clearing).rejects.toMatchObject({ code: expect.any(String) });
-  await clock.advance(1_000);
-  expect(unhandled).toEqual([]);
-  calls.dispose();
+  const next = calls.mget(['next'], BOUNDS);
+  client.gets.at(-1)?.resolve(['value']);
+  expect(await next).toEqual(['value']);
 });
