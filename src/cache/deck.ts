@@ -1,4 +1,5 @@
 import type { Instant } from '../core/clock.js';
+import { type Deadlines, deadlines } from '../core/deadlines.js';
 import { type WorkGate, workGate } from '../core/work-gate.js';
 import type { Flight } from './flight.js';
 import { type CacheStatistics, cacheStatistics } from './statistics.js';
@@ -13,6 +14,8 @@ export interface Deck {
   readonly statistics: CacheStatistics;
   /** The keys that callers wait for. */
   readonly flights: Map<string, Flight>;
+  /** Of those callers. */
+  readonly deadlines: Deadlines;
   /** What goes on in the background for keys that have a value. */
   readonly refreshes: Refreshes;
   /** Counts the calls in flight, and refuses new ones once closed. */
@@ -39,6 +42,7 @@ export function newDeck(settings: CacheSettings): Deck {
     counters,
     statistics: cacheStatistics(settings.clock, counters, tiers.stats),
     flights: new Map(),
+    deadlines: deadlines(settings.clock, { keepAlive: true }),
     gate: workGate(`cache ${settings.name}`, settings.clock),
   };
 }

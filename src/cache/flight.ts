@@ -1,5 +1,5 @@
 import { onAbort } from '../core/abort.js';
-import type { Clock } from '../core/clock.js';
+import type { Deadlines } from '../core/deadlines.js';
 import { CoordinationError } from '../core/errors.js';
 import type { Loader } from './cache.js';
 import type { LocalValue } from './driver.js';
@@ -65,7 +65,8 @@ interface Caller {
 /** What a flight is part of. */
 export interface FlightOptions {
   readonly key: string;
-  readonly clock: Clock;
+  /** Of the callers; they keep the process running. */
+  readonly deadlines: Deadlines;
   readonly counters: Counters;
   /** Called once when the last caller has gone without an answer. */
   readonly onAbandoned: () => void;
@@ -127,10 +128,10 @@ export function newFlight(options: FlightOptions): Flight {
 }
 
 function join(self: Self, request: FlightRequest): Promise<LocalValue | undefined> {
-  const { clock, callers } = self;
+  const { deadlines, callers } = self;
   return new Promise((resolve, reject) => {
     self.callerNumber += 1;
-    const letGo = untilEnd(clock, request, {
+    const letGo = untilEnd(deadlines, request, {
       onTimeUp: () => timeUp(self, caller),
       onAborted: () => giveUp(self, caller, request.signal?.reason),
     });
@@ -176,11 +177,12 @@ function abandonIfEmpty({ callers, abandoned, onAbandoned }: Self, reason: unkno
 
 /** Watches a caller's time and signal, which was not aborted before. Answers how to stop. */
 function untilEnd(
-  clock: Clock,
+  deadlines: Deadlines,
   { timeoutMs, signal }: FlightRequest,
   listeners: { onTimeUp(): void; onAborted(): void },
 ): () => void {
-  const cancel = clock.schedule(timeoutMs, listeners.onTimeUp);
+  const cancel = deadlines.after(timeoutMs, listeners.onTimeUp);
+  if (signal === undefined) return cancel;
   const stop = onAbort(signal, listeners.onAborted);
   return () => {
     cancel();

@@ -97,14 +97,13 @@ export function cacheReader(deck: Deck): CacheReader {
 
 /** Joins the flight of a key, or begins one. */
 async function board(deck: Deck, key: string, request: FlightRequest): Promise<unknown> {
-  const { flights, counters, settings } = deck;
+  const { flights, counters, deadlines } = deck;
   const present = flights.get(key);
   const onAbandoned = (): void => {
     if (flights.get(key) === flight) flights.delete(key);
   };
   const onStale = (): void => noteFailure(deck, key);
-  const flight =
-    present ?? newFlight({ key, clock: settings.clock, counters, onAbandoned, onStale });
+  const flight = present ?? newFlight({ key, deadlines, counters, onAbandoned, onStale });
   const answer = flight.join(request);
   if (present === undefined) {
     flights.set(key, flight);

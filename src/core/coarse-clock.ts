@@ -49,3 +49,31 @@ export function coarseEndCheck(clock: Clock): EndCheck {
     return wallMs >= endWallMs || monotonicMs >= endMonotonicMs;
   };
 }
+
+/** One look at the clock serves so many calls of one turn at most. */
+const CALLS_MAX = 64;
+
+/**
+ * The monotonic clock as of a moment of this turn: for calls that come in crowds, and need not know
+ * the time better than the event loop lets them act on it. A clock other than the machine's is looked
+ * at each time.
+ */
+export function turnClock(clock: Clock): () => number {
+  if (clock !== systemClock) return () => clock.monotonicMs();
+  let callsLeft = 0;
+  let atMs = 0;
+  const forget = (): void => {
+    callsLeft = 0;
+  };
+  return () => {
+    if (callsLeft > 0) {
+      callsLeft -= 1;
+      return atMs;
+    }
+    atMs = clock.monotonicMs();
+    callsLeft = CALLS_MAX;
+    // After the microtasks of this turn.
+    process.nextTick(forget);
+    return atMs;
+  };
+}

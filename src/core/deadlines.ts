@@ -1,10 +1,12 @@
 import type { CancelTimer, Clock } from './clock.js';
+import { turnClock } from './coarse-clock.js';
 
 /** Deadlines of very many short calls, with few timers. */
 export interface Deadlines {
   /**
    * Calls `onLate` once after `delayMs`, or up to a hundredth of it earlier, 4 ms at most; until then
-   * the function that is answered takes it back. The timers do not keep the process running.
+   * the function that is answered takes it back. Calls of one turn of the event loop may count from its
+   * beginning.
    */
   after(delayMs: number, onLate: () => void): () => void;
   /** Calls every `onLate` that is left now, and cancels the timers. */
@@ -22,9 +24,16 @@ interface Batch {
 const EARLY_PART = 1 / 100;
 const EARLY_MS_MAX = 4;
 
-/** Deadlines on a clock; none is set yet. */
-export function deadlines(clock: Clock): Deadlines {
+/**
+ * Deadlines on a clock; none is set yet. Those that are left keep the process running with
+ * `keepAlive: true` only.
+ */
+export function deadlines(
+  clock: Clock,
+  { keepAlive = false }: { readonly keepAlive?: boolean | undefined } = {},
+): Deadlines {
   const batches = new Set<Batch>();
+  const presentMs = turnClock(clock);
   let newest: Batch | undefined;
 
   const expire = (batch: Batch): void => {
@@ -35,12 +44,12 @@ export function deadlines(clock: Clock): Deadlines {
     batch.waiting.clear();
   };
   const batchFor = (delayMs: number): Batch => {
-    const nowMs = clock.monotonicMs();
+    const nowMs = presentMs();
     const earlyMs = Math.min(delayMs * EARLY_PART, EARLY_MS_MAX);
     if (newest?.delayMs === delayMs && nowMs - newest.sinceMs <= earlyMs) return newest;
     // Whoever comes later has a timer of his own; this one is needed no more if nobody waits for it.
     if (newest?.waiting.size === 0) expire(newest);
-    const cancel = clock.schedule(delayMs, () => expire(batch), { keepAlive: false });
+    const cancel = clock.schedule(delayMs, () => expire(batch), { keepAlive });
     const batch: Batch = { delayMs, sinceMs: nowMs, waiting: new Set(), cancel };
     batches.add(batch);
     newest = batch;
@@ -53,8 +62,9 @@ export function deadlines(clock: Clock): Deadlines {
       const late = (): void => onLate();
       batch.waiting.add(late);
       return () => {
-        if (!batch.waiting.delete(late) || batch.waiting.size > 0 || batch === newest) return;
-        expire(batch);
+        if (!batch.waiting.delete(late) || batch.waiting.size > 0) return;
+        // The newest is kept for who comes next, if it keeps nothing else.
+        if (batch !== newest || keepAlive) expire(batch);
       };
     },
     expireAll() {

@@ -8,10 +8,12 @@ export interface Ghosts {
 
 /** So many keys share a line: the more, the nearer to one queue of all. */
 const WAYS = 4;
+/** Places for each key, so that few lines are too short. */
+const PLACES = 1.5;
 
-/** Remembers about `capacity` keys in 8 bytes each; of a few it forgets too early. */
+/** Remembers about `capacity` keys in 12 bytes each or more; of a few it forgets too early. */
 export function ghosts(capacity: number): Ghosts {
-  const lineCount = 2 ** Math.ceil(Math.log2(Math.max(capacity / WAYS, 1)));
+  const lineCount = 2 ** Math.ceil(Math.log2(Math.max((capacity * PLACES) / WAYS, 1)));
   const prints = new Uint32Array(lineCount * WAYS);
   const notedAt = new Uint32Array(lineCount * WAYS);
   let now = 0;

@@ -39,7 +39,7 @@ export function s3Fifo(): S3Fifo {
   let remembered: { readonly capacity: number; readonly ghosts: Ghosts } | undefined;
 
   const wasGhost = (key: string): boolean =>
-    remembered?.ghosts.take(hashOf(key), Math.max(main.size, small.size)) === true;
+    remembered?.ghosts.take(hashOf(key), main.size + small.size) === true;
   const remember = (key: string): void => {
     const count = main.size + small.size + 1;
     if (remembered === undefined || remembered.capacity < count / 2) {

@@ -28,7 +28,7 @@ class PaperS3Fifo {
       return;
     }
     if (this.hits.size === this.capacity) this.evict();
-    const lately = this.ghosts.slice(-Math.max(this.small.length, this.main.length));
+    const lately = this.ghosts.slice(-(this.small.length + this.main.length) || Infinity);
     const isBack = lately.lastIndexOf(key) >= 0;
     // Whoever comes back is no ghost any more; the others keep their places.
     if (this.ghosts.includes(key)) this.ghosts[this.ghosts.lastIndexOf(key)] = '';

@@ -22,7 +22,7 @@ export function traces(requestCount: number, capacity: number, seed: number): re
     keys: Uint32Array.from({ length: requestCount }, (_, index) => keyAt(index)),
   });
   let scanned = SCAN_FROM;
-  const shiftEvery = requestCount / 10;
+  const shiftEvery = capacity * 30;
   return [
     trace('Zipf 0.9', zipf),
     trace('Zipf 0.9 and 30 % scan', () => {
@@ -30,7 +30,7 @@ export function traces(requestCount: number, capacity: number, seed: number): re
       scanned += 1;
       return scanned;
     }),
-    // Every tenth of the trace other keys are the popular ones.
+    // Now and then other keys become the popular ones.
     trace('shifting hot set', (index) => {
       const shift = Math.floor(index / shiftEvery) * 10 * capacity;
       return shift + Math.floor(Math.abs(gaussian(random)) * capacity);
