@@ -12,14 +12,13 @@ export interface Random {
 export const TOKEN_ALPHABET = '-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz';
 
 const FRACTION_STEPS = 2 ** 32;
+const POOL_BYTES = 4_096;
 
 /** Cryptographically strong chance. */
 export const systemRandom: Random = {
   fraction: () => randomInt(FRACTION_STEPS) / FRACTION_STEPS,
   token: strongTokens(),
 };
-
-const POOL_BYTES = 4_096;
 
 /** Tokens from a pool of random bytes, because asking for a few costs as much as for thousands. */
 function strongTokens(): Random['token'] {
