@@ -5,6 +5,19 @@
  * @module
  */
 export { cacheDriverContract } from './testing/cache-contract.js';
+export type {
+  CacheAnswerEvent,
+  CacheHistoryEvent,
+  CacheHistoryRule,
+  CacheHistoryViolation,
+  CacheReadEvent,
+  CacheWriteEvent,
+  CacheWrittenEvent,
+} from './testing/cache-history.js';
+export type { CheckCacheHistoryOptions } from './testing/cache-history-check.js';
+export { checkCacheHistory, readCacheHistory } from './testing/cache-history-check.js';
+export type { CacheHistoryRecorder } from './testing/cache-history-record.js';
+export { recordCacheHistory } from './testing/cache-history-record.js';
 export type { CacheContender, CacheDriverSubject } from './testing/cache-stage.js';
 export type { Chaos, ChaosOptions } from './testing/chaos.js';
 export { chaos } from './testing/chaos.js';

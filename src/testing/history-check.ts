@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { assertNumber } from '../core/validate.js';
-import type { HistoryEvent, HistoryViolation } from './history.js';
+import type { HistoryEvent, HistoryStamp, HistoryViolation } from './history.js';
 import { heldPastDeadline, noOrphan } from './history-rules-end.js';
 import { falseRelease, fenceMonotone, mutualExclusion } from './history-rules-hold.js';
 import { firstComeFirstServed, noLostWakeUp } from './history-rules-line.js';
@@ -84,7 +84,12 @@ export function checkHistory(
  * @throws SyntaxError with the number of a line that is no event.
  */
 export async function readHistory(file: string): Promise<HistoryEvent[]> {
-  const events: HistoryEvent[] = [];
+  return readEvents<HistoryEvent>(file);
+}
+
+/** The same for histories of any kind. */
+export async function readEvents<Event extends HistoryStamp>(file: string): Promise<Event[]> {
+  const events: Event[] = [];
   let broken: SyntaxError | undefined;
   let number = 0;
   for await (const line of createInterface({
@@ -94,18 +99,18 @@ export async function readHistory(file: string): Promise<HistoryEvent[]> {
     number += 1;
     if (broken !== undefined) throw broken;
     if (line === '') continue;
-    const event = parse(line);
+    const event = parse<Event>(line);
     if (event !== undefined) events.push(event);
     else broken = new SyntaxError(`line ${number} of ${file} is no event: ${line.slice(0, 80)}`);
   }
   return events;
 }
 
-function parse(line: string): HistoryEvent | undefined {
+function parse<Event>(line: string): Event | undefined {
   try {
     const event: unknown = JSON.parse(line);
     const { at, event: kind } = event as HistoryEvent;
-    return typeof at === 'number' && typeof kind === 'string' ? (event as HistoryEvent) : undefined;
+    return typeof at === 'number' && typeof kind === 'string' ? (event as Event) : undefined;
   } catch {
     return undefined;
   }

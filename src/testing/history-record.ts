@@ -5,8 +5,8 @@ import { systemRandom } from '../core/random.js';
 import { assertNumber } from '../core/validate.js';
 import type { LockInspection } from '../lock/driver.js';
 import type { Lock } from '../lock/lock.js';
-import type { FaultEvent, HistoryEvent } from './history.js';
-import { type HistoryPen, recordedLock } from './history-lock.js';
+import type { FaultEvent, HistoryEvent, HistoryStamp, OverflowEvent } from './history.js';
+import { recordedLock } from './history-lock.js';
 
 /** Options of {@link recordHistory}. */
 export interface RecordHistoryOptions {
@@ -59,33 +59,48 @@ const EVENTS_MAX = 5_000_000;
  * @throws Error when the file cannot be opened; TypeError (INVALID_ARGUMENT) for a bad bound.
  */
 export function recordHistory(options: RecordHistoryOptions = {}): HistoryRecorder {
+  const pen = openPen<HistoryEvent>(options);
+  const { process: name, now } = pen;
+  return {
+    process: name,
+    events: pen.events,
+    now,
+    lock: (lock) => recordedLock(lock, pen),
+    fault({ at = now(), ...fault }) {
+      pen.write({ event: 'fault', at, process: name, ...fault });
+    },
+    quiesce({ resource, holders, waiters }) {
+      const owners = (parties: LockInspection['holders']) => parties.map(({ owner }) => owner);
+      const shown = { resource, holders: owners(holders), waiters: owners(waiters) };
+      pen.write({ event: 'quiesce', at: now(), process: name, ...shown });
+    },
+    close: pen.close,
+    [Symbol.dispose]: pen.close,
+  };
+}
+
+/** What recorders of any kind write with. */
+export interface Pen<Event> {
+  readonly process: string;
+  readonly events: readonly Event[];
+  now(): number;
+  nextOperation(): string;
+  write(event: Event): void;
+  close(): void;
+}
+
+export function openPen<Event extends HistoryStamp>(options: RecordHistoryOptions): Pen<Event> {
   const { file, clock, eventsMax = EVENTS_MAX } = options;
   assertNumber('eventsMax', eventsMax, { min: 1, integer: true });
   const name = options.process ?? `${pid}-${systemRandom.token(6)}`;
   const now = clock === undefined ? machineMs : () => clock.monotonicMs();
-  const sink = openSink(file, eventsMax, () => ({ at: now(), process: name }));
+  const sink = openSink<Event>(file, eventsMax, () => ({ at: now(), process: name }));
   let operations = 0;
   const nextOperation = (): string => {
     operations += 1;
     return operations.toString(36);
   };
-  const pen: HistoryPen = { write: sink.write, process: name, now, nextOperation };
-  return {
-    process: name,
-    events: sink.events,
-    now,
-    lock: (lock) => recordedLock(lock, pen),
-    fault({ at = now(), ...fault }) {
-      sink.write({ event: 'fault', at, process: name, ...fault });
-    },
-    quiesce({ resource, holders, waiters }) {
-      const owners = (parties: LockInspection['holders']) => parties.map(({ owner }) => owner);
-      const shown = { resource, holders: owners(holders), waiters: owners(waiters) };
-      sink.write({ event: 'quiesce', at: now(), process: name, ...shown });
-    },
-    close: sink.close,
-    [Symbol.dispose]: sink.close,
-  };
+  return { ...sink, process: name, now, nextOperation };
 }
 
 /**
@@ -94,23 +109,24 @@ export function recordHistory(options: RecordHistoryOptions = {}): HistoryRecord
  */
 const machineMs = (): number => Number(hrtime.bigint()) / 1e6;
 
-interface Sink extends Pick<HistoryPen, 'write'> {
-  readonly events: readonly HistoryEvent[];
+interface Sink<Event> {
+  readonly events: readonly Event[];
+  write(event: Event): void;
   close(): void;
 }
 
-function openSink(
+function openSink<Event extends HistoryStamp>(
   file: string | undefined,
   eventsMax: number,
   stamp: () => { readonly at: number; readonly process: string },
-): Sink {
-  const events: HistoryEvent[] = [];
+): Sink<Event> {
+  const events: Event[] = [];
   // O_APPEND: lines of several processes come one after another.
   let descriptor = file === undefined ? undefined : openSync(file, 'a');
   let isOpen = true;
   let count = 0;
-  const keep = (event: HistoryEvent): void => {
-    if (descriptor === undefined) events.push(event);
+  const keep = (event: HistoryStamp): void => {
+    if (descriptor === undefined) events.push(event as Event);
     else writeSync(descriptor, `${JSON.stringify(event)}\n`);
   };
   return {
@@ -118,7 +134,8 @@ function openSink(
     write(event) {
       if (!isOpen || count > eventsMax) return;
       count += 1;
-      keep(count > eventsMax ? { event: 'overflow', ...stamp() } : event);
+      if (count <= eventsMax) keep(event);
+      else keep({ event: 'overflow', ...stamp() } satisfies OverflowEvent as HistoryStamp);
     },
     close() {
       isOpen = false;

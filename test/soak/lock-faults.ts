@@ -8,7 +8,7 @@ import type { WorkerHandle } from './lock-processes.js';
 
 /** Where faults happen. */
 export interface Battlefield {
-  readonly backend: NemesisBackend;
+  readonly backend: Omit<NemesisBackend, 'driver' | 'hasModes'>;
   readonly workers: readonly WorkerHandle[];
   readonly random: Random;
   /** The axis of the history. */
@@ -166,9 +166,9 @@ const SERVERS: readonly Fault[] = [
 
 const FAULTS = [...NETWORK, ...PROCESSES, ...SERVERS];
 
-/** One of the faults that are possible here, by their weights. */
-export function nextFault(field: Battlefield): Fault {
-  const possible = FAULTS.filter((fault) => fault.isPossible(field));
+/** One of the faults that are possible here, by their weights, and of others. */
+export function nextFault(field: Battlefield, others: readonly Fault[] = []): Fault {
+  const possible = [...FAULTS, ...others].filter((fault) => fault.isPossible(field));
   let at = field.random.fraction() * possible.reduce((sum, { weight }) => sum + weight, 0);
   for (const fault of possible) {
     at -= fault.weight;

@@ -1,12 +1,11 @@
-// The processes of the lock's nemesis, over all their lives.
+// The processes of a nemesis, over all their lives.
 
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { CuttingProxy } from '../servers/proxy.js';
 import { reapLater, reapNoMore } from '../servers/reaper.js';
-import type { WorkerConfig } from './lock-worker.js';
 
-const PROGRAM = fileURLToPath(new URL('./lock-worker-process.ts', import.meta.url));
+const LOCKS = new URL('./lock-worker-process.ts', import.meta.url);
 const TSCONFIG = fileURLToPath(new URL('../tsconfig.json', import.meta.url));
 const START_TIMEOUT_MS = 30_000;
 const OUTPUT_CHARACTERS_MAX = 10_000;
@@ -25,11 +24,15 @@ export interface WorkerHandle {
   finish(timeoutMs: number): Promise<void>;
 }
 
-/** A worker that is not started yet; `configOf` makes the configuration of each life. */
+/**
+ * A worker that is not started yet; `configOf` makes the configuration of each life. Its program is by
+ * default that of the locks.
+ */
 export function workerHandle(
   index: number,
   proxies: readonly CuttingProxy[],
-  configOf: (process: string, life: number) => WorkerConfig,
+  configOf: (process: string, life: number) => object,
+  program: URL = LOCKS,
 ): WorkerHandle {
   const failures: string[] = [];
   let life = 0;
@@ -51,7 +54,7 @@ export function workerHandle(
       life += 1;
       name = `w${index}.${life}`;
       isOrdered = false;
-      const born = fork(PROGRAM, [JSON.stringify(configOf(name, life))], {
+      const born = fork(fileURLToPath(program), [JSON.stringify(configOf(name, life))], {
         execArgv: ['--import', 'tsx'],
         env: { ...process.env, TSX_TSCONFIG_PATH: TSCONFIG },
         stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
