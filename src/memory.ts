@@ -13,5 +13,7 @@ export type { MemoryParticipant, MemoryParticipantOptions } from './drivers/memo
 export { memoryParticipant } from './drivers/memory/participant.js';
 export type { MemoryBranch } from './drivers/memory/participant-branch.js';
 export type { IncrementBounds } from './drivers/memory/participant-store.js';
+export { memorySiteStorage } from './drivers/memory/site-storage.js';
+export { memoryTransport } from './drivers/memory/site-transport.js';
 export type { MemoryTransactionsOptions } from './drivers/memory/transactions.js';
 export { memoryTransactions } from './drivers/memory/transactions.js';

@@ -25,3 +25,5 @@ export type { PostgresParticipantOptions } from './drivers/postgres/participant.
 export { postgresParticipant } from './drivers/postgres/participant.js';
 export type { SetupSqlOptions } from './drivers/postgres/setup-sql.js';
 export { setupSql } from './drivers/postgres/setup-sql.js';
+export type { PostgresSiteStorageOptions } from './drivers/postgres/site-storage.js';
+export { postgresSiteStorage } from './drivers/postgres/site-storage.js';

@@ -32,4 +32,8 @@ export { redisParticipant } from './drivers/redis/participant.js';
 export type { RedisBranch, RedisIncrementBounds } from './drivers/redis/participant-intents.js';
 export type { RedisQuorumLockOptions } from './drivers/redis/quorum/lock.js';
 export { redisQuorumLock } from './drivers/redis/quorum/lock.js';
+export type { RedisSiteStorageOptions } from './drivers/redis/site-storage.js';
+export { redisSiteStorage } from './drivers/redis/site-storage.js';
+export type { RedisTransportOptions } from './drivers/redis/site-transport.js';
+export { redisTransport } from './drivers/redis/site-transport.js';
 export type { WaitReplicasOptions } from './drivers/redis/wait-replicas.js';

@@ -69,5 +69,9 @@ export type {
 } from './testing/lock-stage.js';
 export { participantContract } from './testing/participant.js';
 export type { OpenedParticipant, ParticipantSubject } from './testing/participant-stage.js';
+export type { OpenedSiteStorage, SiteStorageSubject } from './testing/site-storage.js';
+export { siteStorageContract } from './testing/site-storage.js';
+export type { OpenedSiteTransport, SiteTransportSubject } from './testing/site-transport.js';
+export { siteTransportContract } from './testing/site-transport.js';
 export type { VirtualClock } from './testing/virtual-clock.js';
 export { virtualClock } from './testing/virtual-clock.js';

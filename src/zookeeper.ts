@@ -13,5 +13,7 @@ export type {
   ZookeeperSession,
 } from './drivers/zookeeper/session.js';
 export { zookeeper } from './drivers/zookeeper/session.js';
+export type { ZookeeperTransportOptions } from './drivers/zookeeper/site-transport.js';
+export { zookeeperTransport } from './drivers/zookeeper/site-transport.js';
 export type { ZookeeperTransactionsOptions } from './drivers/zookeeper/transactions.js';
 export { zookeeperTransactions } from './drivers/zookeeper/transactions.js';

@@ -26,7 +26,7 @@ interface Stage {
 type Play = (stage: Stage) => Promise<void>;
 
 /** An awkward text: the storage must give it back to the byte. */
-const TEXT = `{"n":"ü🎻'\\"{}%\u0000?$1"}`;
+const TEXT = `{"n":"ü🎻'\\"{}%\\u0000?$1"}`;
 
 const cases: Readonly<Record<string, Play>> = {
   'what was written is read by the next life of the site': async ({ store }) => {

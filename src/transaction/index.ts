@@ -100,4 +100,27 @@ export type {
   ServiceHandlers,
 } from './remote/service.js';
 export type { OutcomeState, TransactionStats } from './statistics.js';
+export { createTransactionSite } from './three-phase/create-site.js';
+export type {
+  HttpFetch,
+  HttpRequest,
+  HttpResponse,
+  HttpTransport,
+  HttpTransportOptions,
+} from './three-phase/http-transport.js';
+export { httpTransport } from './three-phase/http-transport.js';
+export type {
+  SiteContradictedEvent,
+  SiteDecidedEvent,
+  SiteElectedEvent,
+  SiteFailedEvent,
+} from './three-phase/site-diagnostics.js';
+export type { SiteStats } from './three-phase/site-statistics.js';
+export type { SiteNode, SiteStorage, SiteStore, StoredSite } from './three-phase/site-storage.js';
+export type { SiteLine, SiteTransport } from './three-phase/site-transport.js';
+export type {
+  SiteTransaction,
+  TransactionSite,
+  TransactionSiteOptions,
+} from './three-phase/transaction-site.js';
 export type { AbortedBy } from './two-phase.js';

@@ -1,5 +1,6 @@
 import { invalidArgument } from '../../core/validate.js';
 import { barrierSetupSql } from './setup-barrier.js';
+import { sitesSetupSql } from './setup-sites.js';
 
 /** Options of {@link setupSql}. */
 export interface SetupSqlOptions {
@@ -41,7 +42,8 @@ const SETUP_LOCK = 8_421_967;
  * `grant usage on schema tricord to service; grant select on tricord.versions to service;
  * grant select, insert, update, delete on tricord.incarnations, tricord.heartbeats,
  * tricord.decisions, tricord.keys to service`, and for a barrier
- * `grant select, insert, update, delete on tricord.barrier to service`.
+ * `grant select, insert, update, delete on tricord.barrier to service`; for
+ * {@link postgresSiteStorage} the same on `tricord.sites`.
  *
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed schema.
  */
@@ -98,7 +100,7 @@ create index if not exists decisions_done on ${decisions}
 insert into ${versions} as known (part, version) values ('${TABLES_PART}', ${TABLES_VERSION})
   on conflict (part) do update set version = excluded.version
   where known.version < excluded.version;
-${barrierSetupSql(schema, versions)}`.trimStart();
+${barrierSetupSql(schema, versions)}${sitesSetupSql(schema, versions)}`.trimStart();
 }
 
 /** The names of the tables. Throws a TypeError (INVALID_ARGUMENT) for an ill-formed schema. */

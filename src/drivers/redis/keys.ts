@@ -2,7 +2,15 @@ import { percentEncode } from '../../core/percent.js';
 import { invalidArgument } from '../../core/validate.js';
 
 /** Which part of tricord owns a key; it stands in the key's name. */
-export type RedisArea = 'lock' | 'quorum' | 'log' | 'participant' | 'barrier' | 'cache' | 'fence';
+export type RedisArea =
+  | 'lock'
+  | 'quorum'
+  | 'log'
+  | 'participant'
+  | 'barrier'
+  | 'cache'
+  | 'fence'
+  | 'site';
 
 /** The deployment's name when none was given. */
 export const NAMESPACE_DEFAULT = 'default';
