@@ -5,7 +5,6 @@ import {
   FIRST_BALLOT,
   isDecided,
   type Lead,
-  leaderOf,
   nextBallot,
   type Report,
   type SiteState,
@@ -364,11 +363,6 @@ function hearDecided(state: SiteState, from: number, decided: Decided): SiteStep
   if (state.state === 'Q' && decided === 'C') return [state, [{ type: 'contradict', from }]];
   const heard: SiteState = { ...state, toldBy: withSite(state.toldBy, from) };
   return decide(heard, decided);
-}
-
-/** Who is expected to speak next; for messages to people. */
-export function awaited({ lastElected, siteCount }: SiteState): number {
-  return leaderOf(lastElected, siteCount);
 }
 
 function toOthers(
