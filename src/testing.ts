@@ -19,6 +19,8 @@ export { checkCacheHistory, readCacheHistory } from './testing/cache-history-che
 export type { CacheHistoryRecorder } from './testing/cache-history-record.js';
 export { recordCacheHistory } from './testing/cache-history-record.js';
 export type { CacheContender, CacheDriverSubject } from './testing/cache-stage.js';
+export { callSessionContract } from './testing/call-session.js';
+export type { CallSessionSubject, OpenedCallStore } from './testing/call-session-stage.js';
 export type { Chaos, ChaosOptions } from './testing/chaos.js';
 export { chaos } from './testing/chaos.js';
 export type { ChaosFault, ChaosFaults } from './testing/chaos-weather.js';

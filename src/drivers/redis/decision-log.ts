@@ -36,6 +36,7 @@ import {
 import { type LogStore, logStore } from './decision-log-store.js';
 import { readRedisGuarantees } from './guarantees.js';
 import { NAMESPACE_DEFAULT } from './keys.js';
+import { redisCallSession } from './remote-session.js';
 
 /** Options of {@link redisTransactions}. */
 export interface RedisTransactionsOptions {
@@ -97,7 +98,12 @@ export function redisTransactions(options: RedisTransactionsOptions): DecisionLo
   const defaults = { authority: 'redis', replyTimeoutMs: REPLY_TIMEOUT_MS_DEFAULT };
   const settings = { client, prefix, ...heartbeatLogSettings(options, defaults) };
   const { authority } = settings;
-  return { backend: 'redis', authority, open: (node) => openSession(settings, node) };
+  return {
+    backend: 'redis',
+    authority,
+    open: (node) => openSession(settings, node),
+    openCalls: (node) => redisCallSession(settings, node),
+  };
 }
 
 interface LogSettings extends HeartbeatLogSettings {

@@ -6,6 +6,7 @@ export type RedisArea =
   | 'lock'
   | 'quorum'
   | 'log'
+  | 'call'
   | 'participant'
   | 'barrier'
   | 'cache'

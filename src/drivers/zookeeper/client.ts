@@ -8,6 +8,7 @@ export interface ZookeeperStat {
   readonly version: number;
   /** How many bytes of data the node has. */
   readonly dataLength: number;
+  readonly numChildren: number;
   readonly ctime: Date;
   readonly mtime: Date;
   /** The owning session in hexadecimal without leading zeros, `0` for a persistent node. */

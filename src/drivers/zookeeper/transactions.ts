@@ -25,6 +25,7 @@ import {
   pruneIncarnations,
 } from './log-recovery.js';
 import { type LogStore, logStore, readHead } from './log-store.js';
+import { zookeeperCallSession } from './remote-session.js';
 import { connectionOf, type ZookeeperSession } from './session.js';
 
 /** Options of {@link zookeeperTransactions}. */
@@ -72,6 +73,7 @@ export function zookeeperTransactions(options: ZookeeperTransactionsOptions): De
     authority,
     open: (node) =>
       logSession(connection, logStore(connection, authority, node.namespace), node, limits),
+    openCalls: (node) => zookeeperCallSession(connection, authority, node),
   };
 }
 

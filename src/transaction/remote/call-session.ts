@@ -30,9 +30,9 @@ export interface TakenCall {
 
 /** Something may have changed; it need not have, and a hint may be lost. */
 export type CallHint =
-  /** A call of a service waits. */
+  /** A call of a service waits, since a `take` found none. */
   | { readonly type: 'queued'; readonly service: string }
-  /** A call that this session created or took was changed or removed. */
+  /** A call that this session created or took was changed or removed, since it last read it. */
   | { readonly type: 'changed'; readonly callId: string }
   /** Hints may have been missed. */
   | { readonly type: 'missed' };

@@ -23,6 +23,8 @@ export interface ServeHost extends RecoveryHost {
   readonly counts: ServeRecorder;
   /** Calls that this node has taken and not brought to their end, by id. */
   readonly serving: Map<string, ServedCall>;
+  /** Claims of this node, by call and attempt, that an earlier sweep did not find in its hands. */
+  readonly strays: Set<string>;
   /** A call was answered or came to its end: there may be room for another. */
   readonly onRoom: () => void;
 }

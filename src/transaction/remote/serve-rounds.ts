@@ -235,6 +235,7 @@ function serveHost(
     guarded,
     counts: serveRecorder(),
     serving: new Map(),
+    strays: new Set(),
     onRoom,
   };
   const owner = servedOwner(host);

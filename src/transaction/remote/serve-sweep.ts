@@ -63,12 +63,26 @@ async function sweepCall(sweep: CallSweep, record: CallRecord, signal: AbortSign
     return;
   }
   if (!isOwnerLive) return orphaned(sweep, record, parsed, signal);
-  const isHolderGone = !servers.has(record.server) || record.server === host.desk.session.address;
+  const isHolderGone = !servers.has(record.server) || isStray(host, record);
   const isLate = nowMs > record.deadlineMs;
   if (record.state === 'claimed' && isHolderGone && !isLate) return sweep.takeOver(record);
   if (record.state !== 'ended') return;
   const isOld = nowMs > record.deadlineMs + OVER_RETAIN_MS;
   if (isHolderGone || isOld) await apply(sweep, record, signal);
+}
+
+/**
+ * Whether this node has claimed a call without knowing: the reply was lost. One sweep is not enough to
+ * tell, because the reply may just be on its way.
+ */
+function isStray({ desk, strays }: ServeHost, { callId, attempt, server }: CallRecord): boolean {
+  if (server !== desk.session.address) return false;
+  const claim = `${callId} ${attempt}`;
+  if (strays.delete(claim)) return true;
+  strays.add(claim);
+  const [oldest] = strays.size > LISTED_MAX ? strays : [];
+  if (oldest !== undefined) strays.delete(oldest);
+  return false;
 }
 
 /** The caller died and this node holds the call: whatever it decided is found out. */
