@@ -55,6 +55,17 @@ export interface CacheOptions {
    */
   readonly breaker?: CacheBreakerOptions | false | undefined;
   /**
+   * What becomes of a `set`, `delete`, `update`, `invalidateTag` or `clear` that the shared tier does not acknowledge
+   * within `hardTimeoutMs`. By default its call rejects with CACHE_TIER_UNREACHABLE. With `true` it
+   * resolves, and the invalidation waits in this process, is sent again until it is acknowledged, and
+   * until then this process neither reads the key from the tier nor stores anything under it; after
+   * `invalidateTag` and `clear` no key. Other
+   * processes may read the old value meanwhile; and when this one dies, what waited is lost. A value
+   * that was to be set is not kept. At most `keysMax` keys wait (1 to 1,000,000, default 10,000);
+   * a further write rejects again, and so does every write with a `fencingToken`.
+   */
+  readonly deferredInvalidation?: boolean | { readonly keysMax?: number | undefined } | undefined;
+  /**
    * For how long memory keeps what a loader found while the shared tier did not answer: by so much it
    * may be old, as nobody tells of a change. Default: with `tracked` 0, not at all; with `ttl` as
    * `localTtlMs`.

@@ -15,6 +15,8 @@ const HARD_TIMEOUT_MS_DEFAULT = 1_000;
 const LEASE_MS_DEFAULT = 3_000;
 const LEASE_MS_MIN = 100;
 const ERROR_BACKOFF_MS_DEFAULT = 1_000;
+const DEFERRED_KEYS_DEFAULT = 10_000;
+const DEFERRED_KEYS_MAX = 1_000_000;
 const JITTER_MAX = 0.9;
 const EARLY_REFRESH_MAX = 100;
 
@@ -65,7 +67,7 @@ function validated(options: CacheOptions): CacheSettings {
   assertNumber('errorBackoffMs', errorBackoffMs, { min: 0 });
   const ages = { aging, negativeTtlMs, softTimeoutMs, errorBackoffMs };
   const times = { ttlMs, localTtlMs, timeoutMs, tierTimeoutMs: hardTimeoutMs, leaseMs };
-  const outage = { breaker: breakerOf(given), outageTtlMs };
+  const outage = { breaker: breakerOf(given), deferral: deferralOf(given), outageTtlMs };
   return { name, tiers, consistency, clock, random, ...ages, ...times, ...outage };
 }
 
@@ -78,6 +80,17 @@ function breakerOf({ breaker }: Partial<CacheOptions>): BreakerPolicy | undefine
   assertNumber('breaker.windowMs', policy.windowMs, { min: 1 });
   assertNumber('breaker.openMs', policy.openMs, { min: 1 });
   return policy;
+}
+
+function deferralOf({
+  deferredInvalidation = false,
+}: Partial<CacheOptions>): CacheSettings['deferral'] {
+  if (deferredInvalidation === false) return undefined;
+  const { keysMax = DEFERRED_KEYS_DEFAULT } =
+    deferredInvalidation === true ? {} : deferredInvalidation;
+  const bounds = { min: 1, max: DEFERRED_KEYS_MAX, integer: true };
+  assertNumber('deferredInvalidation.keysMax', keysMax, bounds);
+  return { keysMax };
 }
 
 function agingOf(given: Partial<CacheOptions>): AgingPolicy {

@@ -82,6 +82,21 @@ export interface CacheBreakerEvent {
   readonly state: BreakerState;
 }
 
+/** What `tricord:cache.deferred` tells about invalidations that did not reach their tier. */
+export interface CacheDeferredEvent {
+  /** The cache's name. */
+  readonly cache: string;
+  /** The tier's backend. */
+  readonly tier: string;
+  /**
+   * `deferred`: one waits; `refused`: there was no room, and its writer was told; `replayed`: all were
+   * acknowledged; `lost`: the cache was closed before they were.
+   */
+  readonly state: 'deferred' | 'refused' | 'replayed' | 'lost';
+  /** How many wait now, were replayed, or were lost. */
+  readonly count: number;
+}
+
 /** Calls of loaders. */
 export const cacheLoad: OperationChannel<CacheLoadContext> = operationChannel('tricord:cache.load');
 /** Calls that a tier did not answer as it should. */
@@ -98,6 +113,9 @@ export const cacheStored: EventChannel<CacheStoredEvent> = eventChannel('tricord
 export const cacheEvicted: EventChannel<CacheEvictedEvent> = eventChannel('tricord:cache.evicted');
 /** Changes of circuit breakers. */
 export const cacheBreaker: EventChannel<CacheBreakerEvent> = eventChannel('tricord:cache.breaker');
+/** Invalidations that did not reach their tier, and what became of them. */
+export const cacheDeferred: EventChannel<CacheDeferredEvent> =
+  eventChannel('tricord:cache.deferred');
 /** Acknowledged writes and removals. */
 export const cacheInvalidated: EventChannel<CacheInvalidatedEvent> = eventChannel(
   'tricord:cache.invalidated',

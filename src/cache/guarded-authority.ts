@@ -45,8 +45,15 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
       throw error;
     }
   };
+  const { tags } = inner;
   return {
     ...inner,
+    tags: tags && {
+      ...tags,
+      stamp: async (...given) => (await ask(() => tags.stamp(...given))) ?? failed,
+      demandStamps: (...given) => demand(() => tags.demandStamps(...given)),
+      renew: (...given) => demand(() => tags.renew(...given)),
+    },
     async read(key, timeoutMs, isCounted = true) {
       const answer = await ask(() => inner.read(key, timeoutMs, isCounted));
       if (answer === undefined && isCounted) counter.skippedCount += 1;
@@ -63,7 +70,7 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
 }
 
 /** The answer of a tier that was not asked: one for all, as nobody looks whose it is. */
-function bypass({ backend }: TierCounter): Failed {
+export function bypass({ backend }: TierCounter): Failed {
   const message = `${backend} is out of order and was not asked`;
   const details = { backend, operation: 'cache' };
   return { state: 'failed', error: new CoordinationError('BACKEND_UNAVAILABLE', message, details) };

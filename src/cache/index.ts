@@ -12,6 +12,7 @@ export type {
 export { createCache } from './create-cache.js';
 export type {
   CacheBreakerEvent,
+  CacheDeferredEvent,
   CacheEvictedEvent,
   CacheFillRefusedEvent,
   CacheInvalidatedEvent,

@@ -76,6 +76,8 @@ export interface CacheStats extends CacheCounts {
 export interface CacheTierStats extends CacheTierCounts {
   /** How its circuit breaker stands; undefined for memory, and where there is none. */
   readonly breaker: BreakerState | undefined;
+  /** Invalidations that wait until it answers again; see `deferredInvalidation`. */
+  readonly deferredCount: number;
   /** Entries in it now; undefined where the tier does not tell. */
   readonly entryCount: number | undefined;
   /** About how many bytes they take; undefined where the tier does not tell. */

@@ -1,12 +1,12 @@
 import type { Clock } from '../core/clock.js';
 import type { Random } from '../core/random.js';
 import { type Authority, authority as authorityOver } from './authority.js';
-import { type Breaker, type BreakerPolicy, breaker as newBreaker } from './breaker.js';
+import type { BreakerPolicy } from './breaker.js';
 import type { CacheConsistency } from './cache.js';
-import { cacheBreaker, cacheEvicted } from './diagnostics.js';
+import { cacheEvicted } from './diagnostics.js';
 import type { CacheDriver, CacheNode, LocalStore, ProcessTier, SharedTier } from './driver.js';
-import { guardedAuthority } from './guarded-authority.js';
 import type { AgingPolicy } from './lifetime.js';
+import { type Survived, survived } from './outage.js';
 import { type CacheTierStats, hitRateOf, newTierCounter, type TierCounter } from './stats.js';
 import { tierCalls } from './tier-calls.js';
 import { trackedStore } from './tracked-store.js';
@@ -24,6 +24,8 @@ export interface CacheSettings {
   readonly aging: AgingPolicy;
   /** Undefined: the shared tier is asked whatever it did before. */
   readonly breaker: BreakerPolicy | undefined;
+  /** Undefined: what did not reach the shared tier is told to its writer. */
+  readonly deferral: { readonly keysMax: number } | undefined;
   /** For how long memory keeps what was loaded while the shared tier did not answer. */
   readonly outageTtlMs: number;
   /** Undefined: that there is no value is not kept. */
@@ -49,8 +51,6 @@ export interface CacheTiers {
 interface OpenTier {
   readonly tier: SharedTier | ProcessTier;
   readonly counter: TierCounter;
-  /** Where the tier has one. */
-  readonly breaker: Breaker | undefined;
 }
 
 /** Opens the tiers; sends nothing, except that a tracked one begins to listen. */
@@ -69,14 +69,15 @@ export function openTiers(settings: CacheSettings): CacheTiers {
   const withRemaining = near !== undefined || isAging(settings);
   const knownTags = settings.consistency === 'tracked' ? near?.tags : undefined;
   const bare = authorityOver({ ...last, node, leaseMs, withRemaining, knownTags });
-  const { breaker, counter } = last;
+  const { authority, state } = survived(settings, bare, last.counter);
   return {
-    authority: breaker === undefined ? bare : guardedAuthority(bare, { breaker, counter }),
+    authority,
     front,
     near,
-    stats: () => open.map(tierStats),
+    stats: () => open.map((one) => tierStats(one, one === last ? state() : NEVER_OUT)),
     async close() {
-      await Promise.all(open.map(({ tier }) => tier.close()));
+      await authority.close();
+      await Promise.all(open.slice(0, -1).map(({ tier }) => tier.close()));
     },
   };
 }
@@ -84,20 +85,7 @@ export function openTiers(settings: CacheSettings): CacheTiers {
 function openTier(settings: CacheSettings, driver: CacheDriver): OpenTier {
   const counter = newTierCounter(driver.backend);
   const tier = driver.open(nodeOf(settings, counter));
-  return { tier, counter, breaker: breakerOf(settings, driver) };
-}
-
-function breakerOf(
-  { name, clock, breaker: policy }: CacheSettings,
-  { scope, backend }: CacheDriver,
-): Breaker | undefined {
-  if (policy === undefined || scope === 'process') return undefined;
-  return newBreaker({
-    clock,
-    policy,
-    mayProbe: () => true,
-    onChange: (state) => cacheBreaker.publish(() => ({ cache: name, tier: backend, state })),
-  });
+  return { tier, counter };
 }
 
 function nodeOf({ name, clock, random }: CacheSettings, counter: TierCounter): CacheNode {
@@ -124,9 +112,15 @@ function nearStore(
   return isTracked && store !== undefined ? trackedStore(store, tier, outageTtlMs) : store;
 }
 
-function tierStats({ tier, counter, breaker }: OpenTier): CacheTierStats {
+/** The memory before a shared tier. */
+const NEVER_OUT = { breaker: undefined, deferredCount: 0 };
+
+function tierStats(
+  { tier, counter }: OpenTier,
+  outage: ReturnType<Survived['state']>,
+): CacheTierStats {
   const local = tier.scope === 'process' ? tier.local : undefined;
   const { evictionCount = 0, entryCount, byteCount } = local ?? {};
-  const state = { breaker: breaker?.state, entryCount, byteCount };
+  const state = { ...outage, entryCount, byteCount };
   return { ...counter, ...hitRateOf(counter), evictionCount, ...state };
 }

@@ -3,6 +3,9 @@ import type { Mutant } from './mutant.js';
 const breaker = (name: string) =>
   ({ project: 'unit', file: 'test/unit/cache/breaker.test.ts', name }) as const;
 
+const deferred = (name: string) =>
+  ({ project: 'unit', file: 'test/unit/cache/deferred.test.ts', name }) as const;
+
 /** Faults of a cache whose shared tier is out of order. */
 export const mutants: readonly Mutant[] = [
   {
@@ -36,5 +39,45 @@ export const mutants: readonly Mutant[] = [
     replace: 'keepNear(deck, ticket, value, { since, forMs: Math.max(ttlMs, outageTtlMs) });',
     tests: breaker('at the (read|lease|fill) is kept by tracked memory'),
     why: 'A delete that another node has acknowledged is never heard of: the old value stays.',
+  },
+  {
+    id: 'cache-deferred-key-is-read-in-its-tier',
+    file: 'src/cache/deferring-authority.ts',
+    find: 'if (!deferred.blocks(key)) return inner.read(key, callMs, isCounted);',
+    replace: 'if (deferred.count >= 0) return inner.read(key, callMs, isCounted);',
+    tests: deferred('of a delete waits'),
+    why: 'After a delete that resolved, its own process reads the old value.',
+  },
+  {
+    id: 'cache-deferred-key-is-filled-over',
+    file: 'src/cache/deferring-authority.ts',
+    find: 'lease: async (key, ...rest) => (deferred.blocks(key) ? failed : inner.lease(key, ...rest)),',
+    replace: 'lease: async (key, ...rest) => inner.lease(key, ...rest),',
+    tests: deferred('of a delete waits'),
+    why: 'A key whose invalidation waits is led and filled as if nothing had happened.',
+  },
+  {
+    id: 'cache-deferred-second-write-is-forgotten',
+    file: 'src/cache/deferred-writes.ts',
+    find: 'if (waiting.get(place) !== write) return true;',
+    replace: 'if (!waiting.has(place)) return true;',
+    tests: deferred('written again meanwhile'),
+    why: 'What was written while the first invalidation was under way keeps its old value for ever.',
+  },
+  {
+    id: 'cache-deferred-breaker-closes-before-the-replay',
+    file: 'src/cache/outage.ts',
+    find: 'breakerOf(settings, counter, () => (deferred?.count ?? 0) === 0);',
+    replace: 'breakerOf(settings, counter, () => (deferred?.count ?? 0) >= 0);',
+    tests: deferred('replayed before an open breaker'),
+    why: 'The tier serves again while it still has what was invalidated.',
+  },
+  {
+    id: 'cache-deferred-tags-do-not-block',
+    file: 'src/cache/deferred-writes.ts',
+    find: 'blocks: (key) => self.sweepCount > 0 || self.waiting.has(key),',
+    replace: 'blocks: (key) => self.sweepCount > 1 || self.waiting.has(key),',
+    tests: deferred('of a tag waits'),
+    why: 'After invalidateTag has resolved, its own process reads what carries the tag.',
   },
 ];

@@ -23,7 +23,7 @@ export interface SharedMemory extends SharedCacheDriver {
   after: ((operation: keyof SharedTier, key: string) => unknown) | undefined;
 }
 
-export function sharedMemory(clock: Clock): SharedMemory {
+export function sharedMemory(clock: Clock, { fences = false } = {}): SharedMemory {
   const store = memoryCache();
   const frozen = new Set<string>();
   const failing = new Set<string>();
@@ -77,6 +77,7 @@ export function sharedMemory(clock: Clock): SharedMemory {
       };
       return {
         scope: 'shared',
+        fences,
         tags: tags && {
           versions: (names, bounds) =>
             call('tags', names.join(), bounds.timeoutMs, () => tags.versions(names, bounds)),
