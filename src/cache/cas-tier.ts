@@ -1,4 +1,12 @@
-import type { CallBounds, Claim, LeaseReply, NewEntry, SharedTier, TierEntry } from './driver.js';
+import type {
+  CallBounds,
+  Claim,
+  LeaseReply,
+  NewEntry,
+  SharedTier,
+  TierEntry,
+  TierTags,
+} from './driver.js';
 
 /** What stands at a key of a store. */
 export type CasState =
@@ -48,8 +56,15 @@ export interface CasItem<Target> {
   remove(target: Target): Promise<'done' | 'changed'>;
 }
 
+/** The tags of a store. */
+export interface CasTags extends TierTags {
+  /** The epoch now, made where there is none. */
+  epoch(bounds: CallBounds): Promise<string>;
+}
+
 /** A store whose only tool is the conditional write of one key. */
 export interface CasStore<Target> {
+  readonly tags: CasTags;
   item(key: string, operation: string, bounds: CallBounds): CasItem<Target>;
   /** Whether a target still means what it meant: not after a restart of what counts versions. */
   isUsable(target: Target): boolean;
@@ -74,14 +89,20 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
 
   return {
     scope: 'shared',
+    tags: store.tags,
     async read(key, bounds) {
       const state = await store.item(key, 'read', bounds).read();
       return state?.kind === 'entry' ? entryOf(state, bounds.withRemaining) : undefined;
     },
-    lease(key, token, leaseMs, bounds) {
+    async lease(key, token, leaseMs, bounds) {
       const item = store.item(key, 'lease', bounds);
       const claim = { kind: 'lease', token, forMs: leaseMs } as const;
-      return bounds.refresh ? refreshLease(parts, item, claim) : lease(parts, item, claim);
+      const [reply, epoch] = await Promise.all([
+        bounds.refresh ? refreshLease(parts, item, claim) : lease(parts, item, claim),
+        // It may live on a server that is down; without it only a load with tags is not stored.
+        store.tags.epoch(bounds).catch(() => undefined),
+      ]);
+      return reply.state === 'leader' ? { state: 'leader', epoch } : reply;
     },
     renew: (key, claim, claimMs, bounds) =>
       renew(parts, store.item(key, 'renew', bounds), { ...claim, forMs: claimMs }),

@@ -5,6 +5,7 @@ import { parseAddresses } from './addresses.js';
 import { unknown } from './errors.js';
 import { memcachedItems, type Target } from './items.js';
 import { memcachedKeys } from './keys.js';
+import { memcachedTags } from './tags.js';
 
 /** Options of {@link memcachedCache}. */
 export interface MemcachedCacheOptions {
@@ -34,7 +35,8 @@ const POLL_MS_MAX = 100;
  * moves to another server may later be found there as it was: use another namespace then.
  * Memcached counts in whole seconds and up to 30 days: an entry lasts up to a second less than its
  * TTL, one of less than a second up to one. Values are at most as large as the server's `-I` (1 MiB
- * by default). Other nodes' loads are waited for by asking again, every 10 to 100 ms.
+ * by default). An evicted tag outdates what carries it; while the server of a tag is down, what
+ * carries it is a miss. Other nodes' loads are waited for by asking again, every 10 to 100 ms.
  *
  * @throws TypeError (INVALID_ARGUMENT) for bad addresses or a bad namespace.
  */
@@ -54,8 +56,10 @@ function memcachedStore(
   servers: MemcachedCacheOptions['servers'],
   namespace: string,
 ): CasStore<Target> {
-  const items = memcachedItems({ servers, keys: memcachedKeys(name, namespace), clock, random });
+  const keys = memcachedKeys(name, namespace);
+  const items = memcachedItems({ servers, keys, clock, random });
   return {
+    tags: memcachedTags({ items, keys, clock, random }),
     item: items.item,
     isUsable: ({ connection }) => connection.isOpen,
     contended: (operation, attempts) =>

@@ -32,6 +32,8 @@ export interface Target {
 export interface MemcachedItems {
   /** An item during one operation, which takes no longer than the bounds allow. */
   item(key: string, operation: string, bounds: CallBounds): CasItem<Target>;
+  /** Any other request, to the server that has an item of this name. */
+  ask(name: string, operation: string, command: string, timeoutMs: number): Promise<Answer>;
   /** Gives every server another generation. Rejects when one of them did not acknowledge it. */
   renewGenerations(bounds: CallBounds): Promise<void>;
   close(): void;
@@ -58,14 +60,21 @@ export function memcachedItems(options: {
     return { server, generation: undefined };
   });
   const indexOf = hashRing(addresses);
+  const shardOf = (name: string): Shard => {
+    const shard = shards[indexOf(name)];
+    if (shard === undefined) throw new RangeError(`no server has ${name}`);
+    return shard;
+  };
   const newGeneration = (): string => random.token(GENERATION_LENGTH);
 
   return {
     item(key, operation, bounds) {
       const itemKey = keys.item(key);
-      const shard = shards[indexOf(itemKey.text)];
-      if (shard === undefined) throw new RangeError(`no server has ${itemKey.text}`);
+      const shard = shardOf(itemKey.text);
       return newItem({ keys, clock, newGeneration, shard, key: itemKey, operation }, bounds);
+    },
+    async ask(name, operation, command, timeoutMs) {
+      return shardOf(name).server.send(operation, command, timeoutMs);
     },
     async renewGenerations({ timeoutMs }) {
       const payload = { flags: 0, text: newGeneration() };

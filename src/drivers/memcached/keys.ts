@@ -15,6 +15,10 @@ export interface MemcachedKeys {
   item(key: string): ItemKey;
   /** The item with the cache's generation, one on each server. */
   readonly generation: string;
+  /** The item with the version of a tag. */
+  tag(tag: string): string;
+  /** The item with the epoch of the cache's tags. */
+  readonly epoch: string;
 }
 
 const NAMESPACE = /^[\w.-]{1,64}$/;
@@ -23,7 +27,8 @@ const PLAIN = /^[\w.:@-]*$/;
 const KEY_BYTES_MAX = 250;
 
 /**
- * `tricord:‹namespace›:‹name›:k:‹key›` is the item of a key, `…:g` the generation. A key whose item
+ * `tricord:‹namespace›:‹name›:k:‹key›` is the item of a key, `…:g` the generation, `…:t:‹tag›` the
+ * version of a tag and `…:e` the epoch of all tags. A key whose item
  * would be longer than the server allows is replaced by its SHA-256; the item then holds the whole
  * key, which is compared on every read.
  *
@@ -38,6 +43,11 @@ export function memcachedKeys(name: string, namespace: string): MemcachedKeys {
   const prefix = `tricord:${namespace}:${shortName}:`;
   return {
     generation: `${prefix}g`,
+    epoch: `${prefix}e`,
+    tag(tag) {
+      const text = `${prefix}t:${encodeText(tag)}`;
+      return text.length <= KEY_BYTES_MAX ? text : `${prefix}d:${digestOf(tag)}`;
+    },
     item(key) {
       const text = `${prefix}k:${encodeText(key)}`;
       if (text.length <= KEY_BYTES_MAX) return { text, whole: undefined };

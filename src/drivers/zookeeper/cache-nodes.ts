@@ -31,9 +31,12 @@ export interface CacheStore {
 const NO_GENERATION = '';
 const GENERATION_LENGTH = 11;
 
+/** Begins the name of a key's znode. */
+export const KEY_PREFIX = 'k-';
+
 /** The znode of a key. */
 export function pathOf({ base }: CacheStore, key: string): string {
-  return `${base}/k-${encodeName(key)}`;
+  return `${base}/${KEY_PREFIX}${encodeName(key)}`;
 }
 
 /** The znode with the cache's generation: everything of an earlier one is outdated. */
@@ -241,7 +244,8 @@ async function put(
   expectOk(reply, 'write');
 }
 
-async function createNode(
+/** Creates a znode of the cache, and the cache's directory where it is missing. */
+export async function createNode(
   { connection, base }: CacheStore,
   live: LiveSession,
   path: string,

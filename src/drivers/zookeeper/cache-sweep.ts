@@ -1,7 +1,10 @@
 import type { CancelTimer } from '../../core/clock.js';
 import { decodeRecord } from './cache-data.js';
-import { type CacheStore, generationPath, type NodeCall, withinBounds } from './cache-nodes.js';
+import { type CacheStore, KEY_PREFIX, type NodeCall, withinBounds } from './cache-nodes.js';
+import { TAG_PREFIX } from './cache-tags.js';
 
+/** Versions of tags that are older go, used or not: what carries them is loaded anew. */
+const TAG_SWEPT_AFTER_MS = 30 * 24 * 3_600_000;
 /** What was removed, or has ended, stays so long: whoever saw it before has gone by then. */
 export const SWEPT_AFTER_MS = 3_600_000;
 const SWEEP_EVERY_MS = 600_000;
@@ -51,17 +54,34 @@ export function sweepOnce(store: CacheStore): Promise<number> {
     let sweptCount = 0;
     for (const name of listed.value.names.slice(0, LOOKED_AT_MAX)) {
       const path = `${store.base}/${name}`;
-      if (path === generationPath(store)) continue;
-      if (await sweepNode(call, path, { nowMs, generation })) sweptCount += 1;
+      const sweep = sweepOf(name);
+      if (await sweep?.(call, path, { nowMs, generation })) sweptCount += 1;
     }
     return sweptCount;
   });
 }
 
+interface Now {
+  readonly nowMs: number;
+  readonly generation: string;
+}
+
+/** How a znode is swept; undefined: it stays. */
+function sweepOf(name: string): typeof sweepNode | undefined {
+  if (name.startsWith(TAG_PREFIX)) return sweepTag;
+  return name.startsWith(KEY_PREFIX) ? sweepNode : undefined;
+}
+
+async function sweepTag({ live, send }: NodeCall, path: string, { nowMs }: Now): Promise<boolean> {
+  const reply = await send(live.ask.get(path));
+  if (!reply.ok || nowMs - reply.value.stat.mtime.getTime() < TAG_SWEPT_AFTER_MS) return false;
+  return (await send(live.ask.remove(path, reply.value.stat.version))).ok;
+}
+
 async function sweepNode(
   { live, send }: NodeCall,
   path: string,
-  { nowMs, generation }: { readonly nowMs: number; readonly generation: string },
+  { nowMs, generation }: Now,
 ): Promise<boolean> {
   const reply = await send(live.ask.get(path));
   if (!reply.ok) return false;

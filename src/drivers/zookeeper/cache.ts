@@ -15,6 +15,7 @@ import {
   withinBounds,
 } from './cache-nodes.js';
 import { cacheSweep, SWEPT_AFTER_MS } from './cache-sweep.js';
+import { zookeeperTags } from './cache-tags.js';
 import type { Connection } from './connection.js';
 import { encodeName } from './names.js';
 import { connectionOf, type ZookeeperSession } from './session.js';
@@ -71,6 +72,7 @@ function zookeeperStore(
   const store: CacheStore = { connection, copies, base };
   const sweep = cacheSweep(store);
   return {
+    tags: zookeeperTags(store),
     item(key, operation, bounds) {
       sweep.begin();
       return cacheNode(store, key, operation, bounds);
