@@ -79,6 +79,8 @@ export interface Authority {
     timeoutMs: number,
     fence?: bigint,
   ): Promise<void>;
+  /** Lets an entry last so long from now; false: there is none. */
+  touch(key: string, ttlMs: number, timeoutMs: number): Promise<boolean>;
   clear(timeoutMs: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -191,6 +193,7 @@ function authorityOver<Stored>(
       );
       unlessStale(reply, key, fence);
     },
+    touch: (key, ttlMs, timeoutMs) => touch(parts, demand, key, { ttlMs, timeoutMs }),
     clear: (timeoutMs) => demand('clear', undefined, timeoutMs, (bounds) => tier.clear(bounds)),
     close: () => tier.close(),
   };
@@ -258,6 +261,21 @@ async function read<Stored>(
     const failure = parts.failed('read', key, error);
     return isCoordinationError(error, 'DATA_CORRUPT') ? discard(parts, key, timeoutMs) : failure;
   }
+}
+
+async function touch<Stored>(
+  parts: Parts<Stored>,
+  demand: TierCalls['demand'],
+  key: string,
+  { ttlMs, timeoutMs }: { readonly ttlMs: number; readonly timeoutMs: number },
+): Promise<boolean> {
+  return demand('touch', key, timeoutMs, async (bounds) => {
+    const entry = await parts.tier.touch(key, ttlMs, bounds);
+    if (entry === undefined) return false;
+    const found = foundAt(parts, key, NEVER, entry);
+    const { state } = await unlessOutdated(parts, found, bounds.timeoutMs);
+    return state === 'found' && !found.local.isAbsent;
+  });
 }
 
 async function unlessOutdated<Stored>(

@@ -3,6 +3,7 @@ import type { Random } from '../core/random.js';
 import type { CacheBreakerOptions } from './breaker.js';
 import type { CacheDriver } from './driver.js';
 import type { CacheStats } from './stats.js';
+import type { WrapOptions, Wrapped } from './wrap.js';
 
 /**
  * What other nodes see after a write was acknowledged.
@@ -117,6 +118,15 @@ export interface CacheOptions {
   readonly random?: Random | undefined;
 }
 
+/** For keys of another type than text. */
+export interface CacheKeyOptions<Key> {
+  /**
+   * The text under which a key is known to every node: the same for equal keys, another one for
+   * others. `stableKey` serves for plain data.
+   */
+  readonly keyOf: (key: Key) => string;
+}
+
 /** Options of every asynchronous call. */
 export interface CacheCallOptions {
   /** How long the call may take, in milliseconds. Default: the cache's. */
@@ -169,6 +179,22 @@ export interface LoadContext {
 /** Finds a value at its source. `undefined` means that there is none; `null` is a value. */
 export type Loader<Result> = (context: LoadContext) => Result | Promise<Result>;
 
+/** What a loader of several keys is given. */
+export interface LoadManyContext<Key = string> {
+  /** Aborted when nobody waits for any of the keys any more, and when the cache closes. */
+  readonly signal: AbortSignal;
+  /** What concerns one of the keys: `setTtl`, `setTags`, `doNotStore`, `stale`. */
+  of(key: Key): LoadContext;
+}
+
+/** Finds several values at their source: a Map, or pairs of key and value, of those that there are. */
+export type ManyLoader<Value, Key = string> = (
+  keys: readonly Key[],
+  context: LoadManyContext<Key>,
+) =>
+  | Iterable<readonly [key: Key, value: Value]>
+  | Promise<Iterable<readonly [key: Key, value: Value]>>;
+
 /**
  * A cache of values of one type, by key.
  *
@@ -196,7 +222,7 @@ export type Loader<Result> = (context: LoadContext) => Result | Promise<Result>;
  * Every call rejects with TypeError (INVALID_ARGUMENT) for bad arguments and with CLOSED after
  * `close`, before anything is sent.
  */
-export interface Cache<Value> {
+export interface Cache<Value, Key = string> {
   /** The name that the cache was created with. */
   readonly name: string;
   /**
@@ -205,16 +231,16 @@ export interface Cache<Value> {
    *
    * @throws CoordinationError UPGRADE_NEEDED for an entry of a newer release.
    */
-  get(key: string, options?: CacheCallOptions): Promise<Value | undefined>;
+  get(key: Key, options?: CacheCallOptions): Promise<Value | undefined>;
   /** The value that this process's own memory has, at once; undefined without a memory tier. */
-  peek(key: string): Value | undefined;
+  peek(key: Key): Value | undefined;
   /**
    * Whether there is an entry; false also when the shared tier cannot be reached. Counts in no
    * statistics.
    */
-  has(key: string, options?: CacheCallOptions): Promise<boolean>;
+  has(key: Key, options?: CacheCallOptions): Promise<boolean>;
   /** What is there of several keys. Counts as so many requests. */
-  getMany(keys: Iterable<string>, options?: CacheCallOptions): Promise<Map<string, Value>>;
+  getMany(keys: Iterable<Key>, options?: CacheCallOptions): Promise<Map<Key, Value>>;
   /**
    * The value of a key; where there is none, what the loader finds, which is then stored.
    *
@@ -229,24 +255,37 @@ export interface Cache<Value> {
    * CACHE_VALUE_UNSUPPORTED for a value that cannot be stored; and the loader's own error.
    */
   getOrLoad<Result extends Value | undefined>(
-    key: string,
+    key: Key,
     loader: Loader<Result>,
     options?: CacheWriteOptions,
   ): Promise<Value | Extract<Result, undefined>>;
+  /**
+   * `getOrLoad` for several keys: one question to each tier, and one call of the loader for the keys
+   * that no tier has, each once. What the loader does not answer is not found. Counts as so many
+   * requests. A key that another call is loading already, here or on another node, is waited for and
+   * not loaded again.
+   *
+   * Rejects when one of the keys does, with its error; the values of the others are stored.
+   */
+  getOrLoadMany(
+    keys: Iterable<Key>,
+    loadMany: ManyLoader<Value, Key>,
+    options?: CacheWriteOptions,
+  ): Promise<Map<Key, Value>>;
   /**
    * Stores a value. When it resolves, the value has been stored in every tier, or something later
    * took its place.
    *
    * @throws CoordinationError CACHE_TIER_UNREACHABLE, CACHE_VALUE_UNSUPPORTED, FENCE_STALE.
    */
-  set(key: string, value: Value, options?: CacheWriteOptions & CacheFencedOptions): Promise<void>;
+  set(key: Key, value: Value, options?: CacheWriteOptions & CacheFencedOptions): Promise<void>;
   /**
    * Stores several values, each as `set` does, independently of one another.
    *
    * @throws CoordinationError CACHE_TIER_UNREACHABLE with the keys that were not acknowledged.
    */
   setMany(
-    entries: Iterable<readonly [key: string, value: Value]>,
+    entries: Iterable<readonly [key: Key, value: Value]>,
     options?: CacheWriteOptions,
   ): Promise<void>;
   /**
@@ -255,7 +294,36 @@ export interface Cache<Value> {
    *
    * @throws CoordinationError CACHE_TIER_UNREACHABLE, FENCE_STALE.
    */
-  delete(key: string, options?: CacheCallOptions & CacheFencedOptions): Promise<void>;
+  delete(key: Key, options?: CacheCallOptions & CacheFencedOptions): Promise<void>;
+  /**
+   * Removes several entries, each as `delete` does, independently of one another.
+   *
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE with the keys that were not acknowledged.
+   */
+  deleteMany(keys: Iterable<Key>, options?: CacheCallOptions): Promise<void>;
+  /**
+   * Lets the entry of a key live for `ttlMs` from now, longer or shorter than it had left. Answers
+   * whether there was one. Counts in no statistics. Where time is measured in whole seconds, as in
+   * Memcached, so is this.
+   *
+   * @throws CoordinationError CACHE_TIER_UNREACHABLE.
+   */
+  touch(key: Key, options?: CacheCallOptions & Pick<CacheWriteOptions, 'ttlMs'>): Promise<boolean>;
+  /**
+   * A function like `fn` whose results this cache keeps, each under the key that `key` makes of the
+   * arguments; the results have to be what the cache holds. `invalidate` with the same arguments
+   * removes one.
+   *
+   * ```ts
+   * const product = catalog.wrap(findProduct, { key: (sku: string) => `sku:${sku}`, tags: ['products'] });
+   * await product('42');
+   * await product.invalidate('42');
+   * ```
+   */
+  wrap<Args extends readonly unknown[], Result extends Value | undefined>(
+    fn: (...args: Args) => Result | Promise<Result>,
+    options: WrapOptions<Args>,
+  ): Wrapped<Args, Result>;
   /**
    * Runs a write to the source and invalidates the entry around it, in the safe order: holds the key
    * (the entry is removed, nobody stores), commits, invalidates again and releases. Reads meanwhile
@@ -270,7 +338,7 @@ export interface Cache<Value> {
    * FENCE_STALE before `commit` was called.
    */
   update<Result>(
-    key: string,
+    key: Key,
     commit: (context: { readonly signal: AbortSignal | undefined }) => Result | Promise<Result>,
     options?: CacheCallOptions & CacheFencedOptions,
   ): Promise<Result>;

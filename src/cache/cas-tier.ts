@@ -127,6 +127,17 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
       await invalidate(parts, store.item(key, 'invalidate', bounds), holdToken);
       return undefined;
     },
+    touch(key, ttlMs, bounds) {
+      const item = store.item(key, 'touch', bounds);
+      return again(store, 'touch', async () => {
+        const seen = await item.look();
+        if (seen?.state.kind !== 'entry') return null;
+        const { text } = seen.state;
+        const change = await item.replace(seen.target, { kind: 'entry', text, forMs: ttlMs });
+        if (change.state === 'changed') return undefined;
+        return change.isCurrent ? { stored: text, remainingMs: ttlMs } : null;
+      }).then((entry) => entry ?? undefined);
+    },
     clear: (bounds) => store.clear(bounds),
     changed: (key, signal) => store.changed(key, signal),
     close: () => store.close(),

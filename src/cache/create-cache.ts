@@ -2,9 +2,10 @@ import { systemClock } from '../core/clock.js';
 import { systemRandom } from '../core/random.js';
 import { assertName, assertNumber, assertTtlMs, invalidArgument } from '../core/validate.js';
 import type { BreakerPolicy } from './breaker.js';
-import type { Cache, CacheConsistency, CacheOptions } from './cache.js';
+import type { Cache, CacheConsistency, CacheKeyOptions, CacheOptions } from './cache.js';
 import type { CacheDriver } from './driver.js';
 import { cacheEngine } from './engine.js';
+import { keyedCache } from './keyed.js';
 import type { AgingPolicy } from './lifetime.js';
 import type { CacheSettings } from './tiers.js';
 
@@ -37,9 +38,16 @@ const EARLY_REFRESH_MAX = 100;
  * @throws TypeError (INVALID_ARGUMENT) for options out of their bounds, and for tiers other than one,
  * or a process's memory before one shared tier.
  */
-export function createCache<Value>(options: CacheOptions): Cache<Value> {
-  const settings = validated(options);
-  return cacheEngine<Value>(settings);
+export function createCache<Value>(options: CacheOptions): Cache<Value>;
+export function createCache<Value, Key>(
+  options: CacheOptions & CacheKeyOptions<Key>,
+): Cache<Value, Key>;
+export function createCache<Value, Key>(
+  options: CacheOptions & Partial<CacheKeyOptions<Key>>,
+): Cache<Value> | Cache<Value, Key> {
+  const { keyOf, ...given } = options;
+  const cache = cacheEngine<Value>(validated(given));
+  return keyOf === undefined ? cache : keyedCache(cache, keyOf);
 }
 
 function validated(options: CacheOptions): CacheSettings {

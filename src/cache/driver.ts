@@ -189,6 +189,8 @@ export interface LeaseTier<Stored> {
     holdToken: string | undefined,
     bounds: FencedBounds,
   ): Promise<undefined | FencedOff>;
+  /** Lets the entry that is there last `ttlMs` from now, longer or shorter than before; answers it. */
+  touch(key: string, ttlMs: number, bounds: CallBounds): Promise<TierEntry<Stored> | undefined>;
   /**
    * Removes every entry and every lease that was there when it was called; holds stay. An entry that
    * is filled meanwhile by a later lease may stay.

@@ -1,5 +1,5 @@
 import { abortable, sleep } from '../core/abort.js';
-import { CoordinationError, closedError, isCoordinationError } from '../core/errors.js';
+import { closedError } from '../core/errors.js';
 import { assertNumber } from '../core/validate.js';
 import {
   assertFunction,
@@ -10,10 +10,12 @@ import {
   callOptions,
   newEntry,
 } from './arguments.js';
+import { allOrTold, getMany, getOrLoadMany, uniqueKeys } from './batches.js';
 import type { Cache, CacheCallOptions } from './cache.js';
 import { type Deck, newDeck } from './deck.js';
 import { cacheReader } from './reading.js';
 import type { CacheSettings } from './tiers.js';
+import { wrapWith } from './wrap.js';
 import { cacheWriter } from './writing.js';
 
 const DRAIN_MS_DEFAULT = 5_000;
@@ -38,13 +40,24 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
   // Values enter as the type of the cache and come back exactly so: the reader cannot know it.
   const typed = reader as Pick<Cache<Value>, 'get' | 'peek' | 'has' | 'getOrLoad'>;
 
+  const removeOne: Cache<Value>['delete'] = async (key, options) => {
+    assertKey(key);
+    return write(options, (given) => writer.delete(key, given));
+  };
+
   return {
     name: settings.name,
     get: typed.get,
     peek: typed.peek,
     has: typed.has,
     getOrLoad: typed.getOrLoad,
-    getMany: async (keys, options) => getMany(typed, keys, options),
+    async getMany(keys, options) {
+      return (await getMany(reader, keys, options)) as Map<string, Value>;
+    },
+    async getOrLoadMany(keys, loadMany, options) {
+      const request = { loadMany, options };
+      return (await getOrLoadMany(deck, reader, keys, request)) as Map<string, Value>;
+    },
     async set(key, value, options) {
       const entry = newEntry(key, value);
       return write(options, (given) => writer.set(key, entry, given));
@@ -56,10 +69,17 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
         allOrTold(entries.map(([key, entry]) => writer.set(key, entry, given))),
       );
     },
-    async delete(key, options) {
-      assertKey(key);
-      return write(options, (given) => writer.delete(key, given));
+    delete: removeOne,
+    async deleteMany(keys, options) {
+      const each = uniqueKeys(keys);
+      return write(options, (given) => allOrTold(each.map((key) => writer.delete(key, given))));
     },
+    async touch(key, options) {
+      assertKey(key);
+      return write(options, (given) => writer.touch(key, given));
+    },
+    wrap: (fn, options) =>
+      wrapWith({ getOrLoad: reader.getOrLoad as never, delete: removeOne }, fn, options),
     async update(key, commit, options) {
       assertKey(key);
       assertFunction('commit', commit);
@@ -106,37 +126,4 @@ async function end(deck: Deck, drainMs: number): Promise<void> {
   }
   statistics.close();
   await tiers.close();
-}
-
-async function getMany<Value>(
-  reader: Pick<Cache<Value>, 'get'>,
-  keys: Iterable<string>,
-  options: CacheCallOptions | undefined,
-): Promise<Map<string, Value>> {
-  assertIterable('keys', keys);
-  const unique = Array.from(new Set(keys));
-  for (const key of unique) assertKey(key);
-  const values = await Promise.all(unique.map((key) => reader.get(key, options)));
-  const found = new Map<string, Value>();
-  unique.forEach((key, index) => {
-    const value = values[index];
-    if (value !== undefined) found.set(key, value);
-  });
-  return found;
-}
-
-/** Waits for all writes, then tells of those that were not acknowledged, in one error. */
-async function allOrTold(writes: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(writes);
-  const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
-  const [first] = errors;
-  if (!isCoordinationError(first, 'CACHE_TIER_UNREACHABLE')) {
-    if (errors.length > 0) throw first;
-    return;
-  }
-  const unreached = errors.filter((error) => isCoordinationError(error, 'CACHE_TIER_UNREACHABLE'));
-  const keys = unreached.flatMap((error) => error.details.keys);
-  const message = `${keys.length} of ${writes.length} keys: ${first.message}`;
-  const details = { tier: first.details.tier, keys };
-  throw new CoordinationError('CACHE_TIER_UNREACHABLE', message, details, { cause: first });
 }

@@ -12,6 +12,8 @@ export interface FlightRequest {
   readonly tags: readonly string[];
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
+  /** Called when it waits for the load of somebody else, for the time being. */
+  readonly onWait?: (() => void) | undefined;
 }
 
 /** A value that was seen, and the last caller for whom it is fresh enough. */

@@ -4,10 +4,13 @@ export type {
   CacheCallOptions,
   CacheConsistency,
   CacheFencedOptions,
+  CacheKeyOptions,
   CacheOptions,
   CacheWriteOptions,
   LoadContext,
   Loader,
+  LoadManyContext,
+  ManyLoader,
 } from './cache.js';
 export { createCache } from './create-cache.js';
 export type {
@@ -44,6 +47,7 @@ export type {
   TierListener,
   TierTags,
 } from './driver.js';
+export { stableKey } from './keyed.js';
 export type {
   CacheCounts,
   CacheLoadTimes,
@@ -52,3 +56,4 @@ export type {
   CacheTierStats,
   CacheWindow,
 } from './stats.js';
+export type { WrapOptions, Wrapped } from './wrap.js';

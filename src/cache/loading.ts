@@ -227,8 +227,10 @@ async function follow(
 ): Promise<Sighting | undefined> {
   const { deck, flight, begun } = trip;
   const { clock, random, tierTimeoutMs } = deck.settings;
-  const followMs = (flight.first()?.timeoutMs ?? 0) / 2;
+  const first = flight.first();
+  const followMs = (first?.timeoutMs ?? 0) / 2;
   if (elapsedMs(clock, begun) >= followMs) return loadUnfilled(trip, ticket);
+  first?.onWait?.();
   const timeoutMs = Math.min(leaseMsLeft, POLL_MS_MAX) * (0.5 + random.fraction() / 2);
   using scope = abortScope({ clock, parents: [flight.signal], timeoutMs });
   await deck.tiers.authority.changed(flight.key, scope.signal);

@@ -18,7 +18,13 @@ export interface CacheReader {
   get(key: string, options?: CacheCallOptions): Promise<unknown>;
   peek(key: string): unknown;
   has(key: string, options?: CacheCallOptions): Promise<boolean>;
-  getOrLoad(key: string, loader: Loader<unknown>, options?: CacheWriteOptions): Promise<unknown>;
+  /** Calls `onWait` when the key's load is somebody else's, for the time being. */
+  getOrLoad(
+    key: string,
+    loader: Loader<unknown>,
+    options?: CacheWriteOptions,
+    onWait?: () => void,
+  ): Promise<unknown>;
 }
 
 /** Reads: first what is in this process, without a promise of its own; then the rest. */
@@ -83,13 +89,13 @@ export function cacheReader(deck: Deck): CacheReader {
         return authority.isShared && abortable(exists(deck, key, waitMs), signal);
       });
     },
-    async getOrLoad(key, loader, options) {
+    async getOrLoad(key, loader, options, onWait) {
       if (typeof loader !== 'function') assertFunction('loader', loader);
       const given = options && checked(options);
       const found = hitInFront(key);
       if (found !== undefined) return found.isShareable ? found.value : handOut(key, found);
       missInFront(key);
-      const request = { loader, ...(given ?? checked(options)) };
+      const request = { loader, onWait, ...(given ?? checked(options)) };
       return gate.run(() => board(deck, key, request));
     },
   };
@@ -105,7 +111,8 @@ async function board(deck: Deck, key: string, request: FlightRequest): Promise<u
   const onStale = (): void => noteFailure(deck, key);
   const flight = present ?? newFlight({ key, deadlines, counters, onAbandoned, onStale });
   const answer = flight.join(request);
-  if (present === undefined) {
+  if (present !== undefined) request.onWait?.();
+  else {
     flights.set(key, flight);
     fly(deck, flight).catch(() => {});
   }

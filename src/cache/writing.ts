@@ -14,6 +14,8 @@ import { keepNear } from './near.js';
 export interface CacheWriter {
   set(key: string, value: Isolated, options: WriteOptions): Promise<void>;
   delete(key: string, options: WriteOptions): Promise<void>;
+  /** Whether there was an entry. */
+  touch(key: string, options: WriteOptions): Promise<boolean>;
   update<Result>(
     key: string,
     commit: () => Result | Promise<Result>,
@@ -49,6 +51,15 @@ export function cacheWriter(deck: Deck): CacheWriter {
         near?.delete(key);
       }
       tell(key, 'delete');
+    },
+    async touch(key, { ttlMs, timeoutMs }) {
+      const { staleMs, staleIfErrorMs } = deck.settings.aging;
+      near?.delete(key);
+      try {
+        return await authority.touch(key, ttlMs + Math.max(staleMs, staleIfErrorMs), timeoutMs);
+      } finally {
+        near?.delete(key);
+      }
     },
     async update(key, commit, { timeoutMs, fence }) {
       const token = newToken(random);

@@ -167,6 +167,12 @@ function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
       if (claimOf(key)?.token === holdToken) claims.delete(key);
       return undefined;
     },
+    async touch(key, ttlMs) {
+      const found = store.find(key);
+      if (found === undefined) return undefined;
+      store.write(key, found.value, validFor(ttlMs));
+      return { stored: found.value, remainingMs: ttlMs };
+    },
     async clear() {
       store.clear();
       for (const [key, { kind }] of claims) if (kind === 'lease') claims.delete(key);

@@ -111,6 +111,14 @@ end
 return 1`,
 );
 
+/** Lets an entry last so many milliseconds from now. KEYS[1] alone. → the entry | nil */
+export const TOUCH: RedisScript = redisScript(
+  'cache.touch',
+  `local value = redis.call('get', KEYS[1])
+if value then redis.call('pexpire', KEYS[1], ARGV[1]) end
+return value`,
+);
+
 /**
  * Versions, made where there are none: the format's version, the server's time, and chance. So none
  * is given out twice, whatever becomes of the clock.

@@ -15,7 +15,7 @@ import { textOf } from './cache-entry.js';
 import { type CacheKeys, cacheKeys } from './cache-keys.js';
 import { cacheMarks, type Marks } from './cache-marks.js';
 import { cacheReads } from './cache-reads.js';
-import { FILL, LEASE, RENEW, WITHDRAW } from './cache-scripts.js';
+import { FILL, LEASE, RENEW, TOUCH, WITHDRAW } from './cache-scripts.js';
 import { cacheTags } from './cache-tags.js';
 import { cacheTracking } from './cache-tracking.js';
 import { cacheWakeups } from './cache-wakeups.js';
@@ -143,6 +143,14 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
       const change = holdToken === undefined ? {} : { own: `1h${holdToken}` };
       const done = await withdraw(key, change, bounds);
       return typeof done === 'object' ? done : undefined;
+    },
+    async touch(key, ttlMs, bounds) {
+      const [found, now] = await Promise.all([
+        calls.script(TOUCH, [keys.entry(key)], [wholeMs(ttlMs)], bounds),
+        marks.now(bounds.timeoutMs),
+      ]);
+      const stored = typeof found === 'string' ? textOf(found, now.generation) : undefined;
+      return stored === undefined ? undefined : { stored, remainingMs: ttlMs };
     },
     clear: marks.end,
     changed: (key, signal) => wakeups.next(key, signal),

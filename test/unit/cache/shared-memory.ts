@@ -110,6 +110,11 @@ export function sharedMemory(clock: Clock, { fences = false } = {}): SharedMemor
           call('hold', key, bounds.timeoutMs, () => tier.hold(key, token, holdMs, bounds)),
         invalidate: (key, holdToken, bounds) =>
           call('invalidate', key, bounds.timeoutMs, () => tier.invalidate(key, holdToken, bounds)),
+        touch: (key, ttlMs, bounds) =>
+          call('touch', key, bounds.timeoutMs, async () => {
+            const entry = await tier.touch(key, ttlMs, bounds);
+            return entry && textual(entry);
+          }),
         clear: (bounds) => call('clear', '', bounds.timeoutMs, () => tier.clear(bounds)),
         changed: (key, signal) => tier.changed(key, signal),
         close: () => tier.close(),
