@@ -1,4 +1,4 @@
-import type { Clock } from './clock.js';
+import type { CancelTimer, Clock } from './clock.js';
 
 /** Throws the signal's own reason, untouched, if it has been aborted. */
 export function throwIfAborted(signal: AbortSignal | undefined): void {
@@ -54,22 +54,24 @@ function gather(signal: AbortSignal): Audience {
  * Settles as the promise does, or rejects with the signal's reason, whichever is first. The promise
  * that lost goes on; its rejection is observed, so it never counts as unhandled.
  */
-export async function abortable<T>(
-  promise: Promise<T>,
-  signal: AbortSignal | undefined,
-): Promise<T> {
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
-  promise.catch(() => {});
-  throwIfAborted(signal);
-  let stop = (): void => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = onAbort(signal, () => reject(signal.reason));
+  // One promise and one listener: every statement of every transaction comes through here.
+  return new Promise<T>((resolve, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort);
+    promise.then(
+      (value) => {
+        signal.removeEventListener('abort', abort);
+        resolve(value);
+      },
+      (error) => {
+        signal.removeEventListener('abort', abort);
+        reject(error);
+      },
+    );
   });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    stop();
-  }
 }
 
 /** An abort signal that ends by itself, with what must be let go afterwards. */
@@ -79,41 +81,77 @@ export interface Scope extends Disposable {
   abort(reason: unknown): void;
 }
 
+/** What a {@link Scope} follows. */
+export interface ScopeOptions {
+  readonly clock: Clock;
+  readonly parents?: readonly (AbortSignal | undefined)[];
+  readonly timeoutMs?: number | undefined;
+  /** Default a `TimeoutError`. */
+  readonly timeoutReason?: (() => unknown) | undefined;
+  /** Called once after the signal's own listeners. */
+  readonly onAbort?: ((reason: unknown) => void) | undefined;
+}
+
 /**
  * A signal that follows any of `parents` and, with `timeoutMs`, aborts after that long with the
  * reason that `timeoutReason` makes. Disposing it removes its listeners and timer: unlike
  * `AbortSignal.any`, nothing stays behind on a parent that lives for long.
  */
-export function abortScope(options: {
-  readonly clock: Clock;
-  readonly parents?: readonly (AbortSignal | undefined)[];
-  readonly timeoutMs?: number | undefined;
-  readonly timeoutReason?: () => unknown;
-}): Scope {
-  const { clock, parents = [], timeoutMs, timeoutReason } = options;
-  const controller = new AbortController();
-  const cleanups: (() => void)[] = [];
-  const dispose = (): void => {
-    for (const cleanup of cleanups.splice(0)) cleanup();
-  };
-  const abort = (reason: unknown): void => {
-    dispose();
-    controller.abort(reason);
-  };
-  for (const parent of parents) {
-    if (controller.signal.aborted) break;
-    cleanups.push(onAbort(parent, () => abort(parent?.reason)));
+export function abortScope(options: ScopeOptions): Scope {
+  return new FollowingScope(options);
+}
+
+/** Listens to all parents itself: a scope belongs to nearly every call, so it has to be cheap. */
+class FollowingScope implements Scope {
+  readonly #controller = new AbortController();
+  readonly #options: ScopeOptions;
+  readonly #followed: AbortSignal[] = [];
+  #cancel: CancelTimer | undefined;
+  readonly signal: AbortSignal = this.#controller.signal;
+
+  constructor(options: ScopeOptions) {
+    this.#options = options;
+    this.#follow();
   }
-  if (
-    timeoutMs !== undefined &&
-    timeoutMs !== Number.POSITIVE_INFINITY &&
-    !controller.signal.aborted
-  ) {
-    const reason = (): unknown =>
-      timeoutReason?.() ?? new DOMException(`timed out after ${timeoutMs} ms`, 'TimeoutError');
-    cleanups.push(clock.schedule(timeoutMs, () => abort(reason())));
+
+  handleEvent({ target }: Event): void {
+    this.abort((target as AbortSignal).reason);
   }
-  return { signal: controller.signal, abort, [Symbol.dispose]: dispose };
+
+  abort(reason: unknown): void {
+    this[Symbol.dispose]();
+    if (this.signal.aborted) return;
+    this.#controller.abort(reason);
+    this.#options.onAbort?.(reason);
+  }
+
+  [Symbol.dispose](): void {
+    for (const parent of this.#followed) parent.removeEventListener('abort', this);
+    this.#followed.length = 0;
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+
+  #follow(): void {
+    const { clock, parents = [], timeoutMs } = this.#options;
+    for (const parent of parents) {
+      if (parent === undefined || this.#followed.includes(parent)) continue;
+      if (parent.aborted) {
+        this.abort(parent.reason);
+        return;
+      }
+      parent.addEventListener('abort', this);
+      this.#followed.push(parent);
+    }
+    if (timeoutMs === undefined || timeoutMs === Number.POSITIVE_INFINITY) return;
+    this.#cancel = clock.schedule(timeoutMs, () => this.abort(this.#timeoutReason()));
+  }
+
+  #timeoutReason(): unknown {
+    const { timeoutMs, timeoutReason } = this.#options;
+    const message = `timed out after ${timeoutMs} ms`;
+    return timeoutReason?.() ?? new DOMException(message, 'TimeoutError');
+  }
 }
 
 /** Waits `delayMs`, or rejects with the signal's reason. */

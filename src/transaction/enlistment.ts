@@ -34,7 +34,9 @@ export function enlistment(
   let isClosed = false;
 
   const begin = async (participant: Participant<unknown>): Promise<Branch<unknown>> => {
-    await abortable(host.readiness.checkParticipant(participant, signal), signal);
+    if (!host.readiness.isChecked(participant)) {
+      await abortable(host.readiness.checkParticipant(participant, signal), signal);
+    }
     branchCount += 1;
     const branchId = branchIdOf(branchCount);
     const timeoutMs = Math.max(remainingMs(), 1);

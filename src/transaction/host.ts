@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { abortable, abortScope, type onAbort } from '../core/abort.js';
+import { abortScope, type onAbort } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { CoordinationError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
@@ -95,7 +95,7 @@ export interface EnlistedBranch {
 export const CALL_TIMEOUT_MS = 10_000;
 
 /** Makes one call with a bound, which also ends with any of the signals. */
-export async function boundedCall<T>(
+export function boundedCall<T>(
   clock: Clock,
   options: {
     readonly signals: readonly (AbortSignal | undefined)[];
@@ -106,14 +106,27 @@ export async function boundedCall<T>(
   call: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const { signals: parents, timeoutMs = CALL_TIMEOUT_MS, timeoutReason } = options;
-  const limit = timeoutReason === undefined ? { timeoutMs } : { timeoutMs, timeoutReason };
-  const scope = abortScope({ clock, parents, ...limit });
-  try {
-    scope.signal.throwIfAborted();
-    return await abortable(call(scope.signal), scope.signal);
-  } finally {
-    scope[Symbol.dispose]();
-  }
+  return new Promise<T>((resolve, reject) => {
+    const scope = abortScope({ clock, parents, timeoutMs, timeoutReason, onAbort: reject });
+    if (scope.signal.aborted) return;
+    let answering: Promise<T>;
+    try {
+      answering = call(scope.signal);
+    } catch (error) {
+      scope[Symbol.dispose]();
+      throw error;
+    }
+    answering.then(
+      (value) => {
+        scope[Symbol.dispose]();
+        resolve(value);
+      },
+      (error) => {
+        scope[Symbol.dispose]();
+        reject(error);
+      },
+    );
+  });
 }
 
 /** A controller whose signal many transactions listen to at the same time. */

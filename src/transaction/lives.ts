@@ -19,6 +19,8 @@ export interface Life {
 export interface Lives {
   /** The incarnation that decides now, if one was registered. */
   readonly incarnation: string | undefined;
+  /** The life that decides now, if there is one. */
+  readonly ready: Life | undefined;
   /** The life that decides now, registered first where there is none. */
   current(signal: AbortSignal): Promise<Life>;
   /** Ends a life that the log no longer lets decide. */
@@ -67,12 +69,17 @@ export function lives(options: {
     life = undefined;
     name = newIncarnation(random);
   };
+  const ready = (): Life | undefined => (life?.fenced.aborted === false ? life : undefined);
   return {
+    get ready() {
+      return ready();
+    },
     get incarnation() {
       return life?.incarnation;
     },
     async current(signal) {
-      if (life !== undefined && !life.fenced.aborted) return life;
+      const present = ready();
+      if (present !== undefined) return present;
       registration ??= register().finally(() => {
         registration = undefined;
       });

@@ -1,3 +1,4 @@
+import { abortable } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { type ErrorCode, isCoordinationError } from '../core/errors.js';
 import { finishBranch, pause } from './finish-branch.js';
@@ -64,17 +65,16 @@ export function taskOf(running: Running, effect: TaskEffect): () => Promise<void
 }
 
 async function prepare(running: Running, branch: number): Promise<void> {
-  const { branches, subject, host } = running;
+  const { branches, subject } = running;
   const enlisted = branches[branch];
   if (enlisted === undefined) return;
   running.untold += 1;
   let vote: Vote | LostVote;
   try {
-    const signals = [subject.workSignal];
-    const timeoutMs = Math.max(subject.remainingMs(), 1);
-    vote = await boundedCall(host.clock, { signals, timeoutMs }, (signal) =>
-      enlisted.branch.prepare({ signal }),
-    );
+    // Aborted with the transaction's time too, so that it needs no bound of its own.
+    const { workSignal: signal } = subject;
+    signal.throwIfAborted();
+    vote = await abortable(enlisted.branch.prepare({ signal }), signal);
   } catch (cause) {
     // Whatever it is, it is not a vote: the branch may be prepared, or become so.
     vote = { vote: 'lost', reason: `no vote: ${reasonOf(cause)}`, cause };

@@ -11,6 +11,9 @@ import type { Participant } from './participant.js';
 
 /** Checks once, before the first use, that the log and each participant keep what is promised. */
 export interface Readiness {
+  /** Whether the log, or a participant, has passed: then nobody need wait for a check. */
+  readonly isLogChecked: boolean;
+  isChecked(participant: Participant): boolean;
   /** Rejects with GUARANTEE_REFUSED, or with what the log could not be read for. */
   checkLog(signal: AbortSignal): Promise<void>;
   /** Rejects with GUARANTEE_REFUSED, BACKEND_UNSUPPORTED, or with what it could not be read for. */
@@ -41,6 +44,10 @@ export function readiness(
     passed.add(part);
   };
   return {
+    get isLogChecked() {
+      return passed.has(session);
+    },
+    isChecked: (participant) => passed.has(participant),
     checkLog: (signal) => check(session, signal),
     checkParticipant: check,
     async guarantees(signal) {

@@ -1,4 +1,4 @@
-import { abortable, onAbort } from '../core/abort.js';
+import { abortable, onAbort, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, type Instant } from '../core/clock.js';
 import { deferred } from '../core/deferred.js';
 import type { TransactionId } from '../core/ids.js';
@@ -249,6 +249,12 @@ export async function becomeReady(
   since: Instant,
 ): Promise<Life> {
   const { clock, closing, readiness, lives } = host;
+  const { ready } = lives;
+  if (ready !== undefined && readiness.isLogChecked) {
+    throwIfAborted(options.signal);
+    throwIfAborted(closing);
+    return ready;
+  }
   const timeoutMs = Math.max(options.timeoutMs - elapsedMs(clock, since), 1);
   const caller = new AbortController();
   const signals = [caller.signal, closing];

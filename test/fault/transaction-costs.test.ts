@@ -215,6 +215,20 @@ describe('what a transaction costs [redis] [postgresql] [zookeeper]', () => {
         }),
       'committed alone, in one phase': () =>
         coordinator.run({ resourceId: 'o' }, async (tx) => (await tx.enlist(orders)).query(insert)),
+      'committed in two phases, all of it in `last()`': () =>
+        coordinator.run({ resourceId: 'o' }, async (tx) => {
+          (await tx.enlist(orders)).last(insert);
+          await (await tx.enlist(stock)).set(`row ${next()}`, 1);
+        }),
+      'committed alone, all of it in `last()`': () =>
+        coordinator.run({ resourceId: 'o' }, async (tx) => {
+          (await tx.enlist(orders)).last(insert);
+        }),
+      'enlisted, and nothing sent': () =>
+        coordinator.run({ resourceId: 'o' }, async (tx) => {
+          await tx.enlist(orders);
+          await (await tx.enlist(stock)).set(`row ${next()}`, 1);
+        }),
       'read only': () =>
         coordinator.run({ resourceId: 'o' }, async (tx) => {
           await (await tx.enlist(orders)).query('select count(*) from written');
@@ -228,7 +242,8 @@ describe('what a transaction costs [redis] [postgresql] [zookeeper]', () => {
       const syncsBefore = await syncs(pool);
       const sentBefore = sent.length;
       for (let index = 0; index < ROUNDS; index += 1) await run();
-      const own = sent.length - sentBefore - ROUNDS;
+      const statements = /last\(\)|nothing/.test(name) ? 0 : ROUNDS;
+      const own = sent.length - sentBefore - statements;
       assert.equal(own / ROUNDS, messages, `${name}: ${sent.slice(sentBefore).join(' | ')}`);
       assert.equal(Math.round(((await syncs(pool)) - syncsBefore) / ROUNDS), forced, name);
     }

@@ -1,6 +1,7 @@
 // What a branch costs: the statements that go over its connection, counted on a real server.
 
 import assert from 'node:assert/strict';
+import pg from 'pg';
 import { afterAll, beforeAll, test } from 'vitest';
 import { onServer, sharedDatabase } from '../servers/shared.js';
 import { postgresStage } from './postgres-stage.js';
@@ -62,6 +63,19 @@ onServer('postgresql', 'what a branch costs', async () => {
     });
     assert.equal(cost, 'begin, select, commit');
     assert.ok(sent.every((text) => !text.includes('prepare transaction')));
+  });
+
+  test('a cursor or stream, which submits itself, is inside the branch too', async () => {
+    const { branch, db } = await stage.begin();
+    const submitted = new pg.Query('insert into item values (4) returning id');
+    assert.equal(db.query(submitted), submitted);
+    const rows = await new Promise((resolve, reject) => {
+      submitted.on('end', (result) => resolve(result.rows));
+      submitted.on('error', reject);
+    });
+    assert.deepEqual(rows, [{ id: 4 }]);
+    await branch.abort();
+    assert.deepEqual((await stage.sql('select id from item where id = 4')).rows, []);
   });
 
   test('a branch that is given up costs one ROLLBACK', async () => {

@@ -147,6 +147,30 @@ export const mutants: readonly Mutant[] = [
     why: 'A contradiction that was found would be reported as unknown.',
   },
   {
+    id: 'postgres-statement-before-begin',
+    file: 'src/drivers/postgres/handle.ts',
+    find: '      if (!isOpen) await open();',
+    replace: '      if (!isOpen) void open().catch(() => {});',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/postgres/enlist.test.ts',
+      name: 'what BEGIN was refused for',
+    },
+    why: 'A statement whose BEGIN is refused would take effect at once, outside of any transaction.',
+  },
+  {
+    id: 'postgres-cursor-before-begin',
+    file: 'src/drivers/postgres/handle.ts',
+    find: '      return isOpen ? send(...parameters) : submitLater(parameters);',
+    replace: '      return send(...parameters);',
+    tests: {
+      project: 'integration',
+      file: 'test/integration/postgres-savings.test.ts',
+      name: 'a cursor or stream',
+    },
+    why: 'What a stream writes first would be outside of the transaction.',
+  },
+  {
     id: 'postgres-client-in-the-middle-of-begin-goes-back',
     file: 'src/drivers/postgres/enlist.ts',
     find: '      if (isCoordinationError(error) && !scope.signal.aborted) {',
@@ -154,7 +178,7 @@ export const mutants: readonly Mutant[] = [
     tests: {
       project: 'unit',
       file: 'test/unit/postgres/enlist.test.ts',
-      name: 'a client whose BEGIN is under way',
+      name: 'a client that is asked about its server',
     },
     why: 'The next user of the pool would write into a transaction that nobody commits.',
   },

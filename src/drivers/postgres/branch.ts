@@ -15,7 +15,8 @@ import type {
 } from '../../transaction/participant.js';
 import type { PostgresBranchClient, PostgresPool, StatementResult } from './client.js';
 import type { Connection } from './connection.js';
-import { messageOf, resultUnknown, sqlState } from './errors.js';
+import type { Enlisted } from './enlist.js';
+import { messageOf, resultUnknown, sqlState, unavailable } from './errors.js';
 import { type BranchWork, branchWork } from './handle.js';
 import { commitLast } from './last-resource.js';
 import {
@@ -38,21 +39,27 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   readonly #host: BranchHost;
   readonly #context: BranchContext;
   readonly #connection: Connection;
+  readonly #opening: () => readonly string[];
   readonly #work: BranchWork;
   readonly #life: ConnectionBranch;
 
-  constructor(host: BranchHost, context: BranchContext, connection: Connection, onEnd: () => void) {
+  constructor(
+    host: BranchHost,
+    context: BranchContext,
+    { connection, opening, giveBack }: Enlisted,
+  ) {
     this.#host = host;
     this.#context = context;
     this.#connection = connection;
-    this.#work = branchWork(host.name, connection.client);
+    this.#opening = opening;
+    this.#work = branchWork(host.name, connection.client, () => this.#begin());
     this.#life = connectionBranch({
       ...{ host, context, work: this.#work, resultUnknown },
       finish: (operation, signal) => this.#finish(operation, signal),
       rollBack: (signal) => this.#rollBack(signal),
       letGo(how) {
         connection[how]();
-        onEnd();
+        giveBack();
       },
     });
   }
@@ -68,6 +75,10 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   async #prepare(signal: AbortSignal): Promise<Vote> {
     const obstacle = await this.#obstacle(signal);
     if (obstacle !== undefined) return this.#no(obstacle, signal);
+    if (this.#isUntouched) {
+      this.#life.end('release');
+      return { vote: 'read-only' };
+    }
     if (!this.#work.mayHaveWritten && !this.#work.mayHaveNotified) {
       const vote = await this.#readOnly(signal);
       if (vote !== undefined) return vote;
@@ -107,12 +118,10 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   async #prepareTransaction(signal: AbortSignal): Promise<Vote> {
     const statement = `prepare transaction ${literalOf(this.#context.branchId)}`;
     if (signal.aborted) return this.#no(signal.reason, signal);
-    const { last } = this.#work;
-    const work = last === undefined ? '' : `${last.message}; `;
+    const message = this.#message([CURRENT_XID, statement]);
     let results: readonly StatementResult[];
     try {
-      const answer = this.#connection.run(`${work}${CURRENT_XID}; ${statement}`);
-      results = await this.#life.patiently(answer, signal);
+      results = await this.#life.patiently(this.#connection.run(message.text), signal);
     } catch (error) {
       // Only a server that goes on talking has really refused; an error may also be its last word.
       if (sqlState(error) !== undefined && (await this.#rollBack(signal))) {
@@ -122,7 +131,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     }
     // In a failed transaction PREPARE rolls back, and says so by its tag alone.
     if (results.at(-1)?.command !== 'PREPARE') return this.#no(this.#failure(), signal);
-    const obstacle = last?.obstacleIn(results.slice(0, -2));
+    const obstacle = message.obstacleIn(results);
     if (obstacle !== undefined) {
       await this.#dropPrepared('rollback', signal);
       return noVote(obstacle);
@@ -146,15 +155,51 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     this.#life.end('release');
   }
 
-  /** Sends what was kept back, where there is no PREPARE that it could go with. */
-  async #sendLast(signal: AbortSignal): Promise<unknown> {
-    const { last } = this.#work;
-    if (last === undefined) return undefined;
+  /** Sends what was kept back, where there is no PREPARE that it could go with; answers the id. */
+  async #sendLast(signal: AbortSignal): Promise<string | undefined> {
+    const message = this.#message([CURRENT_XID]);
+    const results = await this.#run(message.text, signal);
+    const obstacle = message.obstacleIn(results);
+    if (obstacle !== undefined) throw obstacle;
+    return xidIn(results.at(-1));
+  }
+
+  async #lastObstacle(signal: AbortSignal): Promise<unknown> {
+    if (this.#work.isBegun && this.#work.last === undefined) return undefined;
     try {
-      return last.obstacleIn(await this.#run(last.message, signal));
+      await this.#sendLast(signal);
     } catch (error) {
       return this.#work.firstError ?? error;
     }
+    return undefined;
+  }
+
+  /** Nothing was sent, and nothing was kept back. */
+  get #isUntouched(): boolean {
+    return !this.#work.isBegun && this.#work.last === undefined;
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      await this.#connection.run(this.#opening().join('; '));
+    } catch (error) {
+      throw unavailable(this.#host.backend, 'begin', error);
+    }
+  }
+
+  /** One message: what begins the transaction, if nothing did; what was kept back; and these. */
+  #message(statements: readonly string[]): {
+    readonly text: string;
+    obstacleIn(results: readonly StatementResult[]): Error | undefined;
+  } {
+    const { last, isBegun } = this.#work;
+    const opening = isBegun ? [] : this.#opening();
+    this.#work.beginsElsewhere();
+    const kept = last === undefined ? [] : [last.message];
+    return {
+      text: [...opening, ...kept, ...statements].join('; '),
+      obstacleIn: (results) => last?.obstacleIn(results.slice(opening.length, -statements.length)),
+    };
   }
 
   async commit(options?: ParticipantCallOptions): Promise<void> {
@@ -169,12 +214,16 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     this.#life.leaveActive('commit');
     using scope = this.#life.scope([options?.signal, this.#context.signal]);
     const { signal } = scope;
-    const obstacle = (await this.#obstacle(signal)) ?? (await this.#sendLast(signal));
+    const obstacle = await this.#obstacle(signal);
     if (obstacle !== undefined) return this.#abortedOnePhase(obstacle, signal);
+    if (this.#isUntouched) {
+      this.#life.end('release');
+      return { state: 'committed' };
+    }
     let xid: string | undefined;
     try {
       // Asked before COMMIT, because with a lost reply it would be lost too.
-      xid = xidIn((await this.#run(CURRENT_XID, signal))[0]);
+      xid = await this.#sendLast(signal);
     } catch (error) {
       return this.#abortedOnePhase(this.#work.firstError ?? error, signal);
     }
@@ -202,7 +251,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     const { signal } = scope;
     const outcome = await commitLast({
       participant: this.#host.name,
-      obstacle: (await this.#obstacle(signal)) ?? (await this.#sendLast(signal)),
+      obstacle: (await this.#obstacle(signal)) ?? (await this.#lastObstacle(signal)),
       decide: () =>
         decide(async (text) => {
           const results = await this.#run(`${text}; ${CURRENT_XID}`, signal);
@@ -253,7 +302,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   /** Whether the server answered that nothing is open on the connection any more; ends the branch. */
   async #rollBack(signal: AbortSignal): Promise<boolean> {
     try {
-      await this.#run('rollback', signal);
+      if (this.#work.isBegun) await this.#run('rollback', signal);
       await this.#work.last?.tidy((text) => this.#run(text, signal));
       this.#life.end('release');
       return true;

@@ -1,5 +1,5 @@
 import { abortScope } from '../../core/abort.js';
-import type { Clock } from '../../core/clock.js';
+import { type Clock, elapsedMs, instantOf } from '../../core/clock.js';
 import { isCoordinationError } from '../../core/errors.js';
 import type { BranchContext } from '../../transaction/participant.js';
 import type { PostgresPool } from './client.js';
@@ -10,9 +10,11 @@ import { takeSeat } from './seats.js';
 import { assertCanPrepare, readSettings, type ServerSettings } from './settings.js';
 import type { SlotBudget } from './slots.js';
 
-/** A connection inside a new transaction, and how to give its slot back. */
+/** A connection for a new branch, and how to give its slot back. */
 export interface Enlisted {
   readonly connection: Connection;
+  /** What begins the transaction on it, before anything else is sent. */
+  opening(): readonly string[];
   giveBack(): void;
 }
 
@@ -59,25 +61,23 @@ export function enlistment(
     await refreshSlots(connection, signal);
     return found;
   };
-  const begin = async (
+  const prepareFor = async (
     connection: Connection,
     context: BranchContext,
     signal: AbortSignal,
-  ): Promise<() => void> => {
+  ): Promise<Omit<Enlisted, 'connection'>> => {
     settings ??= await inspect(connection, signal);
+    const { timeoutMs } = context;
+    const since = instantOf(clock);
+    const found = settings;
     let giveBack = slots.take(context.branchId);
     if (giveBack === undefined) {
       await refreshSlots(connection, signal);
       giveBack = slots.take(context.branchId);
     }
     if (giveBack === undefined) throw slots.full();
-    try {
-      await connection.run(beginText(settings, context.timeoutMs), signal);
-      return giveBack;
-    } catch (error) {
-      giveBack();
-      throw error;
-    }
+    const opening = (): readonly string[] => openingOf(found, timeoutMs - elapsedMs(clock, since));
+    return { opening, giveBack };
   };
   return async (context) => {
     literalOf(context.branchId);
@@ -92,16 +92,20 @@ export function enlistment(
       throw error;
     }
     try {
-      const giveSlotBack = await begin(connection, context, scope.signal);
+      const { opening, giveBack: giveSlotBack } = await prepareFor(
+        connection,
+        context,
+        scope.signal,
+      );
       const giveBack = (): void => {
         giveSlotBack();
         leaveSeat();
       };
-      return { connection, giveBack };
+      return { connection, opening, giveBack };
     } catch (error) {
       leaveSeat();
       // A refusal of our own comes between statements. The reason of an abort may be one of ours,
-      // too, but comes in the middle of one: BEGIN may be under way.
+      // too, but comes in the middle of one.
       if (isCoordinationError(error) && !scope.signal.aborted) {
         connection.release();
         throw error;
@@ -118,13 +122,13 @@ export function enlistment(
  * wait for each other on two servers: no statement, lock or pause outlives the transaction's time.
  * The body may still choose the isolation level, because no snapshot is taken here.
  */
-function beginText(settings: ServerSettings, timeoutMs: number): string {
-  const leftMs = Math.max(1, Math.min(Math.ceil(timeoutMs), TIMEOUT_MS_MAX));
+function openingOf(settings: ServerSettings, remainingMs: number): readonly string[] {
+  const leftMs = Math.max(1, Math.min(Math.ceil(remainingMs), TIMEOUT_MS_MAX));
   const bounded = (ownMs: number): number => (ownMs > 0 ? Math.min(ownMs, leftMs) : leftMs);
   return [
     'begin',
     `set local statement_timeout = ${bounded(settings.statementTimeoutMs)}`,
     `set local lock_timeout = ${bounded(settings.lockTimeoutMs)}`,
     `set local idle_in_transaction_session_timeout = ${bounded(settings.idleTimeoutMs)}`,
-  ].join('; ');
+  ];
 }

@@ -21,6 +21,10 @@ export interface BranchWork {
   readonly mayHaveWritten: boolean;
   /** Whether a statement may have used LISTEN or NOTIFY. */
   readonly mayHaveNotified: boolean;
+  /** Whether BEGIN was sent, or stands in a message that will be. */
+  readonly isBegun: boolean;
+  /** Whoever ends the branch sends BEGIN in a message of his own. */
+  beginsElsewhere(): void;
   /** The statement that is kept back for the end, if the body said so. */
   readonly last: LastStatement | undefined;
   /** Refuses further statements with what `refusal` makes. */
@@ -33,8 +37,15 @@ export interface BranchWork {
 type QueryParameters = readonly unknown[];
 type Callback = (error: unknown, result?: unknown) => void;
 
-/** Wraps a client for the body of a transaction. */
-export function branchWork(participant: string, client: PostgresPoolClient): BranchWork {
+/**
+ * Wraps a client for the body of a transaction. With `begin` the transaction is still to begin: before
+ * the first statement, and only if there is one.
+ */
+export function branchWork(
+  participant: string,
+  client: PostgresPoolClient,
+  begin?: () => Promise<unknown>,
+): BranchWork {
   const underWay = new Set<Promise<unknown>>();
   let tampered: CoordinationError<'BRANCH_TAMPERED'> | undefined;
   let firstError: unknown;
@@ -42,7 +53,14 @@ export function branchWork(participant: string, client: PostgresPoolClient): Bra
   let mayHaveNotified = false;
   let refusal: (() => unknown) | undefined;
   let kept: LastStatement | undefined;
+  let isOpen = begin === undefined;
+  let beginning: Promise<unknown> | undefined;
 
+  const open = async (): Promise<void> => {
+    beginning ??= begin?.();
+    await beginning;
+    isOpen = true;
+  };
   const tamper = (statement: string): CoordinationError<'BRANCH_TAMPERED'> => {
     tampered ??= tamperedError(participant, statement);
     return tampered;
@@ -64,6 +82,7 @@ export function branchWork(participant: string, client: PostgresPoolClient): Bra
   const run = async (parameters: QueryParameters): Promise<unknown> => {
     admit(textOf(parameters[0]));
     try {
+      if (!isOpen) await open();
       const answer = await send(...parameters);
       note(answer);
       return answer;
@@ -80,11 +99,20 @@ export function branchWork(participant: string, client: PostgresPoolClient): Bra
     work.then(done, done);
     return work;
   };
+  /** What is submitted without BEGIN would be outside of any transaction. */
+  const submitLater = (parameters: QueryParameters): unknown => {
+    const [submittable] = parameters;
+    track(open()).then(
+      () => send(...parameters),
+      (error) => isSubmittable(submittable) && submittable.handleError?.(error),
+    );
+    return submittable;
+  };
   const query = (...parameters: QueryParameters): unknown => {
     if (isSubmittable(parameters[0])) {
       admit(textOf(parameters[0]));
       mayHaveWritten = true;
-      return send(...parameters);
+      return isOpen ? send(...parameters) : submitLater(parameters);
     }
     const last = parameters.at(-1);
     if (typeof last !== 'function') return track(run(parameters));
@@ -114,6 +142,12 @@ export function branchWork(participant: string, client: PostgresPoolClient): Bra
     get mayHaveNotified() {
       return mayHaveNotified;
     },
+    get isBegun() {
+      return isOpen || beginning !== undefined;
+    },
+    beginsElsewhere() {
+      isOpen = true;
+    },
     get last() {
       return kept;
     },
@@ -133,8 +167,13 @@ function textOf(config: unknown): string {
 }
 
 /** Cursors and streams are not answered by a promise: they submit themselves to the connection. */
-function isSubmittable(config: unknown): boolean {
-  return typeof (config as { readonly submit?: unknown } | null | undefined)?.submit === 'function';
+interface Submittable {
+  readonly submit: unknown;
+  handleError?(error: unknown): void;
+}
+
+function isSubmittable(config: unknown): config is Submittable {
+  return typeof (config as Submittable | null | undefined)?.submit === 'function';
 }
 
 /** As in `pg`, an error that the callback throws is the program's, outside any promise. */

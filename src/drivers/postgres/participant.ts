@@ -103,8 +103,7 @@ function createParticipant(
     backend: 'postgres',
     enlist: (context) =>
       gate.run(async () => {
-        const { connection, giveBack } = await enlist(context);
-        return new PostgresBranch(host, context, connection, giveBack);
+        return new PostgresBranch(host, context, await enlist(context));
       }),
     commit: (branch, callOptions) => calls.finish('commit', branch, callOptions, commitPrepared),
     abort: (branch, callOptions) => calls.finish('abort', branch, callOptions, rollbackPrepared),

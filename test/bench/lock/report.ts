@@ -7,6 +7,9 @@ import { fileURLToPath } from 'node:url';
 
 const PAGE = fileURLToPath(new URL('../../../docs/reference/benchmarks.md', import.meta.url));
 
+/** A part of a section, between its markers. */
+const PART = /<!-- part:(\S+) -->\n([\s\S]*?)<!-- \/part -->/g;
+
 /** One bench's outcome. */
 export interface Table {
   readonly title: string;
@@ -55,6 +58,28 @@ export function machine(): string {
   return `${cpus().length} × ${cpu?.model.trim() ?? 'unknown'}, ${memory}, ${process.platform}, Node ${process.version}`;
 }
 
+/**
+ * Puts tables into the section of a domain that is measured in parts: each replaces its own part, the
+ * others stay. `order` names all parts, as they are to stand on the page.
+ */
+export async function writeParts(
+  { domain, heading }: { readonly domain: string; readonly heading: string },
+  introduction: readonly string[],
+  order: readonly string[],
+  measured: ReadonlyMap<string, Table>,
+): Promise<void> {
+  const page = await readFile(PAGE, 'utf8');
+  const kept = new Map(
+    Array.from(page.matchAll(PART), ([, name = '', text = '']) => [name, text.trim()]),
+  );
+  for (const [part, table] of measured) kept.set(`${domain}.${part}`, markdown(table));
+  const parts = order.flatMap((part) => {
+    const text = kept.get(`${domain}.${part}`);
+    return text === undefined ? [] : [`<!-- part:${domain}.${part} -->\n${text}\n<!-- /part -->\n`];
+  });
+  await putSection(domain, [`## ${heading}`, '', ...introduction, '', ...parts]);
+}
+
 /** Puts the section of a domain on the page, in place of what stood between its markers. */
 export async function writeSection(
   domain: string,
@@ -62,9 +87,12 @@ export async function writeSection(
   introduction: readonly string[],
   tables: readonly Table[],
 ): Promise<void> {
+  await putSection(domain, [`## ${heading}`, '', ...introduction, '', ...tables.map(markdown)]);
+}
+
+async function putSection(domain: string, lines: readonly string[]): Promise<void> {
   const [begin, end] = [`<!-- bench:${domain} -->`, `<!-- /bench:${domain} -->`];
-  const text = [begin, `## ${heading}`, '', ...introduction, '', ...tables.map(markdown)];
-  const section = `${text.join('\n').trimEnd()}\n${end}`;
+  const section = `${[begin, ...lines].join('\n').trimEnd()}\n${end}`;
   const page = await readFile(PAGE, 'utf8');
   const [from, to] = [page.indexOf(begin), page.indexOf(end)];
   const whole =

@@ -16,9 +16,10 @@ import type { PostgresHandle, ServerHandle } from '../../servers/provider.js';
 import { median, quantile, spread } from '../lock/measure.js';
 import { ms, percent, rate, ratio, type Table } from '../lock/report.js';
 
-const BRANCHES_MAX = 5;
 const CLIENTS = [1, 8, 32];
-const BRANCH_COUNTS = [1, 2, 3, 5];
+
+const FLOOR =
+  '"By hand" is what two-phase commit costs at least: all `prepare transaction` in parallel, one durable write of the decision, all `commit prepared` in parallel, without recovery, time-outs or evidence. `last()` sends the last statement and `prepare transaction` in one message. "Not atomic" commits in parallel.';
 
 type Commit = (id: number, count: number) => Promise<unknown>;
 
@@ -32,10 +33,11 @@ interface Score {
 /** The price of atomicity: transactions against the same SQL by hand, and against no atomicity. */
 export async function price(
   { postgres, redis }: { readonly postgres: PostgresHandle; readonly redis: ServerHandle },
-  { rounds, roundMs }: { readonly rounds: number; readonly roundMs: number },
+  options: { readonly count: number; readonly rounds: number; readonly roundMs: number },
 ): Promise<Table> {
+  const { count } = options;
   const pools: pg.Pool[] = [];
-  for (let index = 0; index < BRANCHES_MAX; index += 1) {
+  for (let index = 0; index < count; index += 1) {
     const connectionString = await postgres.createDatabase(`part${index}`);
     const pool = new pg.Pool({ connectionString, max: 34 });
     await pool.query('create table item (id bigserial primary key, number int)');
@@ -60,43 +62,40 @@ export async function price(
     'tricord, Redis log, `last()`': byTricord(coordinators.redis, participants, 'last'),
     'by hand, Redis': byHand(pools, (gid) => client.hset('hand', gid, 'commit')),
     'tricord, PostgreSQL log': byTricord(coordinators.postgres, participants),
+    'tricord, PostgreSQL log, `last()`': byTricord(coordinators.postgres, participants, 'last'),
     'by hand, PostgreSQL': byHand(pools, (gid) =>
       logPool.query('insert into hand (gid) values ($1)', [gid]),
     ),
     'not atomic': notAtomic(pools),
   };
   const rows: string[][] = [];
-  for (const count of BRANCH_COUNTS) {
-    for (const clients of CLIENTS) {
-      const scores = await compete(contenders, { count, clients, rounds, roundMs });
-      rows.push(...rowsOf(scores, count, clients));
-      console.log(rows.slice(-Object.keys(contenders).length).join('\n'));
-    }
+  for (const clients of CLIENTS) {
+    const scores = await compete(contenders, { ...options, clients });
+    rows.push(...rowsOf(scores, clients));
   }
   await Promise.all(Object.values(coordinators).map((each) => each.close()));
   await Promise.all([...pools, logPool].map((pool) => pool.end()));
   client.disconnect();
   return {
-    title: 'The price of atomicity',
-    method:
-      'One row is inserted in each of N databases of one PostgreSQL server, with `fsync` on. "By hand" is what two-phase commit costs at least: all `prepare transaction` in parallel, one durable write of the decision, all `commit prepared` in parallel, without recovery, time-outs or evidence; with N = 1 it is a plain `commit`. `last()` sends the last statement and `prepare transaction` in one message. "Not atomic" commits in parallel. The last column is the median latency over that of the floor with the same store (and of the floor on Redis for "not atomic").',
-    columns: ['N', 'clients', '', 'p50', 'p99', 'tx/s', 'spread', '× by hand'],
+    title: count === 1 ? 'One branch' : `The price of atomicity over ${count} branches`,
+    method: `One row is inserted ${count === 1 ? 'in a database of a' : `in each of ${count} databases of one`} PostgreSQL server, with \`fsync\` on. ${count === 1 ? 'One branch commits in one phase: "by hand" is a plain `commit`.' : FLOOR} The last column is the median latency over that of the floor with the same store (and of the floor on Redis for "not atomic").`,
+    columns: ['clients', '', 'p50', 'p99', 'tx/s', 'spread', '× by hand'],
     rows,
   };
 }
 
-function rowsOf(scores: ReadonlyMap<string, Score>, count: number, clients: number): string[][] {
+function rowsOf(scores: ReadonlyMap<string, Score>, clients: number): string[][] {
   const floors: Readonly<Record<string, string>> = {
     'tricord, Redis log': 'by hand, Redis',
     'tricord, Redis log, `last()`': 'by hand, Redis',
     'tricord, PostgreSQL log': 'by hand, PostgreSQL',
+    'tricord, PostgreSQL log, `last()`': 'by hand, PostgreSQL',
     'not atomic': 'by hand, Redis',
   };
   return Array.from(scores, ([name, { latencies, rates, medians }]) => {
     const floor = scores.get(floors[name] ?? '');
     const times = floor === undefined ? Number.NaN : median(medians) / median(floor.medians);
     return [
-      String(count),
       String(clients),
       name,
       ms(quantile(latencies, 0.5)),

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { CoordinationError, newTransactionId } from 'tricord';
 import { postgresParticipant } from 'tricord/postgres';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
 
 /** A pool of one client, whose answer to some statements never comes. */
@@ -39,8 +39,8 @@ function stage(slotsMax: number, isSilent: (text: string) => boolean) {
   return { enlisting, released, asked, controller };
 }
 
-test('a client whose BEGIN is under way when the transaction aborts never goes back to the pool', async () => {
-  for (const statement of ['begin', 'pg_settings', 'pg_prepared_xacts']) {
+test('a client that is asked about its server when the transaction aborts never goes back to the pool', async () => {
+  for (const statement of ['pg_settings', 'pg_prepared_xacts']) {
     const { enlisting, released, asked, controller } = stage(8, (text) => text.includes(statement));
     const refused = expect(enlisting).rejects.toMatchObject({ code: 'TRANSACTION_ABORTED' });
     while (!asked.at(-1)?.includes(statement)) await new Promise(setImmediate);
@@ -55,4 +55,49 @@ test('a client of a server that cannot prepare goes back to the pool', async () 
   const { enlisting, released } = stage(0, () => false);
   await expect(enlisting).rejects.toMatchObject({ code: 'BACKEND_UNSUPPORTED' });
   assert.deepEqual(released, [false]);
+});
+
+const INSERT = 'insert into item values (1)';
+
+test('a client whose BEGIN is under way when the transaction aborts never goes back to the pool', async () => {
+  const { enlisting, released, asked, controller } = stage(8, (text) => text.startsWith('begin'));
+  const branch = await enlisting;
+  Promise.resolve(branch.handle.query(INSERT)).catch(() => {});
+  while (!asked.at(-1)?.startsWith('begin')) await new Promise(setImmediate);
+  controller.abort(new Error('late'));
+  await branch.abort();
+  assert.deepEqual(released, [true]);
+  assert.ok(!asked.includes(INSERT));
+});
+
+test('what BEGIN was refused for is never sent: it would be outside of any transaction', async () => {
+  const { enlisting, asked } = stage(8, (text) => {
+    if (text.startsWith('begin')) throw Object.assign(new Error('cannot'), { code: '57014' });
+    return false;
+  });
+  const branch = await enlisting;
+  const submitted = { submit: () => {}, handleError: vi.fn() };
+  branch.handle.query(submitted as never);
+  await expect(branch.handle.query(INSERT)).rejects.toMatchObject({ code: 'BACKEND_UNAVAILABLE' });
+  expect(submitted.handleError).toHaveBeenCalledOnce();
+  expect(await branch.prepare()).toMatchObject({ vote: 'no' });
+  assert.ok(asked.every((text) => typeof text === 'string' && text !== INSERT));
+  assert.deepEqual(
+    asked.filter((text) => text.startsWith('begin')).length,
+    1,
+    'it is asked for once',
+  );
+});
+
+test('a branch in which nothing was sent costs no message, however it ends', async () => {
+  for (const end of ['prepare', 'commitOnePhase', 'abort'] as const) {
+    const { enlisting, released, asked } = stage(8, () => false);
+    const branch = await enlisting;
+    const before = asked.length;
+    const answer = await branch[end]?.();
+    if (end === 'prepare') assert.deepEqual(answer, { vote: 'read-only' });
+    if (end === 'commitOnePhase') assert.deepEqual(answer, { state: 'committed' });
+    assert.deepEqual(asked.slice(before), []);
+    assert.deepEqual(released, [false]);
+  }
 });
