@@ -1,8 +1,8 @@
+import { zookeeper, zookeeperTransactions } from 'tricord/zookeeper';
 import { systemClock } from '../../../src/core/clock.js';
 import { newTransactionIds } from '../../../src/core/ids.js';
 import { systemRandom } from '../../../src/core/random.js';
-import { CONNECTION, zookeeper } from '../../../src/drivers/zookeeper/session.js';
-import { zookeeperTransactions } from '../../../src/drivers/zookeeper/transactions.js';
+import { loadClient } from '../../../src/drivers/zookeeper/load.js';
 import type { ServerHandle } from '../../servers/provider.js';
 import { median } from '../lock/measure.js';
 import { rate, ratio, type Table } from '../lock/report.js';
@@ -16,8 +16,8 @@ export async function zookeeperDecisions(
 ): Promise<Table> {
   const session = zookeeper({ servers: server.url });
   await session.ready();
-  const live = await session[CONNECTION].current('bench');
-  await live.ask.create('/bench', Buffer.alloc(0), 0);
+  const [hand, createNode] = await bareClient(server.url);
+  await createNode('/bench', Buffer.alloc(0));
   const log = zookeeperTransactions({ session, recordRetainMs: 0 });
   const [clock, random] = [systemClock, systemRandom];
   const opened = log.open({ nodeId: 'bench', namespace: 'default', clock, random });
@@ -36,7 +36,7 @@ export async function zookeeperDecisions(
   };
   const create = async (): Promise<void> => {
     made += 1;
-    await live.ask.create(`/bench/${made}`, Buffer.alloc(200), 0);
+    await createNode(`/bench/${made}`, Buffer.alloc(200));
   };
   const rates: Record<'tricord' | 'hand', number[]> = { tricord: [], hand: [] };
   for (let round = 0; round <= rounds; round += 1) {
@@ -59,6 +59,7 @@ export async function zookeeperDecisions(
   }
   await opened.close();
   await session.close();
+  hand.close();
   const [ours, theirs] = [median(rates.tricord), median(rates.hand)];
   return {
     title: 'Decisions on ZooKeeper',
@@ -73,4 +74,21 @@ export async function zookeeperDecisions(
       ['by hand: one znode a decision', rate(theirs), ratio(1)],
     ],
   };
+}
+
+type CreateNode = (path: string, data: Buffer) => Promise<void>;
+
+/** The npm package itself, a session of its own, nothing around it. */
+async function bareClient(connect: string): Promise<[{ close(): unknown }, CreateNode]> {
+  const Client = await loadClient();
+  const client = new Client();
+  const connected = new Promise((resolve) => client.on('connect', resolve));
+  const limits = { timeout: 10_000, response_counter_limit: 2 ** 30 };
+  client.init({ connect, ...limits, debug_level: 0, host_order_deterministic: true });
+  await connected;
+  const createNode: CreateNode = (path, data) =>
+    new Promise((resolve, reject) => {
+      client.a_create(path, data, 0, (rc) => (rc === 0 ? resolve() : reject(new Error(`${rc}`))));
+    });
+  return [client, createNode];
 }
