@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { abortScope, type Scope, throwIfAborted } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { elapsedMs, type Instant, instantOf } from '../core/clock.js';
+import type { TransactionId } from '../core/ids.js';
 import type { RecoveryHost } from './host.js';
 import type { Participant } from './participant.js';
 import {
@@ -15,6 +16,7 @@ import {
   repeatCommits,
 } from './recovery-pass.js';
 import type { InDoubtBranch, RecoveryReport } from './recovery-report.js';
+import { endLeft } from './remote/caller-desk.js';
 
 /** Recovery of one coordinator. */
 export interface Recovery {
@@ -59,6 +61,7 @@ export function recoveryOf(host: RecoveryHost): Recovery {
     const made = recoveryPass(host, scope.signal, isPatient ? isDue : () => true);
     await Promise.all(Array.from(host.participants.values(), (each) => recoverOne(made, each)));
     await repeatCommits(made);
+    await tellLeft(made);
     await forgetSilent(made, silentSince);
     noteSetbacks(made, setbacks);
     return reportOf(made, elapsedMs(host.clock, since));
@@ -93,6 +96,18 @@ async function recoverOne(pass: RecoveryPass, participant: Participant): Promise
   } catch (error) {
     pass.silent.add(participant.name);
     pass.findings.failed.push({ participant: participant.name, error });
+  }
+}
+
+/** Calls that this coordinator has aborted, and could not tell that. */
+async function tellLeft(pass: RecoveryPass): Promise<void> {
+  const { calls, active, channels } = pass.host;
+  if (calls === undefined) return;
+  const isActive = (transactionId: string): boolean => active.has(transactionId as TransactionId);
+  try {
+    await endLeft(calls, isActive, (ask) => passCall(pass, 'log', ask));
+  } catch (error) {
+    channels.failed.publish(() => ({ operation: 'end a call', error }));
   }
 }
 

@@ -79,6 +79,7 @@ export async function runTransaction<Value>(
     calls: remoteCalls({
       ...facts,
       desk: () => host.calls.open(),
+      left: host.calls.left,
       giveUp: (cause) => giveUp(run, cause),
     }),
     work,

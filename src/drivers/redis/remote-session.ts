@@ -34,10 +34,11 @@ export interface RemoteSettings {
   readonly client: RedisClient;
   readonly prefix: string;
   readonly replyTimeoutMs: number;
+  /** A server of which nothing was heard for so long is gone. */
+  readonly livenessTimeoutMs: number;
 }
 
-/** A server of which nothing was heard for so long is gone; it beats three times in that. */
-const SILENT_AFTER_MS = 6_000;
+/** So often a server shows itself within the time after which it counts as gone. */
 const BEATS = 3;
 const STEP_TIMEOUT_MS = 10_000;
 const LIST_BYTES_MAX = 4 * 1_024 * 1_024;
@@ -57,14 +58,14 @@ type Ask = (
  * leave nothing behind.
  */
 export function redisCallSession(settings: RemoteSettings, node: CallNode): CallSession {
-  const { client, prefix, replyTimeoutMs } = settings;
+  const { client, prefix, replyTimeoutMs, livenessTimeoutMs } = settings;
   const { clock, random } = node;
   const calls = redisCalls({ client, clock, timeoutMs: replyTimeoutMs });
   const gate = workGate('the session of calls', clock);
   const address = random.token(11);
   const hints = remoteHints(client, prefix, node, address);
   const ask = askOf(settings, node, calls, gate);
-  const presence = presenceOf(ask, node, address);
+  const presence = presenceOf(ask, node, address, livenessTimeoutMs);
   const writeId = (): string => random.token(11);
   const found = (service: string, callId: string, reply: readonly string[]) =>
     reply[0] === 'none' ? undefined : decodeCall(service, callId, reply[1] ?? '');
@@ -115,13 +116,13 @@ export function redisCallSession(settings: RemoteSettings, node: CallNode): Call
       return ids.map((callId, index) => decodeCall(service, callId, rest[2 * index + 1] ?? ''));
     },
     async nowMs(options) {
-      const [, nowMs] = await ask(SERVERS, '-', [SILENT_AFTER_MS], options);
+      const [, nowMs] = await ask(SERVERS, '-', [livenessTimeoutMs], options);
       return Number(nowMs);
     },
     announce: presence.announce,
     withdraw: presence.withdraw,
     async servers(service, options) {
-      const [, , ...addresses] = await ask(SERVERS, service, [SILENT_AFTER_MS], options);
+      const [, , ...addresses] = await ask(SERVERS, service, [livenessTimeoutMs], options);
       return addresses;
     },
     listen(services, heard) {
@@ -188,10 +189,15 @@ interface Presence {
 }
 
 /** Shows which services this session serves, with a heartbeat. */
-function presenceOf(ask: Ask, { clock }: CallNode, address: string): Presence {
+function presenceOf(
+  ask: Ask,
+  { clock }: CallNode,
+  address: string,
+  livenessTimeoutMs: number,
+): Presence {
   const beats = new Map<string, CancelTimer>();
   const show = async (service: string, options?: LogCallOptions): Promise<void> => {
-    await ask(ANNOUNCE, service, [address, SILENT_AFTER_MS], options);
+    await ask(ANNOUNCE, service, [address, livenessTimeoutMs], options);
   };
   const plan = (service: string): void => {
     beats.get(service)?.();
@@ -201,7 +207,7 @@ function presenceOf(ask: Ask, { clock }: CallNode, address: string): Presence {
         () => beats.has(service) && plan(service),
       );
     };
-    beats.set(service, clock.schedule(SILENT_AFTER_MS / BEATS, beat, { keepAlive: false }));
+    beats.set(service, clock.schedule(livenessTimeoutMs / BEATS, beat, { keepAlive: false }));
   };
   const withdraw = async (service: string, options?: LogCallOptions): Promise<void> => {
     beats.get(service)?.();

@@ -26,7 +26,7 @@ const READ_ONLY: Vote = { vote: 'read-only' };
  * notice in the call's record; the server removes the record when it has applied it, and a sweep of
  * its own finds out the decision if the notice is lost.
  */
-export function callBranch(desk: CallDesk, key: CallKey): CallBranch {
+export function callBranch(desk: CallDesk, key: CallKey, left: Map<string, CallKey>): CallBranch {
   const vote = deferred<Vote>();
   let branches: readonly DecidedBranch[] = [];
   let known: CallRecord | undefined;
@@ -58,9 +58,14 @@ export function callBranch(desk: CallDesk, key: CallKey): CallBranch {
       handle: undefined,
       prepare: () => vote.promise,
       commit: (options) => end('committed', options?.signal),
-      abort: (options) => end('aborted', options?.signal),
+      async abort(options) {
+        // Nobody but this process knows that it was aborted: its sweep goes on telling.
+        left.set(key.callId, key);
+        await end('aborted', options?.signal);
+        left.delete(key.callId);
+      },
     },
-    participant: remoteParticipant(desk, key),
+    participant: remoteParticipant(desk, key, left),
   };
 }
 
@@ -111,7 +116,7 @@ export function isNothingHeld({ state, vote }: CallRecord): boolean {
 }
 
 /** What recovery and `outcome` of the protocol ask, by the call's record. */
-function remoteParticipant(desk: CallDesk, key: CallKey): Participant {
+function remoteParticipant(desk: CallDesk, key: CallKey, left: Map<string, CallKey>): Participant {
   const { service } = key;
   const never = (): AbortSignal => new AbortController().signal;
   return {
@@ -119,7 +124,10 @@ function remoteParticipant(desk: CallDesk, key: CallKey): Participant {
     backend: 'remote',
     enlist: () => Promise.reject(new TypeError('a call is made by tx.call')),
     commit: (_, options) => endCall(desk, key, 'committed', options?.signal ?? never()),
-    abort: (_, options) => endCall(desk, key, 'aborted', options?.signal ?? never()),
+    async abort(_, options) {
+      await endCall(desk, key, 'aborted', options?.signal ?? never());
+      left.delete(key.callId);
+    },
     recover: async () => [],
     async outcome(_, options): Promise<BranchOutcome> {
       const record = await desk.session.read(key, { signal: options?.signal });

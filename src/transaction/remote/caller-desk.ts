@@ -1,14 +1,16 @@
 import { parseBranchId } from '../branch-id.js';
 import type { DecisionLog, StoredCommitRecord } from '../decision-log.js';
 import type { CoordinatorHost } from '../host.js';
+import { endCall } from './call-branch.js';
 import { type CallDesk, callDesk, changeCall } from './call-desk.js';
+import type { CallKey } from './call-record.js';
 
 /** The calls that one coordinator makes. */
 export interface CallerDesk {
   /** The desk, opened by the first who asks. @throws CoordinationError (BACKEND_UNSUPPORTED) */
   open(): CallDesk;
-  /** The desk, if anybody has opened it. */
-  readonly desk: CallDesk | undefined;
+  /** Aborted calls whose servers have not been told yet. */
+  readonly left: Map<string, CallKey>;
   close(): Promise<void>;
 }
 
@@ -19,9 +21,7 @@ export function callerDesk(
 ): CallerDesk {
   let desk: CallDesk | undefined;
   return {
-    get desk() {
-      return desk;
-    },
+    left: new Map(),
     open() {
       desk ??= callDesk(log, node, { services: [], heard: () => {} });
       return desk;
@@ -63,3 +63,18 @@ export async function isApplied(
   );
   return standing.every((call) => call === undefined);
 }
+
+/** Tells the servers of aborted calls again, a few each time. */
+export async function endLeft(
+  { left, open }: CallerDesk,
+  isActive: (transactionId: string) => boolean,
+  call: (ask: (signal: AbortSignal) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  for (const [callId, key] of Array.from(left).slice(0, LEFT_MAX)) {
+    if (isActive(parseBranchId(callId)?.transactionId ?? '')) continue;
+    await call((signal) => endCall(open(), key, 'aborted', signal));
+    left.delete(callId);
+  }
+}
+
+const LEFT_MAX = 100;

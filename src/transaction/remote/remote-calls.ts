@@ -11,7 +11,7 @@ import { type CallBranch, callBranch, isNothingHeld } from './call-branch.js';
 import { type CallDesk, callUntil } from './call-desk.js';
 import { callRefusedError, callTimeoutError, callUnservedError } from './call-errors.js';
 import { assertServiceName } from './call-keys.js';
-import type { CallRecord } from './call-record.js';
+import type { CallKey, CallRecord } from './call-record.js';
 import { type CallSchemas, encoded, fitted } from './call-schema.js';
 
 /** Options of `Transaction.call`. */
@@ -43,6 +43,8 @@ export interface CallerFacts {
   readonly transactionId: TransactionId;
   /** Opens the store's calls at the first use. */
   readonly desk: () => CallDesk;
+  /** Aborted calls whose servers have not been told yet. */
+  readonly left: Map<string, CallKey>;
   readonly signal: AbortSignal;
   readonly remainingMs: () => number;
   readonly onBranch: (branch: EnlistedBranch) => void;
@@ -106,7 +108,7 @@ const TIME_SHARE = 0.9;
 /** From the first message to the vote. Whatever it fails with, the transaction cannot commit. */
 async function oneCall<Result>(facts: CallerFacts, call: OneCall<Result>): Promise<Result> {
   const { desk, callId, service } = call;
-  const made = callBranch(desk, { callId, service });
+  const made = callBranch(desk, { callId, service }, facts.left);
   const { branch, participant, decided } = made;
   facts.onBranch({ participant, branch, branchId: callId, decided });
   try {

@@ -98,13 +98,15 @@ export function serveRounds(settings: CheckedServeOptions, stopped: AbortSignal)
     const { isMade, record: claimed } = await changeCall(host.desk, record, claim, stopped);
     if (!isMade || claimed === undefined) return;
     if (claimed.attempt > settings.attemptsMax) return refuseFor(host, claimed, stopped);
+    await abortEarlier(host, claimed, stopped);
     const nowMs = await host.desk.session.nowMs({ signal: stopped });
     begin(claimed, Math.max(claimed.deadlineMs - nowMs, 1));
   };
   const recovery = recoveryOf(host);
   const sweepOnce = async (signal: AbortSignal | undefined, isPatient: boolean) => {
     const report = await recovery.recover(signal, isPatient);
-    await sweepCalls(host, takeOver, signal ?? stopped);
+    const isComplete = report.failed.length === 0;
+    await sweepCalls(host, { takeOver, isComplete }, signal ?? stopped);
     pump();
     return report;
   };
@@ -184,6 +186,30 @@ async function announced(host: ServeHost, signal: AbortSignal): Promise<void> {
     }
     await sleep(clock, backoffMs(attempt, RETRY, random), { signal, keepAlive: false });
   }
+}
+
+/**
+ * What an earlier attempt left prepared in resources that this node has, too: when this attempt has
+ * ended, nothing would tell any more that it is nobody's.
+ */
+async function abortEarlier(host: ServeHost, claimed: CallRecord, stopped: AbortSignal) {
+  const { callId, attempt } = claimed;
+  await Promise.all(
+    Array.from(host.locals.values(), async (participant) => {
+      try {
+        await boundedCall(host.clock, { signals: [stopped] }, async (signal) => {
+          for (const { branchId } of await participant.recover({ signal })) {
+            const place = parseBranchId(branchId)?.remote;
+            if (place?.callId !== callId || place.attempt >= attempt) continue;
+            await participant.abort({ branchId, evidence: '' }, { signal });
+          }
+        });
+      } catch (error) {
+        const { name } = participant;
+        host.channels.failed.publish(() => ({ operation: 'abort', participant: name, error }));
+      }
+    }),
+  );
 }
 
 /** A call that nodes died with again and again is answered with a no. */

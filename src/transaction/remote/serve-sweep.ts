@@ -1,3 +1,4 @@
+import { elapsedMs, type Instant, instantOf } from '../../core/clock.js';
 import { type ParsedBranchId, parseBranchId } from '../branch-id.js';
 import type { IncarnationStatus } from '../decision-log.js';
 import { boundedCall } from '../host.js';
@@ -12,12 +13,20 @@ const LISTED_MAX = 1_000;
 /** What is over stands so long after its deadline, in milliseconds, for those who still ask. */
 const OVER_RETAIN_MS = 60_000;
 
+/**
+ * A prepared branch without a call may be another service's in the same database, and its caller may
+ * be well: it is fenced only when the branch has stayed for so long, in milliseconds.
+ */
+const MISSING_MS = 600_000;
+
 /** What one sweep over the calls of a service knows. */
 interface CallSweep {
   readonly host: ServeHost;
   readonly nowMs: number;
   readonly servers: ReadonlySet<string>;
   readonly states: ReadonlyMap<string, IncarnationStatus['state']>;
+  /** Whether every resource was swept before. */
+  readonly isComplete: boolean;
   /** Takes over a call whose server is gone. */
   readonly takeOver: (record: CallRecord) => Promise<void>;
 }
@@ -28,7 +37,7 @@ interface CallSweep {
  */
 export async function sweepCalls(
   host: ServeHost,
-  takeOver: CallSweep['takeOver'],
+  { takeOver, isComplete }: Pick<CallSweep, 'takeOver' | 'isComplete'>,
   signal: AbortSignal,
 ): Promise<void> {
   const { session } = host.desk;
@@ -44,7 +53,7 @@ export async function sweepCalls(
     call((bounded) => host.session.incarnations({ signal: bounded })),
   ]);
   const states = new Map(statuses.map(({ incarnation, state }) => [incarnation, state]));
-  const sweep: CallSweep = { host, nowMs, servers: new Set(servers), states, takeOver };
+  const sweep: CallSweep = { host, nowMs, servers: new Set(servers), states, takeOver, isComplete };
   for (const record of records) {
     if (signal.aborted) return;
     await call((bounded) => sweepCall(sweep, record, bounded));
@@ -67,6 +76,8 @@ async function sweepCall(sweep: CallSweep, record: CallRecord, signal: AbortSign
   const isLate = nowMs > record.deadlineMs;
   if (record.state === 'claimed' && isHolderGone && !isLate) return sweep.takeOver(record);
   if (record.state !== 'ended') return;
+  // Of a server that died before its vote, a branch may be left that only this record tells of.
+  if (record.vote === undefined && !sweep.isComplete) return;
   const isOld = nowMs > record.deadlineMs + OVER_RETAIN_MS;
   if (isHolderGone || isOld) await apply(sweep, record, signal);
 }
@@ -138,7 +149,7 @@ async function apply({ host }: CallSweep, record: CallRecord, signal: AbortSigna
  * given some time before that: another node may just be finishing the branch.
  */
 export function servedOwner(host: ServeHost): NonNullable<ServeHost['servedOwner']> {
-  const missing = new Map<string, number>();
+  const missing = new Map<string, Instant>();
   return async ({ branchId }: PreparedBranch, signal) => {
     const place = parseBranchId(branchId)?.remote;
     if (place === undefined) return undefined;
@@ -150,14 +161,12 @@ export function servedOwner(host: ServeHost): NonNullable<ServeHost['servedOwner
       // An attempt that was taken over never votes.
       return record.state === 'ended' || record.attempt > attempt ? 'own' : undefined;
     }
-    const sweeps = (missing.get(branchId) ?? 0) + 1;
-    missing.set(branchId, sweeps);
+    const since = missing.get(branchId) ?? instantOf(host.clock);
+    missing.set(branchId, since);
     for (const [oldest] of missing) {
       if (missing.size <= LISTED_MAX) break;
       missing.delete(oldest);
     }
-    return sweeps >= MISSING_SWEEPS ? 'dead' : undefined;
+    return elapsedMs(host.clock, since) >= MISSING_MS ? 'dead' : undefined;
   };
 }
-
-const MISSING_SWEEPS = 3;
