@@ -2,6 +2,7 @@ import { isCoordinationError } from 'tricord';
 import { holdSale, Interrupted } from './hold-sale.js';
 import { NodeFault } from './node.js';
 import { BadFlag, HELP, readOptions } from './options.js';
+import { isServices, readServicesOptions, SERVICES_HELP } from './services/options.js';
 
 const EXIT = { clean: 0, failed: 1, badFlags: 2, interrupted: 130 } as const;
 
@@ -13,9 +14,14 @@ async function main(args: readonly string[]): Promise<number> {
   // Once: whoever presses Ctrl-C twice means it, and what is left over is reaped.
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
   try {
+    if (isServices(args)) {
+      if (args.includes('--help')) process.stdout.write(SERVICES_HELP);
+      else if (!(await holdServices(args, interrupt.signal))) return EXIT.failed;
+      return EXIT.clean;
+    }
     const options = readOptions(args);
     if (options === 'help') {
-      process.stdout.write(HELP);
+      process.stdout.write(`${HELP}\n${SERVICES_HELP}`);
       return EXIT.clean;
     }
     return (await holdSale(options, interrupt.signal)) ? EXIT.clean : EXIT.failed;
@@ -26,6 +32,13 @@ async function main(args: readonly string[]): Promise<number> {
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
   }
+}
+
+async function holdServices(args: readonly string[], signal: AbortSignal): Promise<boolean> {
+  const options = readServicesOptions(args);
+  // Loaded only here, so that the demo in memory needs no client of a server.
+  const { holdServicesSale } = await import('./services/hold-services-sale.js');
+  return holdServicesSale(options, signal);
 }
 
 /** One readable sentence for what a person can mend; everything that is known for the rest. */
