@@ -175,10 +175,9 @@ function workSteps(world: CallWorld, who: number, server: Server): Steps {
     steps.push([label, happened(next, who, event)]);
   };
   if (phase === 'working') happen('has worked', { type: 'worked' });
-  if (phase === 'working' || phase === 'preparing') {
-    happen('fails', { type: 'failed', reason: 'no' });
-    if (!isMine || record?.state !== 'claimed') happen('sees it was dropped', { type: 'dropped' });
-  }
+  // Time may be up at any moment, and what was seen may be old.
+  if (phase !== 'over') happen('fails', { type: 'failed', reason: 'no' });
+  if (!isMine || record?.state !== 'claimed') happen('sees it was dropped', { type: 'dropped' });
   if (pending.includes('prepare') && branches[attempt] === 'none') {
     const prepared = withBranch(world, attempt, 'prepared');
     happen('prepares', { type: 'ready' }, prepared);
@@ -201,6 +200,8 @@ function workSteps(world: CallWorld, who: number, server: Server): Steps {
     const applied = isThere ? withBranch(world, attempt, outcome) : world;
     const cleared = withServer(applied, who, { ...server, pending: [] });
     happen(outcome, { type: 'applied', answer: 'done' }, cleared);
+    const unapplied = withServer(world, who, { ...server, pending: [] });
+    happen(`cannot be ${outcome}`, { type: 'applied', answer: 'left' }, unapplied);
   }
   if (pending.includes('let-go')) {
     const mayGo = isMine && record?.state === 'ended';
