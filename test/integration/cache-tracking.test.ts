@@ -1,5 +1,5 @@
 import { Redis, type Redis as RedisType } from 'ioredis';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type Cache, type CacheConsistency, createCache } from '../../src/index.js';
 import { memoryCache } from '../../src/memory.js';
 import { redisCache } from '../../src/redis.js';
@@ -108,6 +108,102 @@ onServer('redis', 'memory that the server keeps coherent', (redis) => {
       if (new Set(views).size > 1) differing += 1;
     }
     expect(differing).toBe(0);
+  });
+
+  test('another node sees an invalidated tag, and a clear, in the time of one message', async () => {
+    const name = freshPrefix('tagged');
+    const [one, two] = [nodeOf(redis.url, { name }), nodeOf(redis.url, { name })];
+    const keys = ['a', 'b', 'c'];
+    const tag = 'brand: {x}, ä%';
+    const fill = async (): Promise<void> => {
+      for (const key of keys) await one.cache.set(key, 1, { tags: key === 'c' ? [] : [tag] });
+      for (const key of keys) await warm(two.cache, key);
+    };
+    const latencies: number[] = [];
+    for (let round = 0; round < 30; round += 1) {
+      await fill();
+      const isClear = round % 2 === 1;
+      await (isClear ? one.cache.clear() : one.cache.invalidateTag(tag));
+      const sinceMs = performance.now();
+      await expect.poll(() => two.cache.peek('a'), { interval: 0.2 }).toBeUndefined();
+      latencies.push(performance.now() - sinceMs);
+      expect(two.cache.peek('b')).toBeUndefined();
+      expect(await two.cache.get('a')).toBeUndefined();
+      // A clear is told a second time, when the next one to store makes another generation.
+      if (!isClear) expect(two.cache.peek('c')).toBe(1);
+      expect(await two.cache.get('c')).toBe(isClear ? undefined : 1);
+    }
+    latencies.sort((a, b) => a - b);
+    measured(
+      `tracked memory: an invalidated tag is seen on another node after p50 ${latencies[15]?.toFixed(2)} ms, max ${latencies.at(-1)?.toFixed(2)} ms`,
+    );
+  });
+
+  test('a hit that carries tags asks Redis for its entry, and for their versions once', async () => {
+    const name = freshPrefix('trips');
+    const [one, two] = [nodeOf(redis.url, { name }), nodeOf(redis.url, { name })];
+    const keys = Array.from({ length: 5 }, (_, index) => `key-${index}`);
+    for (const key of keys) await one.cache.set(key, 1, { tags: ['x', 'y'] });
+    await warm(two.cache, 'key-0');
+    const sent = vi.spyOn(two.client, 'sendCommand');
+    expect(await two.cache.get('key-0')).toBe(1);
+    expect(sent).toHaveBeenCalledTimes(0);
+    for (const key of keys.slice(1)) expect(await two.cache.get(key)).toBe(1);
+    expect(sent).toHaveBeenCalledTimes(4);
+  });
+
+  test('tags that are invalidated while connections are killed leave no old copy behind', async () => {
+    const name = freshPrefix('killed');
+    const nodes = [1, 2, 3].map(() => nodeOf(redis.url, { name }));
+    const admin = new Redis(redis.url);
+    cleanups.push(() => admin.disconnect());
+    const keys = Array.from({ length: 30 }, (_, index) => `key-${index}`);
+    let value = 0;
+    let kills = 0;
+    for (let round = 0; round < 12; round += 1) {
+      value += 1;
+      const writer = nodes[round % 3]?.cache;
+      await writer?.invalidateTag(`tag-${round % 3}`);
+      for (const [index, key] of keys.entries()) {
+        const reader = nodes[(index + round) % 3]?.cache;
+        await reader?.getOrLoad(key, () => value, { tags: [`tag-${index % 3}`] });
+        if (index % 15 !== 0) continue;
+        for (const id of await trackingIds(admin)) {
+          kills += Number(await admin.client('KILL', 'ID', id).catch(() => 0));
+        }
+      }
+    }
+    expect(kills).toBeGreaterThanOrEqual(12);
+    for (const { cache } of nodes) {
+      await warm(cache, 'key-1');
+      await cache.getMany(keys);
+    }
+    const views = await Promise.all(nodes.map(({ cache }) => cache.getMany(keys)));
+    for (const view of views) expect(view).toEqual(views[0]);
+    for (const [index, key] of keys.entries()) {
+      // The last rounds that invalidated the three tags had the values 10, 11 and 12.
+      expect(views[0]?.get(key), key).toBe(10 + (index % 3));
+    }
+  });
+
+  test('where the server refuses tracking, memory keeps nothing, and it is told', async () => {
+    const admin = new Redis(redis.url);
+    const user = freshPrefix('user').replaceAll(/[^a-z0-9]/gi, '');
+    const rules = ['on', 'nopass', '+@all', '-client|tracking', '~*', '&*'];
+    await admin.acl('SETUSER', user, ...rules);
+    cleanups.push(() => admin.acl('DELUSER', user).then(() => admin.disconnect()));
+    const client = new Redis(redis.url, { username: user, password: 'any' });
+    client.on('error', () => {});
+    const cache = createCache<number>({
+      name: freshPrefix('refused'),
+      tiers: [memoryCache(), redisCache({ client })],
+      ttlMs: 60_000,
+    });
+    cleanups.push(() => cache.close().then(() => client.disconnect()));
+    await cache.set('key', 1);
+    expect(await cache.get('key')).toBe(1);
+    expect(cache.peek('key')).toBeUndefined();
+    await expect.poll(() => cache.stats().tiers[1]?.failureCount).toBeGreaterThan(0);
   });
 
   test('a fill that a change overtook is not kept in memory', async () => {

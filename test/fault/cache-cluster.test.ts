@@ -1,0 +1,164 @@
+// A cache on a real cluster of six processes, and behind Sentinel: its contract, and memory that stays
+// coherent while slots move and masters die.
+
+import { Cluster, Redis } from 'ioredis';
+import { type Cache, createCache } from 'tricord';
+import { memoryCache } from 'tricord/memory';
+import { redisCache } from 'tricord/redis';
+import { cacheDriverContract } from 'tricord/testing';
+import { afterAll, describe, test } from 'vitest';
+import { slotOf } from '../../src/drivers/redis/slots.js';
+import { type RedisCluster, startRedisCluster } from '../servers/redis-cluster.js';
+import { startReplicatedRedis } from '../servers/redis-replica.js';
+import { freshPrefix } from '../servers/shared.js';
+import { until } from './redis-lock-stage.js';
+
+type Client = Parameters<typeof redisCache>[0]['client'];
+
+const opened: (() => PromiseLike<unknown>)[] = [];
+afterAll(async () => {
+  for (const close of opened.splice(0).reverse()) await close();
+});
+
+function nodeOf(client: Client, name: string): Cache<number> {
+  const cache = createCache<number>({
+    name,
+    tiers: [memoryCache(), redisCache({ client })],
+    ttlMs: 60_000,
+    timeoutMs: 20_000,
+    breaker: false,
+  });
+  opened.push(() => cache.close({ drainMs: 0 }));
+  return cache;
+}
+
+/** Until this process's memory keeps what it reads. */
+function warm(cache: Cache<number>, key: string): Promise<void> {
+  return until(
+    'memory keeps what it reads',
+    async () => {
+      await cache.get(key);
+      return cache.peek(key) !== undefined;
+    },
+    20_000,
+  );
+}
+
+/** Every node answers the value, from wherever it has it. */
+function agree(nodes: readonly Cache<number>[], key: string, value: number | undefined) {
+  return until(
+    `all answer ${value} for ${key}`,
+    async () => {
+      const answers = await Promise.all(nodes.map((node) => node.get(key)));
+      return answers.every((answer) => answer === value);
+    },
+    20_000,
+  );
+}
+
+describe('a cache on a Redis Cluster of six processes [redis]', async () => {
+  const cluster: RedisCluster = await startRedisCluster();
+  opened.push(() => cluster[Symbol.asyncDispose]());
+  const newClient = (): Cluster => {
+    const client = new Cluster(cluster.nodes, { clusterRetryStrategy: () => 50 });
+    client.on('error', () => {});
+    opened.push(async () => client.disconnect());
+    return client;
+  };
+
+  describe('keeps the contract', () => {
+    const subject = {
+      namePrefix: freshPrefix('cluster'),
+      open() {
+        const client = new Cluster(cluster.nodes);
+        client.on('error', () => {});
+        return { driver: redisCache({ client }), close: async () => client.disconnect() };
+      },
+    };
+    for (const { name, run } of cacheDriverContract(subject)) test(name, run);
+  });
+
+  test('memory stays coherent while the slot of its entry moves, and when the master dies', async () => {
+    const name = freshPrefix('moved');
+    const nodes = [nodeOf(newClient(), name), nodeOf(newClient(), name)] as const;
+    const [writer, reader] = nodes;
+    const keys = Array.from({ length: 12 }, (_, index) => `key-${index}`);
+    const tags = { tags: ['all'] };
+    const written = (key: string, value: number) =>
+      until(
+        'it is written',
+        () =>
+          writer.set(key, value, tags).then(
+            () => true,
+            () => false,
+          ),
+        20_000,
+      );
+    for (const key of keys) await written(key, 0);
+    for (const key of keys) await warm(reader, key);
+    const slot = slotOf(`tricord:default:cache:${name}:{key-0}`);
+    let value = 0;
+    const rewrite = async (): Promise<void> => {
+      value += 1;
+      for (const key of keys) await written(key, value);
+    };
+    // While the keys of the slot are apart, a write of one may be refused; what it did is not known.
+    await cluster.moveSlot(slot, async () => {
+      value += 1;
+      for (const key of keys) {
+        await writer.set(key, value, { ...tags, timeoutMs: 200 }).catch(() => {});
+        await reader.get(key);
+      }
+    });
+    await rewrite();
+    for (const key of keys) await agree(nodes, key, value);
+    await warm(reader, 'key-0');
+    // It is heard from the new master.
+    await rewrite();
+    await agree(nodes, 'key-0', value);
+    await (await cluster.masterOf(slot)).kill();
+    await rewrite();
+    for (const key of keys) await agree(nodes, key, value);
+    for (const key of keys) await warm(reader, key);
+    await writer.invalidateTag('all');
+    for (const key of keys) await agree(nodes, key, undefined);
+    await rewrite();
+    for (const key of keys) await warm(reader, key);
+    await writer.clear();
+    await until('memory has none', async () => keys.every((key) => reader.peek(key) === undefined));
+    for (const key of keys) await agree(nodes, key, undefined);
+  }, 60_000);
+});
+
+test('memory stays coherent through a fail-over by Sentinel [redis]', async () => {
+  await using redis = await startReplicatedRedis({ replicas: 1, sentinels: 3 });
+  const { sentinels, name: master } = redis;
+  const newClient = (): Redis => {
+    const client = new Redis({ sentinels, name: master, sentinelRetryStrategy: () => 50 });
+    client.on('error', () => {});
+    opened.push(async () => client.disconnect());
+    return client;
+  };
+  const name = freshPrefix('sentinel');
+  const nodes = [nodeOf(newClient(), name), nodeOf(newClient(), name)] as const;
+  const [writer, reader] = nodes;
+  await writer.set('key', 1, { tags: ['tag'] });
+  await warm(reader, 'key');
+  await redis.master.kill();
+  await until('memory serves nothing', async () => reader.peek('key') === undefined, 10_000);
+  await until(
+    'the new master takes writes',
+    () =>
+      writer.set('key', 2, { tags: ['tag'] }).then(
+        () => true,
+        () => false,
+      ),
+    30_000,
+  );
+  await warm(reader, 'key');
+  await writer.set('key', 3, { tags: ['tag'] });
+  await agree(nodes, 'key', 3);
+  await warm(reader, 'key');
+  await writer.invalidateTag('tag');
+  await agree(nodes, 'key', undefined);
+}, 60_000);
