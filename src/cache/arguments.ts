@@ -9,7 +9,7 @@ import {
   invalidArgument,
 } from '../core/validate.js';
 import type { Authority } from './authority.js';
-import type { CacheFencedOptions, CacheWriteOptions } from './cache.js';
+import type { CacheFencedOptions, CacheReadOptions, CacheWriteOptions } from './cache.js';
 import type { Deck } from './deck.js';
 import { type Isolated, isolate } from './isolation.js';
 
@@ -22,31 +22,38 @@ export interface CallOptions {
   readonly fence: bigint | undefined;
   /** Each once. */
   readonly tags: readonly string[];
+  /** The read sees what was acknowledged before it. */
+  readonly isLinearizable: boolean;
 }
 
 const NO_TAGS: readonly string[] = [];
+const PLAIN = { tags: NO_TAGS, isLinearizable: false } as const;
 const TAG_BYTES_MAX = 256;
 const TAGS_MAX = 64;
 
 /** Checks the options of a call, fills in the cache's, and throws if the signal is aborted. */
 export function callOptions(
   { settings, tiers: { authority } }: TaggedDeck,
-  options: (CacheWriteOptions & CacheFencedOptions) | undefined,
+  options: (CacheWriteOptions & CacheFencedOptions & CacheReadOptions) | undefined,
 ): CallOptions {
   if (options === undefined) {
     const { ttlMs, timeoutMs } = settings;
-    return { ttlMs, timeoutMs, signal: undefined, fence: undefined, tags: NO_TAGS };
+    return { ttlMs, timeoutMs, signal: undefined, fence: undefined, ...PLAIN };
   }
   const { ttlMs = settings.ttlMs, timeoutMs = settings.timeoutMs, signal } = options;
-  const { fencingToken, tags = NO_TAGS } = options;
+  const { fencingToken, tags = NO_TAGS, consistency } = options;
   assertTtlMs(ttlMs);
   assertNumber('timeoutMs', timeoutMs, { min: 1 });
   const fence =
     fencingToken === undefined ? undefined : parseFencingToken(fencingToken, 'fencingToken');
   if (tags !== NO_TAGS) assertTags({ settings, tiers: { authority } }, tags);
+  const isLinearizable = consistency === 'linearizable';
+  if (consistency !== undefined && !isLinearizable) {
+    throw invalidArgument('consistency', consistency, "'linearizable', or nothing");
+  }
   throwIfAborted(signal);
   const each = tags.length > 1 ? Array.from(new Set(tags)) : tags;
-  return { ttlMs, timeoutMs, signal, fence, tags: each };
+  return { ttlMs, timeoutMs, signal, fence, tags: each, isLinearizable };
 }
 
 /** What of a deck tells whether there are tags. */

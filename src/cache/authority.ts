@@ -51,6 +51,8 @@ export interface Authority {
   readonly tags: TagCalls | undefined;
   /** `isCounted: false` for what is no request of a caller. */
   read(key: string, timeoutMs: number, isCounted?: boolean): Promise<Answer<ReadAnswer>>;
+  /** Afterwards reads see what was acknowledged before. */
+  sync(timeoutMs: number): Promise<Answer<{ readonly state: 'synced' }>>;
   /** With `refresh` for the right to replace the entry that is there. */
   lease(
     key: string,
@@ -147,6 +149,12 @@ function authorityOver<Stored>(
     isShared,
     tags,
     read: (key, timeoutMs, isCounted = true) => read(parts, key, timeoutMs, isCounted),
+    sync: (timeoutMs) =>
+      ask('sync', undefined, async () => {
+        const shared = options.tier.scope === 'shared' ? options.tier : undefined;
+        await shared?.sync?.({ timeoutMs });
+        return { state: 'synced' };
+      }),
     lease: (key, token, timeoutMs, refresh) =>
       ask('lease', key, async () => {
         const since = instantOf(clock);

@@ -135,6 +135,16 @@ export interface CacheCallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Options of reads. */
+export interface CacheReadOptions {
+  /**
+   * `linearizable`: the read sees every write that was acknowledged before it began, whichever node
+   * made it. It passes by this process's copies and asks the shared tier; ZooKeeper's, through the
+   * leader. Where the tier cannot be reached it finds nothing. Default: what the cache promises.
+   */
+  readonly consistency?: 'linearizable' | undefined;
+}
+
 /** Options of calls that store. */
 export interface CacheWriteOptions extends CacheCallOptions {
   /** How long this entry lives, in milliseconds. Default: the cache's. */
@@ -231,7 +241,7 @@ export interface Cache<Value, Key = string> {
    *
    * @throws CoordinationError UPGRADE_NEEDED for an entry of a newer release.
    */
-  get(key: Key, options?: CacheCallOptions): Promise<Value | undefined>;
+  get(key: Key, options?: CacheCallOptions & CacheReadOptions): Promise<Value | undefined>;
   /** The value that this process's own memory has, at once; undefined without a memory tier. */
   peek(key: Key): Value | undefined;
   /**
@@ -257,7 +267,7 @@ export interface Cache<Value, Key = string> {
   getOrLoad<Result extends Value | undefined>(
     key: Key,
     loader: Loader<Result>,
-    options?: CacheWriteOptions,
+    options?: CacheWriteOptions & CacheReadOptions,
   ): Promise<Value | Extract<Result, undefined>>;
   /**
    * `getOrLoad` for several keys: one question to each tier, and one call of the loader for the keys

@@ -65,6 +65,8 @@ export interface CasTags extends TierTags {
 /** A store whose only tool is the conditional write of one key. */
 export interface CasStore<Target> {
   readonly tags: CasTags;
+  /** See `SharedTier.sync`. */
+  sync?(bounds: CallBounds): Promise<void>;
   item(key: string, operation: string, bounds: CallBounds): CasItem<Target>;
   /** Whether a target still means what it meant: not after a restart of what counts versions. */
   isUsable(target: Target): boolean;
@@ -90,6 +92,7 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
   return {
     scope: 'shared',
     tags: store.tags,
+    ...(store.sync && { sync: store.sync }),
     async read(key, bounds) {
       const state = await store.item(key, 'read', bounds).read();
       return state?.kind === 'entry' ? entryOf(state, bounds.withRemaining) : undefined;

@@ -242,6 +242,11 @@ export interface SharedTier extends LeaseTier<string> {
   /** Several processes share the tier. */
   readonly scope: 'shared';
   /**
+   * Reads that begin when it has resolved see everything that was acknowledged, to whomever, before it
+   * was called. Only where they might not without it.
+   */
+  sync?(bounds: CallBounds): Promise<void>;
+  /**
    * Begins to tell of every change of an entry, whoever makes it, its own writes and the end of its
    * time included; once, until `close`. Only where the driver says `tells: true`.
    */

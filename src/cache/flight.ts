@@ -12,6 +12,8 @@ export interface FlightRequest {
   readonly tags: readonly string[];
   readonly timeoutMs: number;
   readonly signal: AbortSignal | undefined;
+  /** The read sees what was acknowledged before it. */
+  readonly isLinearizable: boolean;
   /** Called when it waits for the load of somebody else, for the time being. */
   readonly onWait?: (() => void) | undefined;
 }
@@ -37,6 +39,8 @@ export interface Flight {
   /** Aborted when the last caller has gone without an answer. */
   readonly signal: AbortSignal;
   readonly callerCount: number;
+  /** Whether one of the callers asks for what was acknowledged before it came. */
+  readonly isLinearizable: boolean;
   join(request: FlightRequest): Promise<LocalValue | undefined>;
   /** The caller who has waited longest: whose loader is next. */
   first(): FlightRequest | undefined;
@@ -96,6 +100,10 @@ export function newFlight(options: FlightOptions): Flight {
     signal: abandoned.signal,
     get callerCount() {
       return callers.size;
+    },
+    get isLinearizable() {
+      for (const { request } of callers) if (request.isLinearizable) return true;
+      return false;
     },
     join: (request) => join(self, request),
     first: () => firstOf(callers)?.request,

@@ -6,6 +6,7 @@ export type {
   CacheFencedOptions,
   CacheKeyOptions,
   CacheOptions,
+  CacheReadOptions,
   CacheWriteOptions,
   LoadContext,
   Loader,

@@ -31,7 +31,10 @@ export function loadBatch(keys: readonly string[], loadMany: ManyLoader<unknown>
     const batch = wanted;
     wanted = new Map();
     try {
-      const found = await loadMany(Array.from(batch.keys()), contextOf(batch));
+      const found = await loadMany(
+        keys.filter((key) => batch.has(key)),
+        contextOf(batch),
+      );
       const values = valuesOf(found);
       for (const [key, { resolve }] of batch) resolve(values.get(key));
     } catch (error) {

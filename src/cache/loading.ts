@@ -141,13 +141,18 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   }
 }
 
+const FAILED = { state: 'failed', error: undefined } as const;
+
 async function look(trip: Trip, ticket: FillTicket | undefined): Promise<Sighting | undefined> {
   const { deck, flight } = trip;
   const { authority } = deck.tiers;
   const isCounted = authority.isShared && !trip.hasLooked;
   trip.hasLooked = true;
   const asOf = flight.seal();
-  const answer = await timed(trip, (timeoutMs) => authority.read(flight.key, timeoutMs, isCounted));
+  const answer = await timed(trip, async (timeoutMs) => {
+    const isSynced = !flight.isLinearizable || (await authority.sync(timeoutMs)).state === 'synced';
+    return isSynced ? authority.read(flight.key, timeoutMs, isCounted) : FAILED;
+  });
   if (answer.state === 'failed') trip.tierMsLeft = 0;
   if (answer.state === 'outdated') trip.hasOld = true;
   return answer.state === 'found' ? sighted(trip, ticket, answer, asOf) : undefined;

@@ -3,7 +3,7 @@ import { remainingMs } from '../core/clock.js';
 import { closedError, isCoordinationError } from '../core/errors.js';
 import { assertFunction, assertKey, type CallOptions, callOptions } from './arguments.js';
 import type { Found } from './authority.js';
-import type { CacheCallOptions, CacheWriteOptions, Loader } from './cache.js';
+import type { CacheCallOptions, CacheReadOptions, CacheWriteOptions, Loader } from './cache.js';
 import type { Deck } from './deck.js';
 import type { LocalValue } from './driver.js';
 import { type FlightRequest, newFlight } from './flight.js';
@@ -15,14 +15,14 @@ import { noteFailure } from './refresh.js';
 
 /** The reads of one cache. */
 export interface CacheReader {
-  get(key: string, options?: CacheCallOptions): Promise<unknown>;
+  get(key: string, options?: CacheCallOptions & CacheReadOptions): Promise<unknown>;
   peek(key: string): unknown;
   has(key: string, options?: CacheCallOptions): Promise<boolean>;
   /** Calls `onWait` when the key's load is somebody else's, for the time being. */
   getOrLoad(
     key: string,
     loader: Loader<unknown>,
-    options?: CacheWriteOptions,
+    options?: CacheWriteOptions & CacheReadOptions,
     onWait?: () => void,
   ): Promise<unknown>;
 }
@@ -61,14 +61,17 @@ export function cacheReader(deck: Deck): CacheReader {
     }
     return found && handOut(key, found);
   };
-  const checked = (options: CacheWriteOptions | undefined): CallOptions =>
+  /** The copies of this process may be older than what another node was told. */
+  const passesBy = (given: CallOptions | undefined): boolean =>
+    given?.isLinearizable === true && tiers.near !== undefined;
+  const checked = (options: (CacheWriteOptions & CacheReadOptions) | undefined): CallOptions =>
     callOptions(deck, options);
 
   // A hit makes no promise but the caller's own, and checks only the options that there are.
   return {
     async get(key, options) {
       const given = options && checked(options);
-      const found = hitInFront(key);
+      const found = passesBy(given) ? undefined : hitInFront(key);
       if (found === undefined) return getFarther(key, given ?? checked(options));
       return found.isShareable ? found.value : handOut(key, found);
     },
@@ -92,7 +95,7 @@ export function cacheReader(deck: Deck): CacheReader {
     async getOrLoad(key, loader, options, onWait) {
       if (typeof loader !== 'function') assertFunction('loader', loader);
       const given = options && checked(options);
-      const found = hitInFront(key);
+      const found = passesBy(given) ? undefined : hitInFront(key);
       if (found !== undefined) return found.isShareable ? found.value : handOut(key, found);
       missInFront(key);
       const request = { loader, onWait, ...(given ?? checked(options)) };
@@ -124,23 +127,26 @@ async function board(deck: Deck, key: string, request: FlightRequest): Promise<u
 function readThrough(
   deck: Deck,
   key: string,
-  { timeoutMs, signal }: CallOptions,
+  options: CallOptions,
 ): Promise<LocalValue | undefined> {
-  const reading = readAndKeep(deck, key, timeoutMs);
+  const { signal } = options;
+  const reading = readAndKeep(deck, key, options);
   return signal === undefined ? reading : abortable(reading, signal);
 }
 
 async function readAndKeep(
   deck: Deck,
   key: string,
-  timeoutMs: number,
+  { timeoutMs, isLinearizable }: CallOptions,
 ): Promise<LocalValue | undefined> {
   const { settings, gate, tiers } = deck;
   const { authority, near } = tiers;
   const leave = gate.enter();
   const ticket = near?.begin(key);
   try {
-    const answer = await authority.read(key, Math.min(timeoutMs, settings.tierTimeoutMs));
+    const waitMs = Math.min(timeoutMs, settings.tierTimeoutMs);
+    if (isLinearizable && (await authority.sync(waitMs)).state === 'failed') return undefined;
+    const answer = await authority.read(key, waitMs);
     if (answer.state === 'failed') throwIfTold(answer.error);
     if (answer.state !== 'found' || !isGood(deck, answer)) return undefined;
     keepNear(deck, ticket, answer.local, answer.validity);

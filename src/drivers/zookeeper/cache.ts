@@ -16,6 +16,7 @@ import {
 } from './cache-nodes.js';
 import { cacheSweep, SWEPT_AFTER_MS } from './cache-sweep.js';
 import { zookeeperTags } from './cache-tags.js';
+import { expectOk } from './codes.js';
 import type { Connection } from './connection.js';
 import { encodeName } from './names.js';
 import { connectionOf, type ZookeeperSession } from './session.js';
@@ -43,7 +44,7 @@ const COPIES_MAX_LIMIT = 100_000;
  * values over 1,000,000 bytes, not for hundreds of writes a second, not for over 10,000 keys.
  *
  * Reads of one process never go back, and see its own writes; a write of another process is seen as
- * soon as the watch has told of it. While the session is not connected nothing is answered from a
+ * soon as the watch has told of it; a `linearizable` read sees what was acknowledged before. While the session is not connected nothing is answered from a
  * copy. Times to live are compared with the leader's clock, as far as the last write told it. What was
  * removed or has ended is swept from the directory after an hour.
  *
@@ -73,6 +74,11 @@ function zookeeperStore(
   const sweep = cacheSweep(store);
   return {
     tags: zookeeperTags(store),
+    // What changed before is told to this session before it answers, so the copies are good too.
+    sync: (bounds) =>
+      withinBounds(store, 'sync', bounds, async ({ live, send }) => {
+        expectOk(await send(live.ask.sync(base)), 'sync');
+      }),
     item(key, operation, bounds) {
       sweep.begin();
       return cacheNode(store, key, operation, bounds);

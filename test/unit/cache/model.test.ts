@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { describe, test } from 'vitest';
-import { type Cache, createCache } from '../../../src/index.js';
+import { type Cache, createCache, type LoadContext } from '../../../src/index.js';
 import { memoryCache } from '../../../src/memory.js';
 import { virtualClock } from '../../../src/testing.js';
 import { sharedMemory } from './shared-memory.js';
@@ -13,6 +13,7 @@ import { sharedMemory } from './shared-memory.js';
 const TTL_MS = 1_000;
 const LOCAL_TTL_MS = 300;
 const KEYS = ['a', 'b', '🎉{}'];
+const TAGS = ['a', 'tag'];
 
 type Verb = keyof typeof VERBS;
 
@@ -22,12 +23,23 @@ interface Step {
   readonly key: number;
   readonly ttlMs: number;
   readonly ms: number;
+  readonly tag: string;
 }
 
 interface Slot {
   value: number;
   endMs: number;
+  /** The version that its tag had when it was stored. */
+  tag?: TagVersion | undefined;
 }
+
+interface TagVersion {
+  readonly name: string;
+  readonly version: number;
+}
+
+/** Every tag's version, which all nodes share; one that is not here has version 0. */
+type Tags = Map<string, number>;
 
 /** The naive cache of one node: a map, before a map that all nodes share. */
 class Model {
@@ -38,42 +50,76 @@ class Model {
   readonly tierHits = [0, 0];
   readonly tierMisses = [0, 0];
   readonly near = new Map<number, Slot>();
+  /** The versions that this node has seen last. */
+  readonly nearTags: Tags = new Map();
   constructor(
     readonly shared: Map<number, Slot>,
+    readonly tags: Tags,
     readonly hasNear: boolean,
     readonly now: () => number,
   ) {}
 
   live(map: Map<number, Slot>, key: number): Slot | undefined {
     const slot = map.get(key);
-    return slot !== undefined && slot.endMs > this.now() ? slot : undefined;
+    if (slot === undefined || slot.endMs <= this.now()) return undefined;
+    const { tag } = slot;
+    const known = map === this.near ? this.nearTags : this.tags;
+    return tag === undefined || known.get(tag.name) === tag.version ? slot : undefined;
   }
-  keepNear(key: number, value: number, leftMs: number): void {
+  keepNear(key: number, { value, tag }: Slot, leftMs: number): void {
     const endMs = this.now() + Math.min(leftMs, LOCAL_TTL_MS);
-    if (this.hasNear) this.near.set(key, { value, endMs });
+    if (!this.hasNear) return;
+    this.near.set(key, { value, endMs, tag });
+    if (tag !== undefined) this.nearTags.set(tag.name, tag.version);
   }
-  look(key: number, isDeep: boolean): number | undefined {
-    const near = this.hasNear ? this.live(this.near, key) : undefined;
+  /** Nothing that carries the tag is good any more: here at once, on other nodes with their copies. */
+  renew(tag: string): void {
+    this.tags.set(tag, (this.tags.get(tag) ?? 0) + 1);
+    this.nearTags.delete(tag);
+  }
+  clear(): void {
+    for (const tag of TAGS) this.renew(tag);
+    this.near.clear();
+    this.shared.clear();
+  }
+  touch(key: number, ttlMs: number): boolean {
+    const slot = this.live(this.shared, key);
+    this.near.delete(key);
+    if (slot !== undefined) slot.endMs = this.now() + ttlMs;
+    return slot !== undefined;
+  }
+  lookNear(key: number): Slot | undefined {
+    return this.hasNear ? this.live(this.near, key) : undefined;
+  }
+  look(key: number, isDeep: boolean, near: Slot | undefined): number | undefined {
     if (this.hasNear) this.countTier(0, near);
     if (near !== undefined || !isDeep) return near?.value;
     const slot = this.live(this.shared, key);
     this.countTier(this.hasNear ? 1 : 0, slot);
-    if (slot !== undefined) this.keepNear(key, slot.value, slot.endMs - this.now());
+    if (slot !== undefined) this.keepNear(key, slot, slot.endMs - this.now());
     return slot?.value;
   }
   countTier(tier: 0 | 1, slot: Slot | undefined): void {
     const counts = slot === undefined ? this.tierMisses : this.tierHits;
     counts[tier] = (counts[tier] ?? 0) + 1;
   }
-  get(key: number, isDeep = true): number | undefined {
-    const value = this.look(key, isDeep);
+  /** What is near is looked at first for all keys. */
+  getAll(keys: readonly number[]): (number | undefined)[] {
+    const near = keys.map((key) => this.lookNear(key));
+    return keys.map((key, index) => this.get(key, true, near[index]));
+  }
+  get(key: number, isDeep = true, near: Slot | undefined = this.lookNear(key)): number | undefined {
+    const value = this.look(key, isDeep, near);
     if (value === undefined) this.misses += 1;
     else this.hits += 1;
     return value;
   }
-  put(key: number, value: number, ttlMs: number): void {
-    this.shared.set(key, { value, endMs: this.now() + ttlMs });
-    this.keepNear(key, value, ttlMs);
+  put(key: number, value: number, ttlMs: number, name?: string): void {
+    const tag = name === undefined ? undefined : { name, version: this.tags.get(name) ?? 0 };
+    if (tag !== undefined) this.tags.set(tag.name, tag.version);
+    const slot = { value, endMs: this.now() + ttlMs, tag };
+    this.shared.set(key, slot);
+    this.keepNear(key, slot, ttlMs);
   }
   drop(key: number): void {
     this.near.delete(key);
@@ -113,8 +159,56 @@ const VERBS = {
   },
   async clear({ cache, model }: Turn) {
     await cache.clear();
-    model.near.clear();
-    model.shared.clear();
+    model.clear();
+  },
+  async tag({ cache, model, name, key, value, ttlMs, tag }: Turn) {
+    await cache.set(name, value, { ttlMs, tags: [tag] });
+    model.put(key, value, ttlMs, tag);
+  },
+  async loadTagged({ cache, model, name, key, value, ttlMs, tag }: Turn) {
+    const known = model.get(key);
+    const load = ({ setTags }: LoadContext): number => {
+      setTags([tag]);
+      return value;
+    };
+    assert.equal(await cache.getOrLoad(name, load, { ttlMs }), known ?? value);
+    if (known !== undefined) return;
+    model.loads += 1;
+    model.put(key, value, ttlMs, tag);
+  },
+  async invalidateTag({ cache, model, tag }: Turn) {
+    await cache.invalidateTag(tag);
+    model.renew(tag);
+  },
+  async touch({ cache, model, name, key, ttlMs }: Turn) {
+    assert.equal(await cache.touch(name, { ttlMs }), model.touch(key, ttlMs));
+  },
+  async getMany({ cache, model }: Turn) {
+    const found = await cache.getMany(KEYS);
+    const known = model.getAll(Array.from(KEYS.keys()));
+    for (const [key, name] of KEYS.entries()) assert.equal(found.get(name), known[key]);
+  },
+  async loadMany({ cache, model, value, ttlMs, tag }: Turn) {
+    const asked: string[][] = [];
+    const load: Parameters<typeof cache.getOrLoadMany>[1] = (names, { of }) => {
+      asked.push([...names]);
+      for (const name of names) of(name).setTags([tag]);
+      return names.map((name) => [name, value] as const);
+    };
+    const found = await cache.getOrLoadMany(KEYS, load, { ttlMs });
+    const known = model.getAll(Array.from(KEYS.keys()));
+    const missing = KEYS.filter((name, key) => {
+      assert.equal(found.get(name), known[key] ?? value);
+      return known[key] === undefined;
+    });
+    assert.deepEqual(asked, missing.length === 0 ? [] : [missing]);
+    for (const name of missing) model.put(KEYS.indexOf(name), value, ttlMs, tag);
+    model.loads += missing.length;
+  },
+  async deleteMany({ cache, model, name, key }: Turn) {
+    await cache.deleteMany([name, 'c']);
+    model.drop(key);
+    model.drop(KEYS.length);
   },
   async set({ cache, model, name, key, value, ttlMs }: Turn) {
     await cache.set(name, value, { ttlMs });
@@ -156,6 +250,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
     key: fc.nat({ max: KEYS.length - 1 }),
     ttlMs: fc.constantFrom(100, 250, TTL_MS),
     ms: fc.integer({ min: 1, max: 400 }),
+    tag: fc.constantFrom(...TAGS),
   }),
   { maxLength: 60 },
 );
@@ -165,13 +260,14 @@ async function play(arrangement: Arrangement, sequence: readonly Step[]): Promis
   const memory = memoryCache();
   const shared = sharedMemory(clock);
   const far = new Map<number, Slot>();
+  const versions: Tags = new Map();
   const nodes = [0, 1].map(() => {
     const tiers = { memory: [memory], shared: [shared], both: [memoryCache(), shared] };
     const times = { ttlMs: TTL_MS, localTtlMs: LOCAL_TTL_MS, clock };
     const options = { name: 'model', tiers: tiers[arrangement], ...times };
     return {
       cache: createCache<number>(options),
-      model: new Model(far, arrangement === 'both', () => clock.monotonicMs()),
+      model: new Model(far, versions, arrangement === 'both', () => clock.monotonicMs()),
     };
   });
   for (const [index, step] of sequence.entries()) {

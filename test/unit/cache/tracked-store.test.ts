@@ -64,4 +64,26 @@ describe('memory before a tier that tells of changes', () => {
     tier.changed(undefined);
     expect(store.entryCount).toBe(0);
   });
+
+  test('takes no version of a tag that was asked for before the tag was renewed, or unheard', () => {
+    const { store, tier } = bench();
+    const { tags } = store;
+    tags.note('tag', 'unheard', tags.moment);
+    expect(tags.get('tag')).toBeUndefined();
+    tier.live();
+    const before = tags.moment;
+    tier.renewed('tag');
+    tags.note('tag', 'old', before);
+    expect(tags.get('tag')).toBeUndefined();
+    tags.note('other', 'version', before);
+    expect(tags.get('other')).toBe('version');
+    tags.note('tag', 'new', tags.moment);
+    expect(tags.get('tag')).toBe('new');
+    for (let tag = 0; tag < 10_001; tag += 1) tier.renewed(`tag ${tag}`);
+    tags.note('long ago', 'old', before);
+    expect(
+      tags.get('long ago'),
+      'renewals that are told apart no more count for all',
+    ).toBeUndefined();
+  });
 });
