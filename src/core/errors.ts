@@ -141,6 +141,15 @@ export interface ErrorDetails {
     /** The transaction that has it, where it has begun to be decided. */
     readonly transactionId: string | undefined;
   };
+  /** The commit protocol that was asked for cannot be run here. Nothing of the transaction took effect. */
+  PROTOCOL_UNSUPPORTED: {
+    /** The protocol. */
+    readonly protocol: string;
+    /** What it needs. */
+    readonly needed: string;
+    /** What there is. */
+    readonly found: string;
+  };
   /** A participant was enlisted that was not registered with the coordinator. */
   PARTICIPANT_UNKNOWN: {
     /** The name of the one that was enlisted. */

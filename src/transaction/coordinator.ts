@@ -8,6 +8,7 @@ import type { Participant } from './participant.js';
 import type { InDoubtBranch, RecoveryReport } from './recovery-report.js';
 import type { RemoteCallOptions } from './remote/remote-calls.js';
 import type { TransactionStats } from './statistics.js';
+import type { TransactionSite } from './three-phase/transaction-site.js';
 
 /** Options of `createTransactionCoordinator`. */
 export interface TransactionCoordinatorOptions {
@@ -49,6 +50,12 @@ export interface TransactionCoordinatorOptions {
    * its locks are held until all others are prepared. Default none.
    */
   readonly lastResource?: Participant | undefined;
+  /**
+   * The voting site of this process, made by `createTransactionSite`: needed for
+   * `protocol: 'three-phase'`. Its name stays the same across restarts, unlike an incarnation. It is
+   * not closed. Default none.
+   */
+  readonly site?: TransactionSite | undefined;
   /** The source of time. Default the machine's. */
   readonly clock?: Clock | undefined;
   /** The source of chance. Default cryptographically strong. */
@@ -61,8 +68,12 @@ export interface TransactionOptions {
   readonly resourceId: string;
   /** How long it may take until it is decided, in milliseconds: 1 to 86,400,000. */
   readonly timeoutMs?: number | undefined;
-  /** The commit protocol. Default, and so far the only one, `two-phase`. */
-  readonly protocol?: 'two-phase' | undefined;
+  /**
+   * The commit protocol. `two-phase` (default): the log decides. `three-phase`: the sites decide by a
+   * majority, so that a coordinator and a log that are gone block nobody; it needs the coordinator's
+   * `site`, and two more sites among those whose services were called, else PROTOCOL_UNSUPPORTED.
+   */
+  readonly protocol?: 'two-phase' | 'three-phase' | undefined;
   /**
    * When a committed transaction is answered: `applied` (default) when every participant has
    * committed, or failed to at first, or time ran out; `decided` as soon as the decision is
@@ -174,7 +185,7 @@ export interface TransactionCoordinator {
    * Runs `body` as a transaction and commits it. Resolves with an {@link Outcome}; rejects only
    * when it could not begin: INVALID_ARGUMENT, CLOSED, TRANSACTION_NESTED, GUARANTEE_REFUSED,
    * LOG_FULL, BACKEND_UNAVAILABLE, or the reason of a signal that was aborted before; and with
-   * TRANSACTION_KEY_BUSY, after which nothing of it took effect.
+   * TRANSACTION_KEY_BUSY or PROTOCOL_UNSUPPORTED, after which nothing of it took effect.
    */
   run<Value>(
     options: KeyedTransactionOptions,

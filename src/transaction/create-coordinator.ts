@@ -28,6 +28,7 @@ import { runAttempts } from './run-attempts.js';
 import type { TransactionStart } from './run-transaction.js';
 import { transactionRecorder } from './statistics.js';
 import { startSweep } from './sweep.js';
+import { siteDeskOf } from './three-phase/site-desk.js';
 
 const WHAT = 'the transaction coordinator';
 const DRAIN_MS = 5_000;
@@ -149,6 +150,8 @@ function hostOf(
     channels.fenced.publish(() => ({ nodeId, incarnation, reason }));
   };
   const { authority, backend } = log;
+  const named = new Map(participants.map((each) => [each.name, each]));
+  if (settings.site !== undefined) siteDeskOf(settings.site).attach(named);
   return {
     nodeId,
     namespace,
@@ -157,8 +160,9 @@ function hostOf(
     clock,
     random,
     session,
+    site: settings.site,
     lastResource: settings.lastResource,
-    participants: new Map(participants.map((each) => [each.name, each])),
+    participants: named,
     lives: lives({ session, namespace, authority, clock, random, stopped, onFenced }),
     readiness: readiness(session, participants, settings),
     calls: callerDesk(log, settings),

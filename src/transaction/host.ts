@@ -11,6 +11,7 @@ import type { Branch, Participant, PreparedBranch } from './participant.js';
 import type { Readiness } from './readiness.js';
 import type { CallerDesk } from './remote/caller-desk.js';
 import type { TransactionRecorder } from './statistics.js';
+import type { TransactionSite } from './three-phase/transaction-site.js';
 
 /** What the parts of one coordinator share. */
 export interface CoordinatorHost {
@@ -25,6 +26,8 @@ export interface CoordinatorHost {
   readonly participants: ReadonlyMap<string, Participant>;
   /** The calls to remote participants that this process makes. Opened by the first one. */
   readonly calls: CallerDesk;
+  /** The voting site of this process, if it has one. */
+  readonly site: TransactionSite | undefined;
   /** Whose branches commit with the decision inside. */
   readonly lastResource: Participant | undefined;
   readonly lives: Lives;
@@ -89,6 +92,8 @@ export interface EnlistedBranch {
    * Of a remote call: the branches that its server prepared, which stand in the record instead.
    */
   readonly decided?: (() => readonly DecidedBranch[]) | undefined;
+  /** Of a remote call of a three-phase transaction: the site that votes for it, once it has answered. */
+  readonly site?: (() => string | undefined) | undefined;
 }
 
 /** One call to a backend is given up after this, in milliseconds, if nothing else bounds it. */

@@ -6,11 +6,14 @@ import { newIncarnation, newTransactionIds, type TransactionIdSource } from '../
 import type { Random } from '../core/random.js';
 import type { DecisionLogSession } from './decision-log.js';
 import { boundedCall } from './host.js';
+import { SITES_AUTHORITY } from './three-phase/sites-authority.js';
 
 /** One registered incarnation of a coordinator: it can decide until it is fenced. */
 export interface Life {
   readonly incarnation: string;
   readonly newId: TransactionIdSource;
+  /** Ids of transactions whose decision lives with the sites. */
+  readonly newSitesId: TransactionIdSource;
   /** Aborted when it was fenced. */
   readonly fenced: AbortSignal;
 }
@@ -56,7 +59,8 @@ export function lives(options: {
     const fenced = session.fencedSignal(incarnation);
     setMaxListeners(0, fenced);
     const newId = newTransactionIds({ namespace, authority, incarnation }, clock);
-    const registered = { incarnation, newId, fenced };
+    const sites = { namespace, authority: SITES_AUTHORITY, incarnation };
+    const registered = { incarnation, newId, newSitesId: newTransactionIds(sites, clock), fenced };
     life = registered;
     onAbort(fenced, () => {
       end(incarnation);

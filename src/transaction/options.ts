@@ -7,6 +7,9 @@ import type { TransactionCoordinatorOptions, TransactionOptions } from './coordi
 import type { DecisionLog } from './decision-log.js';
 import type { Participant } from './participant.js';
 import { assertParticipantName } from './participant-name.js';
+import { siteDeskOf } from './three-phase/site-desk.js';
+import { SITES_AUTHORITY } from './three-phase/sites-authority.js';
+import type { TransactionSite } from './three-phase/transaction-site.js';
 
 const TIMEOUT_MS = 30_000;
 /** Below the time for which records are kept, so that evidence outlives every transaction. */
@@ -28,7 +31,7 @@ type Checked<Options, Optional extends keyof Options> = {
 /** Options with their defaults, checked. */
 export type CheckedCoordinatorOptions = Checked<
   TransactionCoordinatorOptions,
-  'requireGuarantee' | 'lastResource'
+  'requireGuarantee' | 'lastResource' | 'site'
 >;
 
 /** Options of one transaction with their defaults, checked. */
@@ -43,7 +46,7 @@ export function checkCoordinatorOptions(
   }
   const { clock = systemClock, random = systemRandom, timeoutMs = TIMEOUT_MS } = options;
   const { namespace = 'default', sweepMs = SWEEP_MS, acceptRisk = false } = options;
-  const { log, participants, requireGuarantee, lastResource } = options;
+  const { log, participants, requireGuarantee, lastResource, site } = options;
   const { nodeId = defaultNodeId(random) } = options;
   assertLog('log', log);
   assertParticipants(participants);
@@ -60,10 +63,12 @@ export function checkCoordinatorOptions(
   if (lastResource !== undefined && !participants.includes(lastResource)) {
     throw invalidArgument('lastResource', lastResource, 'one of the participants');
   }
+  if (site !== undefined) assertSite(site, namespace);
   return {
     log,
     participants,
     lastResource,
+    site,
     nodeId,
     namespace,
     timeoutMs,
@@ -78,9 +83,17 @@ export function checkCoordinatorOptions(
 /** Checks a decision log. */
 export function assertLog(argument: string, value: unknown): asserts value is DecisionLog {
   const log = value as Partial<DecisionLog> | null | undefined;
-  if (typeof log?.open === 'function' && AUTHORITY.test(String(log.authority))) return;
+  const isFree = log?.authority !== SITES_AUTHORITY;
+  if (typeof log?.open === 'function' && AUTHORITY.test(String(log.authority)) && isFree) return;
   const remedy = 'a decision log, for example redisTransactions({ client })';
   throw invalidArgument(argument, value, remedy);
+}
+
+/** Checks a site, which must be of the same namespace. */
+export function assertSite(site: TransactionSite, namespace: string): void {
+  siteDeskOf(site);
+  if (site.namespace === namespace) return;
+  throw invalidArgument('site', site.namespace, `a site of the namespace "${namespace}"`);
 }
 
 /** Checks the namespace of coordinators. */
@@ -128,7 +141,9 @@ export function checkTransactionOptions(
   const { waitFor = 'applied', signal, key, retry = { attempts: 1 } } = options;
   assertResourceId(resourceId);
   assertTimeoutMs(timeoutMs);
-  if (protocol !== 'two-phase') throw invalidArgument('protocol', protocol, "'two-phase'");
+  if (protocol !== 'two-phase' && protocol !== 'three-phase') {
+    throw invalidArgument('protocol', protocol, "'two-phase' or 'three-phase'");
+  }
   if (waitFor !== 'applied' && waitFor !== 'decided') {
     throw invalidArgument('waitFor', waitFor, "'applied' or 'decided'");
   }

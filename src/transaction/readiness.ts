@@ -8,6 +8,7 @@ import {
 import type { CoordinatorGuarantees } from './coordinator.js';
 import type { DecisionLogSession } from './decision-log.js';
 import type { Participant } from './participant.js';
+import type { TransactionSite } from './three-phase/transaction-site.js';
 
 /** Checks once, before the first use, that the log and each participant keep what is promised. */
 export interface Readiness {
@@ -18,6 +19,8 @@ export interface Readiness {
   checkLog(signal: AbortSignal): Promise<void>;
   /** Rejects with GUARANTEE_REFUSED, BACKEND_UNSUPPORTED, or with what it could not be read for. */
   checkParticipant(participant: Participant, signal: AbortSignal): Promise<void>;
+  /** The same of a site's storage. */
+  checkSite(site: TransactionSite, signal: AbortSignal): Promise<void>;
   /** Reads all of them now. */
   guarantees(signal: AbortSignal | undefined): Promise<CoordinatorGuarantees>;
 }
@@ -34,9 +37,9 @@ export function readiness(
   participants: readonly Participant[],
   demands: Demands,
 ): Readiness {
-  const passed = new Set<DecisionLogSession | Participant>();
+  const passed = new Set<DecisionLogSession | Participant | TransactionSite>();
   const check = async (
-    part: DecisionLogSession | Participant,
+    part: DecisionLogSession | Participant | TransactionSite,
     signal: AbortSignal,
   ): Promise<void> => {
     if (passed.has(part)) return;
@@ -50,6 +53,7 @@ export function readiness(
     isChecked: (participant) => passed.has(participant),
     checkLog: (signal) => check(session, signal),
     checkParticipant: check,
+    checkSite: check,
     async guarantees(signal) {
       const parts = [session, ...participants];
       return combined(await Promise.all(parts.map((part) => part.guarantees({ signal }))));

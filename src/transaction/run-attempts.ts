@@ -1,7 +1,7 @@
 import { sleep } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { elapsedMs, type Instant } from '../core/clock.js';
-import { CoordinationError } from '../core/errors.js';
+import { CoordinationError, isCoordinationError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
 import { isConflict } from './conflict.js';
 import type { Transaction } from './coordinator.js';
@@ -9,6 +9,7 @@ import { boundedCall, type CoordinatorHost } from './host.js';
 import type { CheckedTransactionOptions } from './options.js';
 import { type Outcome, repeatedOutcome } from './outcome.js';
 import { becomeReady, runTransaction, type TransactionStart } from './run-transaction.js';
+import { protocolUnsupported } from './three-phase/sites-protocol.js';
 import { holderState, keyBusyError } from './transaction-key.js';
 
 /** A call of `run`: all attempts together have the time that one has. */
@@ -30,7 +31,8 @@ export async function runAttempts<Value>(
   request: RunRequest,
   body: Body<Value>,
 ): Promise<Outcome<Value | undefined>> {
-  const { key } = request.options;
+  const { key, protocol } = request.options;
+  if (protocol === 'three-phase') assertSites(host, key);
   if (key === undefined) return attempts(host, request, body);
   if (host.keys.has(key)) throw keyBusyError(key, undefined);
   host.keys.add(key);
@@ -50,6 +52,7 @@ async function attempts<Value>(
     const outcome = await attemptOnce(host, request, attempt, body);
     if (outcome.state !== 'aborted') return outcome;
     if (outcome.by === 'key') throw outcome.cause;
+    if (isCoordinationError(outcome.cause, 'PROTOCOL_UNSUPPORTED')) throw outcome.cause;
     const isLast = attempt >= request.options.retry.attempts;
     const mayRetry = outcome.by === 'body' || outcome.by === 'participant';
     if (isLast || !mayRetry || !isConflict(host.participants.values(), outcome.cause)) {
@@ -57,6 +60,17 @@ async function attempts<Value>(
     }
     if (!(await isNextDue(host, request, attempt))) return outcome;
     host.recorder.retried();
+  }
+}
+
+/** @throws CoordinationError (PROTOCOL_UNSUPPORTED) */
+function assertSites({ site }: CoordinatorHost, key: string | undefined): void {
+  if (site === undefined) {
+    const needed = 'createTransactionCoordinator({ site: createTransactionSite({ … }) })';
+    throw protocolUnsupported(needed, 'no site');
+  }
+  if (key !== undefined) {
+    throw protocolUnsupported('transactions without a key, which the log decides', 'a key');
   }
 }
 

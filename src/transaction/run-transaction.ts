@@ -23,6 +23,7 @@ import {
 } from './outcome.js';
 import { type Protocol, protocol } from './protocol.js';
 import { type RemoteCalls, remoteCalls } from './remote/remote-calls.js';
+import { sitesProtocol } from './three-phase/sites-protocol.js';
 import type { AbortCause } from './two-phase.js';
 
 /** A transaction that is about to begin. */
@@ -59,13 +60,16 @@ export async function runTransaction<Value>(
   body: Body<Value>,
 ): Promise<Outcome<Value>> {
   const { life, options, since } = start;
-  const transactionId = life.newId(options.resourceId, host.nodeId);
+  const isBySites = options.protocol === 'three-phase';
+  const newId = isBySites ? life.newSitesId : life.newId;
+  const transactionId = newId(options.resourceId, host.nodeId);
   const remainingMs = (): number => options.timeoutMs - elapsedMs(host.clock, since);
   const work = sharedController();
   const { incarnation } = life;
   const { resourceId, key } = options;
   const subject = { transactionId, resourceId, incarnation, key, remainingMs };
-  const rounds = protocol(host, { ...subject, workSignal: work.signal });
+  const begin = isBySites ? sitesProtocol : protocol;
+  const rounds = begin(host, { ...subject, workSignal: work.signal });
   const onBranch = rounds.enlisted;
   const branchIdOf = (count: number): string => `${transactionId}.${count}`;
   const facts = { transactionId, signal: work.signal, remainingMs, onBranch };
@@ -264,6 +268,9 @@ export async function becomeReady(
   try {
     return await boundedCall(clock, { signals, timeoutMs, timeoutReason }, async (signal) => {
       await readiness.checkLog(signal);
+      if (options.protocol === 'three-phase' && host.site !== undefined) {
+        await readiness.checkSite(host.site, signal);
+      }
       return lives.current(signal);
     });
   } finally {

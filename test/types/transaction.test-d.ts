@@ -39,10 +39,12 @@ test('an outcome is narrowed by its state, and every state must be handled', () 
   expectTypeOf<Outcome<number>>().not.toHaveProperty('value');
 });
 
-test('three-phase is no protocol yet', () => {
-  expectTypeOf<TransactionOptions['protocol']>().toEqualTypeOf<'two-phase' | undefined>();
-  // @ts-expect-error Only 'two-phase' is accepted.
-  void coordinator.run({ resourceId: 'o', protocol: 'three-phase' }, () => 1);
+test('there are two protocols', () => {
+  expectTypeOf<TransactionOptions['protocol']>().toEqualTypeOf<
+    'two-phase' | 'three-phase' | undefined
+  >();
+  // @ts-expect-error No other is accepted.
+  void coordinator.run({ resourceId: 'o', protocol: 'four-phase' }, () => 1);
   // @ts-expect-error A transaction is about something.
   void coordinator.run({}, () => 1);
 });

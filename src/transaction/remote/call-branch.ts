@@ -11,6 +11,8 @@ export interface CallBranch {
   readonly participant: Participant;
   /** The branches in the server's resources, once it has voted. */
   decided(): readonly DecidedBranch[];
+  /** Of a three-phase transaction: the site that votes for the call, once it has answered. */
+  site(): string | undefined;
   /** What stands in the store, as far as it is known. */
   stands(record: CallRecord): void;
   /** Takes the vote, with the record that it stands in. */
@@ -29,6 +31,7 @@ const READ_ONLY: Vote = { vote: 'read-only' };
 export function callBranch(desk: CallDesk, key: CallKey, left: Map<string, CallKey>): CallBranch {
   const vote = deferred<Vote>();
   let branches: readonly DecidedBranch[] = [];
+  let site: string | undefined;
   let known: CallRecord | undefined;
   let isSent = true;
 
@@ -41,12 +44,14 @@ export function callBranch(desk: CallDesk, key: CallKey, left: Map<string, CallK
   };
   return {
     decided: () => branches,
+    site: () => site,
     stands(record) {
       known = record;
     },
     voted(answer, record) {
       known = record;
       branches = answer.vote === 'yes' ? answer.branches : [];
+      site = answer.vote === 'yes' ? answer.site : undefined;
       if (answer.vote === 'no') vote.resolve({ vote: 'no', reason: answer.reason });
       else vote.resolve(branches.length > 0 ? { vote: 'yes', evidence: '' } : READ_ONLY);
     },
@@ -112,7 +117,8 @@ async function standing(
 /** Whether no server has, or may come to have, anything prepared for it. */
 export function isNothingHeld({ state, vote }: CallRecord): boolean {
   if (state === 'open') return true;
-  return vote !== undefined && (vote.vote === 'no' || vote.branches.length === 0);
+  if (vote === undefined) return false;
+  return vote.vote === 'no' || (vote.branches.length === 0 && vote.site === undefined);
 }
 
 /** What recovery and `outcome` of the protocol ask, by the call's record. */

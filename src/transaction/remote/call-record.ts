@@ -47,6 +47,8 @@ export interface CallYes {
   readonly result: string;
   /** Prepared in the server's resources; they stand in the commit record. */
   readonly branches: readonly DecidedBranch[];
+  /** Of a three-phase transaction: the site that votes for them when it is asked. */
+  readonly site?: string | undefined;
 }
 
 /** The handler threw, or a resource voted no. Nothing is prepared. */

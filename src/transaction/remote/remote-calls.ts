@@ -109,8 +109,8 @@ const TIME_SHARE = 0.9;
 async function oneCall<Result>(facts: CallerFacts, call: OneCall<Result>): Promise<Result> {
   const { desk, callId, service } = call;
   const made = callBranch(desk, { callId, service }, facts.left);
-  const { branch, participant, decided } = made;
-  facts.onBranch({ participant, branch, branchId: callId, decided });
+  const { branch, participant, decided, site } = made;
+  facts.onBranch({ participant, branch, branchId: callId, decided, site });
   try {
     const record = await answered(facts, call, made);
     const { vote } = record;

@@ -3,6 +3,7 @@ import type { FunctionBranch } from '../function-participant-branch.js';
 import type { RecoveryHost } from '../host.js';
 import type { Participant } from '../participant.js';
 import type { Readiness } from '../readiness.js';
+import type { SiteDesk } from '../three-phase/transaction-site.js';
 import type { CallDesk } from './call-desk.js';
 import type { CallKey } from './call-record.js';
 import type { CallSchemas } from './call-schema.js';
@@ -16,6 +17,8 @@ export interface ServeHost extends RecoveryHost {
   /** Its resources by their own names; `participants` has them by the names in commit records. */
   readonly locals: ReadonlyMap<string, Participant>;
   readonly readiness: Readiness;
+  /** Votes in three-phase transactions. */
+  readonly site: SiteDesk | undefined;
   readonly schema: CallSchemas<unknown, unknown> | undefined;
   readonly work: (payload: unknown, context: ServiceContext<unknown>) => Promise<unknown> | unknown;
   /** Where handlers work behind a barrier. */
@@ -48,6 +51,8 @@ export interface ServedCall {
   look(): void;
   /** The decision was found out. */
   decided(outcome: 'committed' | 'aborted'): void;
+  /** The caller is gone: a site that is not bound yet aborts. */
+  orphaned(): void;
   /** This node closes: what has not voted is given back. */
   giveBack(): void;
   /** Resolves when nothing of it is under way any more. Never rejects. */

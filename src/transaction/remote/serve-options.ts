@@ -2,12 +2,12 @@ import { type Clock, systemClock } from '../../core/clock.js';
 import { defaultNodeId } from '../../core/ids.js';
 import { systemRandom } from '../../core/random.js';
 import { assertNodeId, assertNumber, invalidArgument } from '../../core/validate.js';
-import { assertLog, assertNamespace, assertParticipants } from '../options.js';
+import { assertLog, assertNamespace, assertParticipants, assertSite } from '../options.js';
 import { assertServiceName } from './call-keys.js';
 import type { ServeParticipantOptions } from './serve-participant.js';
 
 type Options = ServeParticipantOptions<unknown, unknown, unknown>;
-type Optional = 'barrier' | 'schema' | 'signal';
+type Optional = 'barrier' | 'schema' | 'signal' | 'site';
 
 /** Options of a serving node with their defaults, checked. */
 export type CheckedServeOptions = {
@@ -29,7 +29,7 @@ export function checkServeOptions(options: Options): CheckedServeOptions {
     throw invalidArgument('options', options, '{ store, name, handlers }');
   }
   const { clock = systemClock, random = systemRandom, namespace = 'default' } = options;
-  const { store, name, handlers, barrier, schema, signal, participants = [] } = options;
+  const { store, name, handlers, barrier, schema, signal, participants = [], site } = options;
   const { nodeId = defaultNodeId(random), concurrency = CONCURRENCY } = options;
   const { preparedMax = PREPARED_MAX, attemptsMax = ATTEMPTS, sweepMs = SWEEP_MS } = options;
   assertLog('store', store);
@@ -49,7 +49,8 @@ export function checkServeOptions(options: Options): CheckedServeOptions {
   if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
     throw invalidArgument('signal', signal, 'an AbortSignal');
   }
-  const names = { store, name, handlers, barrier, schema, signal, participants, nodeId };
+  if (site !== undefined) assertSite(site, namespace);
+  const names = { store, name, handlers, barrier, schema, signal, participants, nodeId, site };
   return { ...names, namespace, concurrency, preparedMax, attemptsMax, sweepMs, clock, random };
 }
 

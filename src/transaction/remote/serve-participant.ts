@@ -7,6 +7,7 @@ import type { Barrier } from '../barrier.js';
 import type { DecisionLog } from '../decision-log.js';
 import { boundedCall, sharedController } from '../host.js';
 import type { Participant } from '../participant.js';
+import type { TransactionSite } from '../three-phase/transaction-site.js';
 import type { CallSchemas } from './call-schema.js';
 import { type CheckedServeOptions, checkServeOptions } from './serve-options.js';
 import { serveRounds } from './serve-rounds.js';
@@ -40,6 +41,12 @@ export interface ServeParticipantOptions<Payload, Result, Client = undefined> {
    * (`postgresBarrier({ pool })` and others). Needed for `commit` and `abort`. Default none.
    */
   readonly barrier?: Barrier<Client> | undefined;
+  /**
+   * The voting site of this process, made by `createTransactionSite`: with it, calls of three-phase
+   * transactions are served too. Each node that serves the name has a site of its own, whose name stays
+   * the same across restarts. It is not closed. Default none: such calls are refused.
+   */
+  readonly site?: TransactionSite | undefined;
   /** Checks payloads before the handler sees them, and results before they are sent. */
   readonly schema?: CallSchemas<Payload, Result> | undefined;
   /** So many handlers are at work at the same time, 1 to 1,000. Default 16. */

@@ -10,6 +10,7 @@ import { readiness } from '../readiness.js';
 import { recoveryOf } from '../recover.js';
 import { transactionRecorder } from '../statistics.js';
 import { startSweep } from '../sweep.js';
+import { siteDeskOf } from '../three-phase/site-desk.js';
 import { callDesk, changeCall } from './call-desk.js';
 import type { CallRecord } from './call-record.js';
 import type { GuardedWork, ServeHost } from './serve-host.js';
@@ -239,13 +240,17 @@ function serveHost(
     ...(guarded === undefined ? [] : [guarded.participant]),
   ];
   const served = locals.map((each) => servedParticipant(service, each));
+  const participants = new Map(served.map((each) => [each.name, each]));
+  const site = settings.site === undefined ? undefined : siteDeskOf(settings.site);
+  site?.attach(participants);
   const session = store.open(node);
   const host: ServeHost = {
     ...node,
     authority: store.authority,
     backend: store.backend,
     session,
-    participants: new Map(served.map((each) => [each.name, each])),
+    participants,
+    site,
     recorder: transactionRecorder(),
     channels: transactionChannels(),
     active: new Map(),

@@ -3,6 +3,7 @@ import { type ParsedBranchId, parseBranchId } from '../branch-id.js';
 import type { IncarnationStatus } from '../decision-log.js';
 import { boundedCall } from '../host.js';
 import type { PreparedBranch } from '../participant.js';
+import { SITES_AUTHORITY } from '../three-phase/sites-authority.js';
 import { changeCall } from './call-desk.js';
 import type { CallRecord } from './call-record.js';
 import { decisionFor } from './serve-decision.js';
@@ -66,6 +67,14 @@ async function sweepCall(sweep: CallSweep, record: CallRecord, signal: AbortSign
   if (parsed === undefined) return;
   const isOwnerLive = states.get(parsed.origin.incarnation) === 'live';
   const here = host.serving.get(record.callId);
+  if (parsed.origin.authority === SITES_AUTHORITY && record.state !== 'claimed') {
+    // Its sites decide, and end its branches: the record is only a message here.
+    if (here !== undefined && !isOwnerLive) here.orphaned();
+    const isOver = here === undefined && (!isOwnerLive || record.state === 'ended');
+    const isStale = nowMs > record.deadlineMs + OVER_RETAIN_MS;
+    if (isOver && isStale) await host.desk.session.remove(record, { signal });
+    return;
+  }
   if (here !== undefined) {
     here.look();
     if (here.isPrepared() && !isOwnerLive) await judge(sweep, record, parsed);

@@ -22,6 +22,7 @@ import {
   type ServedState,
   served,
 } from './serve-machine.js';
+import { type SiteCall, siteCall } from './site-call.js';
 
 interface Serving {
   readonly host: ServeHost;
@@ -32,6 +33,8 @@ interface Serving {
   readonly branches: EnlistedBranch[];
   /** Branches that were asked for their vote, by id; undefined until they have given it. */
   readonly votes: Map<string, Vote | undefined>;
+  /** Of a three-phase transaction: set before the handler works. */
+  site: SiteCall | undefined;
   state: ServedState;
   result: string;
   no: CallNo | undefined;
@@ -52,6 +55,7 @@ export function serveCall(host: ServeHost, record: CallRecord, timeoutMs: number
     work,
     branches: [],
     votes: new Map(),
+    site: undefined,
     state: SERVED_START,
     result: '',
     no: undefined,
@@ -75,6 +79,7 @@ export function serveCall(host: ServeHost, record: CallRecord, timeoutMs: number
     isPrepared: () => serving.state.phase === 'prepared',
     look: () => void look(serving),
     decided: (outcome) => serving.happen({ type: 'decided', outcome }),
+    orphaned: () => serving.site?.giveUp(),
     giveBack: () => serving.happen({ type: 'dropped' }),
     ended: ended.promise,
   };
@@ -110,8 +115,9 @@ async function enact(serving: Serving, effect: ServedEffect): Promise<void> {
     case 'prepare':
       return prepareAll(serving);
     case 'vote-yes': {
-      const { result } = serving;
-      return vote(serving, { vote: 'yes', result, branches: decidedOf(serving) });
+      const { result, site } = serving;
+      const yes = { vote: 'yes', result, branches: decidedOf(serving) } as const;
+      return vote(serving, site === undefined ? yes : { ...yes, site: site.site });
     }
     case 'vote-no':
       return vote(serving, serving.no ?? { vote: 'no', reason: effect.reason });
@@ -130,6 +136,7 @@ async function perform(serving: Serving): Promise<void> {
   const { host, record, work } = serving;
   const { service, guarded } = host;
   try {
+    serving.site = siteOf(serving);
     const payload = await fitted(host.schema?.payload, JSON.parse(record.payload), {
       service,
       part: 'payload',
@@ -206,11 +213,39 @@ function contextOf(
   return { transactionId, attempt, remainingMs, signal: work.signal, client, enlist };
 }
 
+function siteOf(serving: Serving): SiteCall | undefined {
+  const { host, record, transactionId, remainingMs } = serving;
+  return siteCall({
+    host,
+    record,
+    transactionId,
+    remainingMs,
+    prepared: () => {
+      const { phase } = serving.state;
+      return phase === 'voting' || phase === 'prepared' ? decidedOf(serving) : undefined;
+    },
+    end(outcome) {
+      serving.happen({ type: 'dropped' });
+      serving.happen({ type: 'decided', outcome });
+    },
+  });
+}
+
+/** Before any branch is prepared, the site writes that it may become so. */
+async function joinSite({ site, host, branches }: Serving): Promise<void> {
+  const all = branches.map(({ participant, branchId }) => {
+    return { participant: `${host.service}/${participant.name}`, branchId, evidence: '' };
+  });
+  await site?.join(all);
+}
+
 async function voteOf(serving: Serving, { branch, branchId }: EnlistedBranch): Promise<Vote> {
   const { host, work, votes, remainingMs } = serving;
   const known = votes.get(branchId);
   if (known !== undefined) return known;
   const limits = { signals: [work.signal], timeoutMs: Math.max(remainingMs(), 1) };
+  const { site } = serving;
+  if (site !== undefined) await abortable(joinSite(serving), work.signal);
   votes.set(branchId, undefined);
   const answer = await boundedCall(host.clock, limits, (signal) => branch.prepare({ signal }));
   votes.set(branchId, answer);
@@ -219,6 +254,7 @@ async function voteOf(serving: Serving, { branch, branchId }: EnlistedBranch): P
 
 async function prepareAll(serving: Serving): Promise<void> {
   try {
+    if (serving.site !== undefined) await abortable(joinSite(serving), serving.work.signal);
     const answers = await Promise.all(serving.branches.map((each) => voteOf(serving, each)));
     for (const answer of answers) {
       if (answer.vote === 'no') throw answer.cause ?? new Error(answer.reason);
@@ -239,6 +275,7 @@ function refuse(serving: Serving, error: unknown): void {
   const code = (error as { readonly code?: unknown } | null)?.code;
   const no: CallNo = { vote: 'no', reason, isConflict: isConflict(host.locals.values(), error) };
   serving.no ??= typeof code === 'string' ? { ...no, code } : no;
+  serving.site?.giveUp();
   serving.happen({ type: 'failed', reason });
 }
 
@@ -269,7 +306,10 @@ function isOurClaim({ record }: Serving, stands: CallRecord): boolean {
 }
 
 async function awaitDecision(serving: Serving): Promise<void> {
-  const { host, record } = serving;
+  const { host, record, site } = serving;
+  if (site !== undefined) {
+    return serving.happen({ type: 'decided', outcome: await site.decided() });
+  }
   // A handler that only read has prepared nothing, and is over.
   if (decidedOf(serving).length === 0)
     return serving.happen({ type: 'decided', outcome: 'committed' });
@@ -294,6 +334,7 @@ async function endAll(serving: Serving, verb: 'commit' | 'abort'): Promise<void>
   });
   const isDone = (await Promise.all(endings)).every((each) => each === 'ended');
   host.counts.applied(verb === 'commit' ? 'committed' : 'aborted');
+  serving.site?.ended(isDone ? 'done' : 'left');
   serving.happen({ type: 'applied', answer: isDone ? 'done' : 'left' });
 }
 
@@ -305,7 +346,9 @@ async function letGo(serving: Serving): Promise<void> {
   try {
     const stands = await session.read(record, { signal: host.stopped });
     if (stands === undefined || !isOurClaim(serving, stands)) return;
-    if (stands.state === 'ended') await session.remove(stands, { signal: host.stopped });
+    // Where the sites decide, a caller that is gone need not have said so in the store.
+    const isOver = stands.state === 'ended' || (stands.state === 'voted' && serving.site);
+    if (isOver) await session.remove(stands, { signal: host.stopped });
     if (stands.state !== 'claimed') return;
     const release = { type: 'release', server, attempt } as const;
     await changeCall(host.desk, stands, release, host.stopped);

@@ -2,7 +2,6 @@ import { setMaxListeners } from 'node:events';
 import { sleep } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import { CoordinationError, closedError } from '../../core/errors.js';
-import { invalidArgument } from '../../core/validate.js';
 import { boundedCall } from '../host.js';
 import type { Participant } from '../participant.js';
 import { type Seat, seatAt } from './seat.js';
@@ -122,13 +121,6 @@ export function createTransactionSite(options: TransactionSiteOptions): Transact
   };
 }
 
-/** The inside of a site that a user passed in. @throws TypeError (INVALID_ARGUMENT) */
-export function siteDeskOf(site: unknown): SiteDesk {
-  const desk = (site as Partial<TransactionSite> | undefined)?.[SITE];
-  if (desk !== undefined) return desk;
-  throw invalidArgument('site', site, 'what createTransactionSite({ … }) returned');
-}
-
 function countsOf({ seats }: Sited): { undecidedCount: number; recordCount: number } {
   let undecidedCount = 0;
   for (const seat of seats.values()) {
@@ -142,8 +134,9 @@ function deskOf(sited: Sited, ready: Promise<void>): SiteDesk {
   const { participants, host } = sited;
   return {
     attach(added) {
-      for (const participant of added) participants.set(participant.name, participant);
+      for (const [name, participant] of added) participants.set(name, participant);
     },
+    site: host.site,
     async join(transactionId, work) {
       await ready;
       return seated(sited, transactionId, [], work);
@@ -165,10 +158,12 @@ async function seated(
 ): Promise<Seat & SiteSeat> {
   const { host, seats, settings } = sited;
   host.stopped.throwIfAborted();
-  if (seats.size >= settings.recordsMax) throw fullError(sited);
-  if (seats.has(transactionId)) {
-    throw new TypeError(`site "${host.site}" takes part in ${transactionId} already`);
+  const known = seats.get(transactionId);
+  if (known !== undefined) {
+    await known.add(work, sites);
+    return known;
   }
+  if (seats.size >= settings.recordsMax) throw fullError(sited);
   const { branches } = work;
   const sinceMs = host.clock.wallMs();
   const record: SiteRecord = {

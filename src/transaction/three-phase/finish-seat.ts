@@ -14,7 +14,7 @@ export interface SeatEnding {
   readonly outcome: 'committed' | 'aborted';
   readonly branches: readonly DecidedBranch[];
   /** Whoever did the work, in this life. */
-  readonly work: SiteWork | undefined;
+  readonly works: readonly SiteWork[];
   /** Told of a branch that somebody ended the other way. */
   readonly onContradiction: (participant: string) => void;
 }
@@ -24,11 +24,12 @@ export interface SeatEnding {
  * through the participants, again and again until all have answered or the site is closed.
  */
 export async function finishSeat(host: SiteHost, ending: SeatEnding): Promise<void> {
-  const { work, outcome, branches, transactionId } = ending;
-  try {
-    if (work !== undefined) return await work.finish(outcome);
-  } catch (error) {
-    siteFailed(host, 'finish', error, transactionId);
+  const { works, outcome, branches, transactionId } = ending;
+  if (works.length > 0) {
+    const ends = await Promise.allSettled(works.map((work) => work.finish(outcome)));
+    const failed = ends.find((end) => end.status === 'rejected');
+    if (failed === undefined) return;
+    siteFailed(host, 'finish', failed.reason, transactionId);
   }
   await Promise.all(branches.map((branch) => finishBranch(host, ending, branch)));
 }

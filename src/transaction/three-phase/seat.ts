@@ -19,6 +19,8 @@ export interface Seat extends SiteSeat {
   readonly sites: () => readonly string[];
   /** The first write, with which the transaction is known here. Rejects when it cannot be. */
   open(): Promise<void>;
+  /** More work of the same transaction at this site; `sites`: and this site coordinates it. */
+  add(work: SiteWork, sites: readonly string[]): Promise<void>;
   /** Goes on with what an earlier life of this site has written. */
   resume(): void;
   /** Feeds the machine, after what is under way. */
@@ -56,6 +58,8 @@ interface Seated {
   version: number;
   isBusy: boolean;
   isApplied: boolean;
+  /** Whoever did work here, in this life. */
+  works: readonly SiteWork[];
   voting: Promise<SiteVote> | undefined;
   refusal: SiteSeat['refusal'];
   refusedBy: string | undefined;
@@ -64,6 +68,7 @@ interface Seated {
 
 /** An event, or a message before its sender's place is known; with what belongs to it. */
 type Arrival =
+  | { readonly more: Pick<SiteRecord, 'sites' | 'branches'>; readonly answer: Deferred<void> }
   | { readonly event: SiteEvent; readonly branches?: readonly DecidedBranch[] | undefined }
   | {
       readonly from: string;
@@ -85,6 +90,7 @@ export function seatAt(host: SiteHost, start: SeatStart): Seat {
     version,
     isBusy: false,
     isApplied: false,
+    works: work === undefined ? [] : [work],
     voting: undefined,
     refusal: undefined,
     refusedBy: undefined,
@@ -114,6 +120,7 @@ export function seatAt(host: SiteHost, start: SeatStart): Seat {
       seated.version = 1;
       timer.arm();
     },
+    add: (more, sites) => add(seated, more, sites),
     resume() {
       const { state } = seated.state;
       if (isDecided(state)) carryOut(seated, state);
@@ -148,6 +155,10 @@ async function drain(seated: Seated, seat: Seat, timer: SeatTimer): Promise<void
   try {
     for (let arrival = queue.shift(); arrival !== undefined; arrival = queue.shift()) {
       if (host.stopped.aborted) return;
+      if ('more' in arrival) {
+        await enlarge(seated, arrival);
+        continue;
+      }
       const isAlone = seated.record.sites.length === 0;
       const events = eventsOf(seated, arrival);
       // Whoever aborted alone now knows whom to ask for leave to forget, and must not lose it.
@@ -163,8 +174,36 @@ async function drain(seated: Seated, seat: Seat, timer: SeatTimer): Promise<void
   if (!host.stopped.aborted) timer.arm();
 }
 
+/** Before anybody has asked for its vote, a site may take part with more branches. */
+async function add(seated: Seated, work: SiteWork, sites: readonly string[]): Promise<void> {
+  const answer = deferred<void>();
+  seated.works = [...seated.works, work];
+  seated.happen({ more: { sites, branches: work.branches }, answer });
+  return answer.promise;
+}
+
+async function enlarge(
+  seated: Seated,
+  { more, answer }: Extract<Arrival, { readonly answer: Deferred<void> }>,
+): Promise<void> {
+  const { state, record, host, start } = seated;
+  const isFree = state.state === 'Q' && record.sites.length === 0 && seated.voting === undefined;
+  if (isFree) {
+    const { sites, branches } = more;
+    seated.record = { ...record, sites, branches: [...record.branches, ...branches] };
+    if (await save(seated, state)) {
+      if (sites.length > 0) seated.state = siteAfterCrash(durableOf(seated.record, host.site));
+      return answer.resolve();
+    }
+  }
+  answer.reject(new Error(`site "${host.site}" has voted in ${start.transactionId} already`));
+}
+
 /** The events that an arrival makes; a message may first tell who takes part. */
-function eventsOf(seated: Seated, arrival: Arrival): readonly SiteEvent[] {
+function eventsOf(
+  seated: Seated,
+  arrival: Exclude<Arrival, { readonly answer: Deferred<void> }>,
+): readonly SiteEvent[] {
   if ('event' in arrival) return [arrival.event];
   const { from, sites, message } = arrival;
   const events: SiteEvent[] = [];
@@ -253,7 +292,7 @@ function contradicted({ host, start }: Seated, by: string): void {
 
 function vote(seated: Seated): void {
   if (seated.voting !== undefined) return;
-  const voting = voteOf(seated.start.work);
+  const voting = voteOf(seated.works);
   seated.voting = voting;
   void voting.then((answer) => {
     const isYes = answer.vote === 'yes';
@@ -265,7 +304,7 @@ function vote(seated: Seated): void {
 
 function carryOut(seated: Seated, decided: Decided): void {
   const { host, start } = seated;
-  const { transactionId, work } = start;
+  const { transactionId } = start;
   const outcome = decided === 'C' ? 'committed' : 'aborted';
   host.counts.decided(outcome);
   host.channels.decided.publish(() => ({ site: host.site, transactionId, outcome }));
@@ -273,9 +312,10 @@ function carryOut(seated: Seated, decided: Decided): void {
   const finishing = async (): Promise<void> => {
     // What is being prepared must be so before it can be ended.
     await seated.voting;
-    const { branches } = seated.record;
+    const { works, record } = seated;
+    const { branches } = record;
     const onContradiction = (by: string): void => contradicted(seated, by);
-    await finishSeat(host, { transactionId, outcome, branches, work, onContradiction });
+    await finishSeat(host, { transactionId, outcome, branches, works, onContradiction });
     seated.isApplied = true;
     seated.happen({ event: { type: 'applied' } });
   };
@@ -292,8 +332,19 @@ function send({ host, record, start }: Seated, to: number, message: SiteMessage)
   else host.post.send(name, letter);
 }
 
-async function voteOf(work: SiteWork | undefined): Promise<SiteVote> {
-  if (work === undefined) return { vote: 'no', reason: 'its work was lost in a restart' };
+/** Everybody who did work here has a vote; one no is a no. */
+async function voteOf(works: readonly SiteWork[]): Promise<SiteVote> {
+  if (works.length === 0) return { vote: 'no', reason: 'its work was lost in a restart' };
+  const branches: DecidedBranch[] = [];
+  const votes = await Promise.all(works.map(oneVote));
+  for (const answer of votes) {
+    if (answer.vote === 'no') return answer;
+    branches.push(...answer.branches);
+  }
+  return { vote: 'yes', branches };
+}
+
+async function oneVote(work: SiteWork): Promise<SiteVote> {
   try {
     return await work.vote();
   } catch (cause) {

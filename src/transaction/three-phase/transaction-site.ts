@@ -95,11 +95,14 @@ export const SITE: unique symbol = Symbol.for('tricord.transaction.site');
 
 /** What a coordinator or a service asks of the site of its process. */
 export interface SiteDesk {
+  /** The site's name. */
+  readonly site: string;
   /** Resources that can end what an earlier life left. Names are unique and stable. */
-  attach(participants: readonly Participant[]): void;
+  attach(participants: ReadonlyMap<string, Participant>): void;
   /**
    * Work of a transaction began here, and somebody else coordinates it. Resolves when it is written;
-   * nothing may be prepared before. Rejects with LOG_FULL, or CLOSED.
+   * nothing may be prepared before. Several works of one transaction vote and end together. Rejects
+   * with LOG_FULL, or CLOSED; it waits for as long as the storage does not answer.
    */
   join(transactionId: string, work: SiteWork): Promise<SiteSeat>;
   /** The same, and this site coordinates it: the others have joined. */

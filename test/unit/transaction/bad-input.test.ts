@@ -64,7 +64,7 @@ describe('a transaction is refused before anything is sent', () => {
     [{ resourceId: 'ü'.repeat(600) }, () => 1, /this one has 1200/],
     [{ resourceId: 'o', timeoutMs: 0 }, () => 1, /^timeoutMs is 0/],
     [{ resourceId: 'o', timeoutMs: 90_000_000 }, () => 1, /^timeoutMs is 90000000/],
-    [{ resourceId: 'o', protocol: 'three-phase' }, () => 1, /^protocol is 'three-phase'; pass/],
+    [{ resourceId: 'o', protocol: 'one-phase' }, () => 1, /^protocol is 'one-phase'; pass/],
     [{ resourceId: 'o', waitFor: 'ever' }, () => 1, /^waitFor is 'ever'; pass 'applied'/],
     [{ resourceId: 'o', signal: {} }, () => 1, /^signal is \{\}; pass an AbortSignal/],
     [{ resourceId: 'o' }, undefined, /^body is undefined; pass a function/],

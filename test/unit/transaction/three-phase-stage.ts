@@ -4,10 +4,8 @@ import { memorySiteStorage } from '../../../src/drivers/memory/site-storage.js';
 import { memoryTransport } from '../../../src/drivers/memory/site-transport.js';
 import { type VirtualClock, virtualClock } from '../../../src/testing/virtual-clock.js';
 import type { Participant } from '../../../src/transaction/participant.js';
-import {
-  createTransactionSite,
-  siteDeskOf,
-} from '../../../src/transaction/three-phase/create-site.js';
+import { createTransactionSite } from '../../../src/transaction/three-phase/create-site.js';
+import { siteDeskOf } from '../../../src/transaction/three-phase/site-desk.js';
 import { decodeFrame, encodeFrame } from '../../../src/transaction/three-phase/site-letters.js';
 import type { SiteMessage } from '../../../src/transaction/three-phase/site-message.js';
 import type { SiteStorage, SiteStore } from '../../../src/transaction/three-phase/site-storage.js';
@@ -124,7 +122,7 @@ function stagedSite(
     life = { isDown: false };
     const storage = mortal(disk, life, losesReply);
     const site = createTransactionSite({ electionMs: 1_000, ...options, storage });
-    siteDeskOf(site).attach([participantOf(name, resource, life)]);
+    siteDeskOf(site).attach(new Map([[name, participantOf(name, resource, life)]]));
     return site;
   };
   const staged: StagedSite = {

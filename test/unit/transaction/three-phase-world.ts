@@ -111,7 +111,7 @@ export function localEvents(world: World, self: WorldSite): readonly LocalEvent[
   if (isWaiting && mayElect && nextBallot(site) <= world.ballotMax)
     events.push({ type: 'silence' });
   if (world.isForgetting && isDecided(site.state)) {
-    events.push({ type: 'silence' });
+    if (mayElect) events.push({ type: 'silence' });
     if (!site.done.includes(site.self)) events.push({ type: 'applied' });
   }
   return events;

@@ -10,7 +10,8 @@ import type { World } from './three-phase-world.js';
 
 // Goal: three-phase commit with quorum termination is atomic, valid, stable and non-blocking for a
 // connected majority, and every other rule in use is not. Method: every reachable state of the
-// machine that ships, with every order, loss, repetition and delay of messages.
+// machine that ships, with every order, loss, repetition and delay of messages. The bounds here are for
+// CI; `npm run soak -- three-phase` goes further.
 
 const quorum = (world: Partial<World>): World => ({
   siteCount: 3,
@@ -22,9 +23,14 @@ const quorum = (world: Partial<World>): World => ({
 const holds: Record<string, World> = {
   '3 sites, ballots up to 4, 2 crashes': quorum({ ballotMax: 4, crashes: 2 }),
   '3 sites, ballots up to 3, with refusals': quorum({ isRefusing: true }),
-  '4 sites, ballots up to 3': quorum({ siteCount: 4 }),
+  '4 sites that vote yes, ballots up to 3': quorum({ siteCount: 4, isUnanimous: true }),
   '4 sites, ballots up to 2, 1 crash': quorum({ siteCount: 4, ballotMax: 2, crashes: 1 }),
-  '3 sites that end and forget': quorum({ ballotMax: 2, isForgetting: true, isUnanimous: true }),
+  '3 sites that end and forget': quorum({
+    ballotMax: 2,
+    isForgetting: true,
+    isUnanimous: true,
+    electors: [1],
+  }),
 };
 
 for (const [name, world] of Object.entries(holds)) {
@@ -32,7 +38,7 @@ for (const [name, world] of Object.entries(holds)) {
     const { violation, states } = explore(world);
     expect(violation, told(violation)).toBeUndefined();
     expect(states).toBeGreaterThan(1_000);
-  });
+  }, 60_000);
 }
 
 test('leaving out letters that can change nothing leaves out no state of the sites', () => {
@@ -50,7 +56,7 @@ test('an elected backup holds where a crash is the only fault and is never suspe
   const four = synchronous({ siteCount: 4, crashes: 1, isImpatient: false, isUnanimous: true });
   const { violation } = explore(four);
   expect(violation, told(violation)).toBeUndefined();
-});
+}, 60_000);
 
 test('an elected backup ends mixed under a partition, without any crash', () => {
   const { violation } = explore(synchronous({ isSuspicious: true }));

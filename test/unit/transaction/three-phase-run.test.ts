@@ -1,0 +1,243 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { seededRandom } from '../../../src/core/random.js';
+import { memoryParticipant } from '../../../src/drivers/memory/participant.js';
+import { memorySiteStorage } from '../../../src/drivers/memory/site-storage.js';
+import { memoryTransport } from '../../../src/drivers/memory/site-transport.js';
+import { memoryTransactions } from '../../../src/drivers/memory/transactions.js';
+import { virtualClock } from '../../../src/testing/virtual-clock.js';
+import { createTransactionCoordinator } from '../../../src/transaction/create-coordinator.js';
+import { serveParticipant } from '../../../src/transaction/remote/serve-participant.js';
+import { createTransactionSite } from '../../../src/transaction/three-phase/create-site.js';
+import type {
+  SiteLine,
+  SiteTransport,
+} from '../../../src/transaction/three-phase/site-transport.js';
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** A coordinator with orders, and the services stock and payment, each with a site of its own. */
+function world() {
+  const clock = virtualClock();
+  const store = memoryTransactions({ clock });
+  const hub = memoryTransport();
+  const cut = new Set<string>();
+  /** Cut off as soon as the coordinator asks for the pre-commit. */
+  const cutAtAttempt: string[] = [];
+  const disks = memorySiteStorage();
+  let seed = 1;
+  const parts = () => {
+    seed += 1;
+    return { clock, random: seededRandom(seed) };
+  };
+  const transport: SiteTransport = {
+    backend: 'memory',
+    open(node, receive): SiteLine {
+      const line = hub.open(node, (text) => {
+        if (!cut.has(node.site)) receive(text);
+      });
+      const send: SiteLine['send'] = async (to, text) => {
+        if (text.includes('"m":"try"')) for (const name of cutAtAttempt.splice(0)) cut.add(name);
+        if (!cut.has(node.site)) await line.send(to, text);
+      };
+      return { ...line, send };
+    },
+  };
+  const site = (name: string) => {
+    const made = createTransactionSite({ name, transport, storage: disks, ...parts() });
+    closers.push(() => made.close());
+    return made;
+  };
+  const resource = (name: string) => {
+    const made = memoryParticipant({ name, clock });
+    made.load({ left: 10 });
+    return made;
+  };
+  const [orders, stock, payment] = [resource('orders'), resource('stock'), resource('payment')];
+  const serve = (name: string, participant: typeof stock, own = site(`${name}-1`)) => {
+    const served = serveParticipant<number, string>({
+      store,
+      name,
+      participants: [participant],
+      site: own,
+      handlers: {
+        async prepare(count, { enlist }) {
+          await (await enlist(participant)).increment('left', -count, { min: 0 });
+          return 'taken';
+        },
+      },
+      ...parts(),
+    });
+    closers.push(() => served.close({ drainMs: 0 }));
+    return served;
+  };
+  const coordinator = (options: object = {}) => {
+    const made = createTransactionCoordinator({
+      log: store,
+      participants: [orders],
+      ...parts(),
+      ...options,
+    });
+    closers.push(() => made.close({ drainMs: 0 }));
+    return made;
+  };
+  return { clock, store, cut, cutAtAttempt, site, orders, stock, payment, serve, coordinator };
+}
+
+type World = ReturnType<typeof world>;
+
+const left = ({ orders, stock, payment }: World) =>
+  [orders, stock, payment].map((each) => each.read('left'));
+const prepared = async ({ orders, stock, payment }: World) =>
+  (await Promise.all([orders, stock, payment].map((each) => each.recover()))).flat();
+
+function order(here: World, coordinator: ReturnType<World['coordinator']>, count = 1) {
+  return coordinator.run(
+    { resourceId: 'order:1', protocol: 'three-phase', timeoutMs: 10_000 },
+    async (tx) => {
+      await (await tx.enlist(here.orders)).increment('left', -1, { min: 0 });
+      const answers = await Promise.all([tx.call('stock', count), tx.call('payment', 1)]);
+      return answers.join();
+    },
+  );
+}
+
+describe('a three-phase transaction', () => {
+  test('commits in the coordinator and in every service, and leaves nothing behind', async () => {
+    const here = world();
+    here.serve('stock', here.stock);
+    here.serve('payment', here.payment);
+    const site = here.site('orders-1');
+    const coordinator = here.coordinator({ site });
+    const outcome = await here.clock.runUntil(order(here, coordinator));
+    expect(outcome).toMatchObject({ state: 'committed', value: 'taken,taken', pending: [] });
+    expect(outcome.transactionId).toMatch(/^tc1\.default\.sites\./);
+    expect(left(here)).toEqual([9, 9, 9]);
+    await here.clock.advance(3_000);
+    expect(site.stats()).toMatchObject({ recordCount: 0, committedCount: 1 });
+    expect(await prepared(here)).toEqual([]);
+  });
+
+  test('aborts when a service refuses, or its body throws', async () => {
+    const here = world();
+    here.serve('stock', here.stock);
+    here.serve('payment', here.payment);
+    const coordinator = here.coordinator({ site: here.site('orders-1') });
+    const refused = await here.clock.runUntil(order(here, coordinator, 11));
+    expect(refused).toMatchObject({ state: 'aborted', by: 'participant', participant: 'stock' });
+    const thrown = await here.clock.runUntil(
+      coordinator.run({ resourceId: 'o', protocol: 'three-phase' }, async (tx) => {
+        await tx.call('stock', 1);
+        throw new Error('enough');
+      }),
+    );
+    expect(thrown).toMatchObject({ state: 'aborted', by: 'body' });
+    await here.clock.advance(120_000);
+    expect(left(here)).toEqual([10, 10, 10]);
+    expect(await prepared(here)).toEqual([]);
+  });
+
+  test('is refused without a site, with a key, and with fewer than three sites', async () => {
+    const here = world();
+    here.serve('stock', here.stock);
+    const options = { resourceId: 'o', protocol: 'three-phase' } as const;
+    const none = here.coordinator();
+    await expect(none.run(options, () => 1)).rejects.toMatchObject({
+      code: 'PROTOCOL_UNSUPPORTED',
+    });
+    const coordinator = here.coordinator({ site: here.site('orders-1') });
+    const keyed = coordinator.run({ ...options, key: 'k' }, () => 1);
+    await expect(keyed).rejects.toMatchObject({ code: 'PROTOCOL_UNSUPPORTED' });
+    const two = coordinator.run(options, (tx) => tx.call('stock', 1));
+    const refusal = here.clock.runUntil(two);
+    await expect(refusal).rejects.toMatchObject({ details: { found: '2 of 2 participants' } });
+    await here.clock.advance(120_000);
+    expect(left(here)).toEqual([10, 10, 10]);
+  });
+
+  test('is refused by a service that has no site', async () => {
+    const here = world();
+    const served = serveParticipant({
+      store: here.store,
+      name: 'stock',
+      handlers: { prepare: () => 1 },
+      clock: here.clock,
+    });
+    const coordinator = here.coordinator({ site: here.site('orders-1') });
+    const outcome = await here.clock.runUntil(
+      coordinator.run({ resourceId: 'o', protocol: 'three-phase' }, (tx) => tx.call('stock', 1)),
+    );
+    expect(outcome).toMatchObject({ state: 'aborted', by: 'participant' });
+    expect((outcome as { reason: string }).reason).toMatch(/no site/);
+    await served.close({ drainMs: 0 });
+  });
+
+  test('two calls of one site vote together', async () => {
+    const here = world();
+    const stockSite = here.site('stock-1');
+    here.serve('stock', here.stock, stockSite);
+    here.serve('more', here.orders, stockSite);
+    here.serve('payment', here.payment);
+    const coordinator = here.coordinator({ site: here.site('orders-1'), participants: [] });
+    const outcome = await here.clock.runUntil(
+      coordinator.run({ resourceId: 'o', protocol: 'three-phase' }, async (tx) => {
+        for (const name of ['stock', 'more', 'payment', 'stock']) await tx.call(name, 1);
+      }),
+    );
+    expect(outcome.state).toBe('committed');
+    await here.clock.advance(3_000);
+    expect(left(here)).toEqual([9, 8, 9]);
+    expect(stockSite.stats().recordCount).toBe(0);
+  });
+
+  test('whose coordinator is cut off after the votes is ended by the others, and in-doubt here', async () => {
+    const here = world();
+    here.serve('stock', here.stock);
+    here.serve('payment', here.payment);
+    const coordinator = here.coordinator({ site: here.site('orders-1') });
+    here.cutAtAttempt.push('orders-1');
+    const outcome = await here.clock.runUntil(order(here, coordinator));
+    expect(outcome).toMatchObject({
+      state: 'in-doubt',
+      pending: expect.arrayContaining(['orders']),
+    });
+    await here.clock.advance(20_000);
+    const [own, ...others] = left(here);
+    expect(own).toBe(10);
+    expect(new Set(others).size).toBe(1);
+    here.cut.clear();
+    await here.clock.advance(200_000);
+    expect(left(here)).toEqual([others[0], ...others]);
+    expect(await prepared(here)).toEqual([]);
+    expect(coordinator.stats().resolvedCount).toBe(1);
+  });
+
+  test('is left alone by the recovery of two-phase commit, of its own and of other nodes', async () => {
+    const here = world();
+    here.serve('stock', here.stock);
+    here.serve('payment', here.payment);
+    const coordinator = here.coordinator({ site: here.site('orders-1') });
+    here.cutAtAttempt.push('orders-1', 'stock-1', 'payment-1');
+    const running = order(here, coordinator);
+    await here.clock.advance(2_000);
+    // The log knows this coordinator no more, which in two-phase commit means abort.
+    const other = here.coordinator({ nodeId: 'other' });
+    await here.clock.runUntil(coordinator.close({ drainMs: 0 }));
+    const report = await here.clock.runUntil(other.recover());
+    expect(report.unknownNamespace).toMatchObject([{ authority: 'sites', participant: 'orders' }]);
+    await here.clock.advance(100_000);
+    expect(await prepared(here)).toHaveLength(3);
+    here.cut.clear();
+    await here.clock.advance(200_000);
+    expect(await prepared(here)).toEqual([]);
+    expect(new Set(left(here)).size).toBe(1);
+    expect(await running).toMatchObject({ state: 'in-doubt' });
+  });
+
+  test('no log may be called "sites"', () => {
+    const log = { ...memoryTransactions(), authority: 'sites' };
+    expect(() => createTransactionCoordinator({ log, participants: [] })).toThrow(/decision log/);
+  });
+});
