@@ -1,5 +1,4 @@
 import { parseTransactionId } from '../../core/ids.js';
-import { parseBranchId } from '../branch-id.js';
 
 /**
  * What stands in the place of a decision log in the ids of three-phase transactions: the decision lives
@@ -10,9 +9,4 @@ export const SITES_AUTHORITY = 'sites';
 /** Whether a transaction's decision lives with its sites. */
 export function isSitesTransaction(transactionId: string): boolean {
   return parseTransactionId(transactionId)?.authority === SITES_AUTHORITY;
-}
-
-/** The same of a call, or of a branch. */
-export function isSitesBranch(branchId: string): boolean {
-  return parseBranchId(branchId)?.origin.authority === SITES_AUTHORITY;
 }
