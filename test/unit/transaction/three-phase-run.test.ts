@@ -86,6 +86,8 @@ function world() {
   return { clock, store, cut, cutAtAttempt, site, orders, stock, payment, serve, coordinator };
 }
 
+const REFUSAL = { vote: 'no', reason: 'not today' } as const;
+
 type World = ReturnType<typeof world>;
 
 const left = ({ orders, stock, payment }: World) =>
@@ -134,6 +136,25 @@ describe('a three-phase transaction', () => {
       }),
     );
     expect(thrown).toMatchObject({ state: 'aborted', by: 'body' });
+    await here.clock.advance(120_000);
+    expect(left(here)).toEqual([10, 10, 10]);
+    expect(await prepared(here)).toEqual([]);
+  });
+
+  test('aborts when its own resource votes no', async () => {
+    const here = world();
+    here.serve('stock', here.stock);
+    here.serve('payment', here.payment);
+    const { orders } = here;
+    const enlist: typeof orders.enlist = async (context) => {
+      const branch = await orders.enlist(context);
+      return { ...branch, handle: branch.handle, prepare: async () => REFUSAL };
+    };
+    const refusing = { ...orders, enlist };
+    const site = here.site('orders-1');
+    const coordinator = here.coordinator({ site, participants: [refusing] });
+    const outcome = await here.clock.runUntil(order({ ...here, orders: refusing }, coordinator));
+    expect(outcome).toMatchObject({ state: 'aborted', participant: 'orders', reason: 'not today' });
     await here.clock.advance(120_000);
     expect(left(here)).toEqual([10, 10, 10]);
     expect(await prepared(here)).toEqual([]);
