@@ -8,7 +8,7 @@ import { redisTransactions } from '../drivers/redis/decision-log.js';
 import { redisLock } from '../drivers/redis/lock.js';
 import { redisParticipant } from '../drivers/redis/participant.js';
 import { zookeeperLock } from '../drivers/zookeeper/lock.js';
-import { zookeeper } from '../drivers/zookeeper/session.js';
+import { type ZookeeperSession, zookeeper } from '../drivers/zookeeper/session.js';
 import { zookeeperTransactions } from '../drivers/zookeeper/transactions.js';
 import type { LockDriver } from '../lock/driver.js';
 import type { DecisionLog } from '../transaction/decision-log.js';
@@ -43,7 +43,7 @@ export async function openAddresses(flags: AddressFlags): Promise<CommandSources
   for (const address of addresses(flags.redis)) await parts.redis(address, namespace);
   for (const address of addresses(flags.postgres)) await parts.postgres(address);
   for (const address of addresses(flags.mysql)) await parts.mysql(address);
-  if (servers !== undefined) parts.zookeeper(servers);
+  if (servers !== undefined) parts.zookeeper(servers, namespace);
   if (parts.logs.size + parts.participants.length === 0) {
     const remedy = '--redis, --postgres, --mysql or --zookeeper, or a module';
     throw invalidArgument('arguments', undefined, remedy);
@@ -119,11 +119,16 @@ class Parts {
     this.participants.push(mysqlParticipant({ name: known, pool }));
   }
 
-  zookeeper(servers: string): void {
-    const session = zookeeper({ servers, connectTimeoutMs: CONNECT_TIMEOUT_MS });
-    this.#closers.push(() => session.close());
-    this.logs.set('zookeeper', zookeeperTransactions({ session }));
-    this.locks ??= zookeeperLock({ session });
+  /** Decisions have the coordinator's namespace; a lock has its session's. Neither sends yet. */
+  zookeeper(servers: string, namespace: string | undefined): void {
+    const sessionIn = (place: { readonly namespace?: string }): ZookeeperSession => {
+      const session = zookeeper({ servers, connectTimeoutMs: CONNECT_TIMEOUT_MS, ...place });
+      this.#closers.push(() => session.close());
+      return session;
+    };
+    this.logs.set('zookeeper', zookeeperTransactions({ session: sessionIn({}) }));
+    const place = namespace === undefined ? {} : { namespace };
+    this.locks ??= zookeeperLock({ session: sessionIn(place) });
   }
 }
 

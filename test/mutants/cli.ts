@@ -68,4 +68,16 @@ export const mutants: readonly Mutant[] = [
     tests: doctor('what was decided is committed, and abort is refused'),
     why: 'scripts look at the exit code alone',
   },
+  {
+    id: 'cli-lists-locks-of-another-namespace',
+    file: 'src/cli/addresses.ts',
+    find: '    const place = namespace === undefined ? {} : { namespace };',
+    replace: "    const place = namespace === undefined ? { namespace: 'default' } : {};",
+    tests: {
+      project: 'integration',
+      file: 'test/integration/cli-zookeeper.test.ts',
+      name: 'lists who holds a lock',
+    },
+    why: 'The operator would see no lock, and believe it.',
+  },
 ];
