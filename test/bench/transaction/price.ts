@@ -14,12 +14,15 @@ import {
 import { redisTransactions } from 'tricord/redis';
 import type { PostgresHandle, ServerHandle } from '../../servers/provider.js';
 import { median, quantile, spread } from '../lock/measure.js';
-import { ms, percent, rate, ratio, type Table } from '../lock/report.js';
+import { ms, percent, rate, ratio, type Table, us } from '../lock/report.js';
 
 const CLIENTS = [1, 8, 32];
 
 const FLOOR =
   '"By hand" is what two-phase commit costs at least: all `prepare transaction` in parallel, one durable write of the decision, all `commit prepared` in parallel, without recovery, time-outs or evidence. `last()` sends the last statement and `prepare transaction` in one message. "Not atomic" commits in parallel.';
+
+const LIMIT =
+  'The messages and forced writes are those of the floor, and fewer with `last()` ([What a transaction costs](transaction-costs.md)): what is above it is processor time of this process, for deadlines, signals, the state of the protocol, batches and promises, and with many clients its one thread is what they wait for. On a slower disk, or a network, the same time is a smaller share.';
 
 type Commit = (id: number, count: number) => Promise<unknown>;
 
@@ -28,6 +31,8 @@ interface Score {
   readonly latencies: number[];
   readonly rates: number[];
   readonly medians: number[];
+  /** Processor time of this process a transaction, in microseconds, round by round. */
+  readonly cpuUs: number[];
 }
 
 /** The price of atomicity: transactions against the same SQL by hand, and against no atomicity. */
@@ -81,9 +86,10 @@ export async function price(
   client.disconnect();
   return {
     title: count === 1 ? 'One branch' : `The price of atomicity over ${count} branches`,
-    method: `One row is inserted ${count === 1 ? 'in a database of a' : `in each of ${count} databases of one`} PostgreSQL server, with \`fsync\` on. ${count === 1 ? 'One branch commits in one phase: "by hand" is a plain `commit`.' : FLOOR} The last column is the median latency over that of the floor with the same store (and of the floor on Redis for "not atomic").`,
-    columns: ['clients', '', 'p50', 'p99', 'tx/s', 'spread', '× by hand'],
+    method: `One row is inserted ${count === 1 ? 'in a database of a' : `in each of ${count} databases of one`} PostgreSQL server, with \`fsync\` on. ${count === 1 ? 'One branch commits in one phase: "by hand" is a plain `commit`.' : FLOOR} CPU is the processor time of this process a transaction. The last column is the median latency over that of the floor with the same store (and of the floor on Redis for "not atomic").`,
+    columns: ['clients', '', 'p50', 'p99', 'tx/s', 'spread', 'CPU', '× by hand'],
     rows,
+    notes: [LIMIT],
   };
 }
 
@@ -95,7 +101,7 @@ function rowsOf(scores: ReadonlyMap<string, Score>, clients: number): string[][]
     'tricord, PostgreSQL log, `last()`': 'by hand, PostgreSQL',
     'not atomic': 'by hand, Redis',
   };
-  return Array.from(scores, ([name, { latencies, rates, medians }]) => {
+  return Array.from(scores, ([name, { latencies, rates, medians, cpuUs }]) => {
     const floor = scores.get(floors[name] ?? '');
     const times = floor === undefined ? Number.NaN : median(medians) / median(floor.medians);
     return [
@@ -105,6 +111,7 @@ function rowsOf(scores: ReadonlyMap<string, Score>, clients: number): string[][]
       ms(quantile(latencies, 0.99)),
       rate(median(rates)),
       percent(spread(medians)),
+      us(median(cpuUs)),
       ratio(times),
     ];
   });
@@ -124,13 +131,16 @@ async function compete(
   const scores = new Map<string, Score>();
   for (let round = 0; round <= rounds; round += 1) {
     for (const [name, commit] of Object.entries(contenders)) {
+      const before = process.cpuUsage();
       const latencies = await rush(commit, count, clients, round === 0 ? roundMs / 2 : roundMs);
+      const { user, system } = process.cpuUsage(before);
       if (round === 0) continue;
-      const score = scores.get(name) ?? { latencies: [], rates: [], medians: [] };
+      const score = scores.get(name) ?? { latencies: [], rates: [], medians: [], cpuUs: [] };
       scores.set(name, score);
       score.latencies.push(...latencies);
       score.rates.push((latencies.length / roundMs) * 1_000);
       score.medians.push(median(latencies));
+      score.cpuUs.push((user + system) / latencies.length);
     }
   }
   return scores;
