@@ -149,12 +149,4 @@ export const mutants: readonly Mutant[] = [
     tests: { ...traps, name: 'recover tells the age' },
     why: 'A prepared branch would be looked for under another id, and never finished.',
   },
-  {
-    id: 'mysql-prepared-branch-keeps-its-connection-at-close',
-    file: 'src/drivers/mysql/participant.ts',
-    find: '      for (const branch of Array.from(held)) branch.detach();',
-    replace: '',
-    tests: { ...traps, name: 'a branch whose owner closes' },
-    why: 'MariaDB leaves it to a connection that nobody uses any more: others could not finish it.',
-  },
 ];
