@@ -80,3 +80,10 @@ export function elapsedMs(clock: Clock, since: Instant): number {
 export function remainingMs(clock: Clock, validity: Validity): number {
   return validity.forMs - elapsedMs(clock, validity.since);
 }
+
+/** The same at an instant that was taken before. */
+export function leftAt({ since, forMs }: Validity, now: Instant): number {
+  const monotonic = now.monotonicMs - since.monotonicMs;
+  const wall = now.wallMs - since.wallMs;
+  return forMs - Math.max(monotonic, wall, 0);
+}

@@ -20,6 +20,7 @@ export interface DurationSummary {
 }
 
 const GROWTH = 1.125;
+const GROWTH_LOG: number = Math.log(GROWTH);
 /** What is shorter counts as this. */
 const SHORTEST_MS = 0.001;
 /** The last bucket begins above ten hours. */
@@ -58,7 +59,7 @@ export function histogram(): Histogram {
 
 function bucketOf(ms: number): number {
   if (!(ms > SHORTEST_MS)) return 0;
-  const index = Math.ceil(Math.log(ms / SHORTEST_MS) / Math.log(GROWTH));
+  const index = Math.ceil(Math.log(ms / SHORTEST_MS) / GROWTH_LOG);
   return Math.min(index, BUCKET_COUNT - 1);
 }
 

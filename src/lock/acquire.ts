@@ -19,7 +19,7 @@ export function acquire(
   options: AnyOptions,
 ): Promise<Taken> {
   if (typeof resource === 'string' || !Array.isArray(resource)) {
-    assertResourceId(resource, 'resource');
+    assertResource(self, resource);
     const claim = acquireClaim(options, self.defaults);
     const nested = reenter(self, resource, claim, options);
     if (nested !== undefined) return Promise.resolve(nested);
@@ -42,11 +42,17 @@ export function tryAcquire(
   options: AnyOptions<LeaseOptions>,
 ): Promise<Taken | undefined> {
   if (typeof resource === 'string' || !Array.isArray(resource)) {
-    assertResourceId(resource, 'resource');
+    assertResource(self, resource);
     return take(self, resource, tryClaim(options, self.defaults));
   }
   const resources = inGlobalOrder(resource);
   return takeSeveral(self, resources, tryClaim(options, self.defaults), new Map());
+}
+
+function assertResource({ office }: LockSelf, resource: unknown): asserts resource is string {
+  if (typeof resource !== 'string' || !office.knows(resource)) {
+    assertResourceId(resource, 'resource');
+  }
 }
 
 /** What the task holds already of several resources. */

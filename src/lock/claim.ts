@@ -24,7 +24,8 @@ const RESOURCES_MAX = 1_000;
 export function acquireClaim(options: AnyOptions, defaults: ClaimDefaults): Claim {
   assertOptions(options);
   const { waitMs = defaults.waitMs, reentry, reentrant, within } = options;
-  assertWaitMs(waitMs, options.signal);
+  // What is left to the lock was looked at as it was created.
+  if (options.waitMs !== undefined) assertWaitMs(waitMs, options.signal);
   if (reentry !== undefined && reentry !== 'refuse' && reentry !== 'wait') {
     throw invalidArgument('reentry', reentry, "'refuse' or 'wait'");
   }
@@ -88,9 +89,9 @@ function claimOf(
 ): Claim {
   const { ttlMs = defaults.ttlMs, retainMs = defaults.retainMs, lockDelayMs = 0 } = options;
   const { renew = true, maxHoldMs, signal } = options;
-  assertTtlMs(ttlMs);
-  assertNumber('retainMs', retainMs, { min: 0 });
-  assertNumber('lockDelayMs', lockDelayMs, { min: 0 });
+  if (options.ttlMs !== undefined) assertTtlMs(ttlMs);
+  if (options.retainMs !== undefined) assertNumber('retainMs', retainMs, { min: 0 });
+  if (lockDelayMs !== 0) assertNumber('lockDelayMs', lockDelayMs, { min: 0 });
   if (maxHoldMs !== undefined) assertTtlMs(maxHoldMs, 'maxHoldMs');
   if (typeof renew !== 'boolean') throw invalidArgument('renew', renew, 'true or false');
   const { mode, permits, capacity } = shareOf(options);

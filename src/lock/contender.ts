@@ -26,6 +26,8 @@ export class Contender implements HoldListeners, RoomListeners {
   readonly #holds = new Map<number, Hold>();
   readonly #events: QueueEvent[] = [];
   readonly #onIdle: (contender: Contender) => void;
+  /** Nothing is kept of it but this. Set by its office. */
+  isResting = false;
   #mayRetain = true;
   #isRunning = false;
   #isLooking = false;
@@ -43,8 +45,8 @@ export class Contender implements HoldListeners, RoomListeners {
 
   /** Waits for the resource; undefined only when the claim does not wait and it is taken. */
   claim(claim: Claim): Promise<HeldLease | undefined> {
-    return this.#room.enter(claim, (id) =>
-      this.#happen({ type: 'joined', task: queuedTask(id, claim) }),
+    return this.#room.enter(claim, (id, nowMs) =>
+      this.#happen({ type: 'joined', task: queuedTask(id, claim) }, nowMs),
     );
   }
 
@@ -110,7 +112,7 @@ export class Contender implements HoldListeners, RoomListeners {
   }
 
   /** Feeds the machine, and does what it says. Events that happen meanwhile wait for their turn. */
-  #happen(event: QueueEvent): void {
+  #happen(event: QueueEvent, nowMs?: number): void {
     const events = this.#events;
     // What is lost must not be handed on by an event that came before.
     if (event.type === 'lost') events.unshift(event);
@@ -118,10 +120,12 @@ export class Contender implements HoldListeners, RoomListeners {
     if (this.#isRunning) return;
     this.#isRunning = true;
     const { node, limits } = this.#context;
+    let atMs = nowMs ?? node.clock.monotonicMs();
     try {
       for (let next = events.shift(); next !== undefined; next = events.shift()) {
-        const effects = transition(this.#queue, next, node.clock.monotonicMs(), limits);
-        for (const effect of effects) this.#perform(effect);
+        const effects = transition(this.#queue, next, atMs, limits);
+        for (const effect of effects) this.#perform(effect, atMs);
+        if (events.length > 0) atMs = node.clock.monotonicMs();
       }
     } finally {
       this.#isRunning = false;
@@ -129,7 +133,7 @@ export class Contender implements HoldListeners, RoomListeners {
     if (isIdle(this.#queue)) this.#onIdle(this);
   }
 
-  #perform(effect: QueueEffect): void {
+  #perform(effect: QueueEffect, nowMs: number): void {
     switch (effect.type) {
       case 'ask':
         this.#ask(effect);
@@ -142,7 +146,7 @@ export class Contender implements HoldListeners, RoomListeners {
         this.#giveBack(effect.type === 'return' ? effect.request : effect.grant);
         return;
       case 'start':
-        this.#start(effect);
+        this.#start(effect, nowMs);
         return;
       case 'retain':
         this.#retain(effect.grant, effect.retainMs);
@@ -201,7 +205,10 @@ export class Contender implements HoldListeners, RoomListeners {
     return { type: 'granted', request: id, tokens, othersCount, patienceMs: ttlMs / 2 };
   }
 
-  #start({ task, grant, token, isHandedOver }: Extract<QueueEffect, { type: 'start' }>): void {
+  #start(
+    { task, grant, token, isHandedOver }: Extract<QueueEffect, { type: 'start' }>,
+    nowMs: number,
+  ): void {
     const claim = this.#room.claimOf(task);
     const hold = this.#holds.get(grant);
     if (claim === undefined) {
@@ -217,9 +224,9 @@ export class Contender implements HoldListeners, RoomListeners {
     }
     const context = this.#context;
     const parts = { context, hold, owner: this.#owner, task, claim, fencingToken: token };
-    const tenure = new Tenure(parts);
+    const tenure = new Tenure(parts, nowMs);
     hold.admit(tenure, claim, isHandedOver);
-    const waitedMs = this.#room.admit(task, new HeldLease(tenure), isHandedOver);
+    const waitedMs = this.#room.admit(task, new HeldLease(tenure), isHandedOver, nowMs);
     if (!isHandedOver) return;
     const { resource } = this;
     context.channels.handedOver.publish(() => ({

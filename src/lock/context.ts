@@ -1,4 +1,5 @@
 import type { onAbort } from '../core/abort.js';
+import type { Alarms } from '../core/alarms.js';
 import type { LockChannels } from './diagnostics.js';
 import type { LockBackend, LockNode } from './driver.js';
 import type { LeaseKeeper } from './lease-keeper.js';
@@ -16,6 +17,10 @@ export interface LockContext {
   readonly channels: LockChannels;
   readonly limits: QueueLimits;
   readonly work: WorkCount;
+  /** When waits end. They keep the process running. */
+  readonly waitEnds: Alarms;
+  /** When releases that nobody answers are over. */
+  readonly releaseEnds: Alarms;
   /** Listens to signals that many share. */
   readonly onAbort: typeof onAbort;
 }

@@ -40,6 +40,7 @@ export async function downgrade(
       claim: { ...claim, mode: 'shared', capacity: Number.POSITIVE_INFINITY },
       fencingToken: grant.fencingToken,
     },
+    context.node.clock.monotonicMs(),
     tenure,
   );
   tenure.state = 'ended';

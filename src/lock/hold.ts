@@ -1,3 +1,4 @@
+import type { Alarm } from '../core/alarms.js';
 import {
   type CancelTimer,
   type Clock,
@@ -246,20 +247,20 @@ export class Hold implements KeptGrant {
 
   /** Releases; whoever gets no reply before the grant would have ended is judged by the local clock. */
   #release(leftMs: number): Promise<'released' | 'lost'> {
-    const { backend, node, work } = this.#context;
-    const guess = leftMs > 0 ? 'released' : 'lost';
+    const { backend, node, work, releaseEnds } = this.#context;
     work.begin();
     return new Promise((resolve) => {
       let isSettled = false;
       const settle = (ending: 'released' | 'lost'): void => {
         if (isSettled) return;
         isSettled = true;
-        cancel();
+        releaseEnds.clear(patience);
         work.end();
         resolve(ending);
       };
-      const giveUp = (): void => settle(guess);
-      const cancel = node.clock.schedule(leftMs, giveUp, { keepAlive: false });
+      const giveUp = (): void => settle(leftMs > 0 ? 'released' : 'lost');
+      const patience: Alarm = { atMs: node.clock.monotonicMs() + leftMs, ring: giveUp };
+      releaseEnds.set(patience);
       // The driver goes on trying in the background; the work was done while the lease was held.
       backend.release(this.grant).then(settle, giveUp);
     });

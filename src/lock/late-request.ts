@@ -14,7 +14,7 @@ export class LateRequest implements GrantRequest {
   readonly tokens: number;
   readonly wait: boolean;
   readonly lockDelayMs: number;
-  readonly #ending = new LateSignal();
+  #ending: LateSignal | undefined;
 
   constructor(resource: string, owner: LockId, claim: Claim, tokens: number) {
     this.resource = resource;
@@ -29,10 +29,12 @@ export class LateRequest implements GrantRequest {
   }
 
   get signal(): AbortSignal {
+    this.#ending ??= new LateSignal();
     return this.#ending.signal;
   }
 
   giveUp(reason: unknown): void {
+    this.#ending ??= new LateSignal();
     this.#ending.abort(reason);
   }
 }

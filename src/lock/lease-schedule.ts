@@ -30,16 +30,32 @@ const BATCH_PART = 1 / 12;
  */
 export function leaseSchedule(clock: Clock, listeners: ScheduleListeners): LeaseSchedule {
   const all = new Set<KeptGrant>();
+  /** Those that are renewed as a matter of course, and were taken in since the timer rang last. */
+  const fresh = new Set<KeptGrant>();
   const renewals = agenda<KeptGrant>();
   const ends = agenda<KeptGrant>();
   const alarm = earliestAlarm(clock, () => ring());
 
   const remove = (kept: KeptGrant): boolean => {
-    renewals.strike(kept);
-    ends.strike(kept);
+    if (!fresh.delete(kept)) {
+      renewals.strike(kept);
+      ends.strike(kept);
+    }
     return all.delete(kept);
   };
   const put = (kept: KeptGrant): void => {
+    const isPlain = kept.renewal === 'always' && kept.cap === undefined;
+    if (isPlain && kept.renewing === undefined && (!all.has(kept) || fresh.has(kept))) {
+      // Most are released long before: they are sorted in if they are still there by then.
+      all.add(kept);
+      fresh.add(kept);
+      alarm.at(kept.dueMs);
+    } else {
+      fresh.delete(kept);
+      sort(kept);
+    }
+  };
+  const sort = (kept: KeptGrant): void => {
     const endMs = clock.monotonicMs() + keptForMs(clock, kept);
     const renews = kept.renewal !== 'never' && kept.renewing === undefined && kept.dueMs < endMs;
     (renews ? ends : renewals).strike(kept);
@@ -55,6 +71,8 @@ export function leaseSchedule(clock: Clock, listeners: ScheduleListeners): Lease
   };
   const ring = (): void => {
     const nowMs = clock.monotonicMs();
+    for (const kept of fresh) sort(kept);
+    fresh.clear();
     const first = renewals.take(nowMs);
     const untilMs = nowMs + (first?.validity.forMs ?? 0) * BATCH_PART;
     const due = first === undefined ? [] : [first, ...taken(renewals, untilMs)];

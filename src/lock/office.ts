@@ -1,4 +1,5 @@
 import { abortFanOut } from '../core/abort.js';
+import { alarms } from '../core/alarms.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { type Deferred, deferred } from '../core/deferred.js';
 import { closedError } from '../core/errors.js';
@@ -23,6 +24,8 @@ export interface LockOffice {
   /** Runs work that `close` waits for, also when its lease is lost before it ends. */
   run<T>(work: () => Promise<T>): Promise<T>;
   contenderOf(resource: string): Contender;
+  /** Whether the resource is known here, and so a resource id. */
+  knows(resource: string): boolean;
   /** Whether nobody here wants, asks for or holds it, or it is kept for the next one. */
   isFreeHere(resource: string): boolean;
   close(drainMs: number): Promise<void>;
@@ -31,28 +34,36 @@ export interface LockOffice {
 /** What is given back at the close is waited for so long. */
 const GIVE_BACK_MS_MAX = 1_000;
 const LOCAL_HANDOFFS = 16;
-const RESTING_MAX = 256;
+const RESTING_MAX = 512;
 
 /** Opens the driver for one lock. */
 export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
   const context = openContext(nodeId, options);
   const { clock } = context.node;
   const gate = workGate(named(nodeId), clock);
+  /** Also some with nothing to do: a resource that is used again and again needs no new one each time. */
   const contenders = new Map<string, Contender>();
-  /** Those with nothing to do: a resource that is used again and again needs no new one each time. */
-  const resting = new Map<string, Contender>();
+  let restingCount = 0;
   const ending = new AbortController();
   let quiet: Deferred<void> | undefined;
   let closing: Promise<void> | undefined;
 
-  const forget = (idle: Contender): void => {
-    if (contenders.get(idle.resource) === idle) {
-      contenders.delete(idle.resource);
-      resting.set(idle.resource, idle);
-      const oldest = resting.size > RESTING_MAX ? resting.keys().next().value : undefined;
-      if (oldest !== undefined) resting.delete(oldest);
+  const rest = (idle: Contender): void => {
+    if (!idle.isResting && contenders.get(idle.resource) === idle) {
+      idle.isResting = true;
+      restingCount += 1;
+      if (restingCount > RESTING_MAX) forget();
     }
-    if (contenders.size === 0) quiet?.resolve();
+    if (contenders.size === restingCount) quiet?.resolve();
+  };
+  /** Forgets half of those that rest, the oldest first. */
+  const forget = (): void => {
+    for (const [resource, { isResting }] of contenders) {
+      if (!isResting) continue;
+      contenders.delete(resource);
+      restingCount -= 1;
+      if (restingCount <= RESTING_MAX / 2) return;
+    }
   };
   const close = async (drainMs: number): Promise<void> => {
     const reason = closedError(named(nodeId));
@@ -60,7 +71,7 @@ export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
     quiet = deferred();
     ending.abort(reason);
     for (const each of Array.from(contenders.values())) each.stopRetaining();
-    if (contenders.size > 0) await atMost(clock, drainMs, quiet.promise);
+    if (contenders.size > restingCount) await atMost(clock, drainMs, quiet.promise);
     await drained;
     for (const each of Array.from(contenders.values())) each.shut(reason);
     await atMost(clock, GIVE_BACK_MS_MAX, context.work.done());
@@ -76,13 +87,18 @@ export function lockOffice(nodeId: string, options: LockOptions): LockOffice {
     run: (work) => gate.run(work),
     contenderOf(resource) {
       const known = contenders.get(resource);
-      if (known !== undefined) return known;
-      const rested = resting.get(resource);
-      if (rested !== undefined) resting.delete(resource);
-      const next = rested ?? new Contender(context, resource, forget);
-      contenders.set(resource, next);
-      return next;
+      if (known === undefined) {
+        const first = new Contender(context, resource, rest);
+        contenders.set(resource, first);
+        return first;
+      }
+      if (known.isResting) {
+        known.isResting = false;
+        restingCount -= 1;
+      }
+      return known;
     },
+    knows: (resource) => contenders.has(resource),
     isFreeHere: (resource) => contenders.get(resource)?.isFreeHere ?? true,
     close(drainMs) {
       closing ??= close(drainMs);
@@ -105,6 +121,8 @@ function openContext(nodeId: string, options: LockOptions): LockContext {
     channels: lockChannels(),
     limits: { localHandoffs },
     work: workCount(),
+    waitEnds: alarms(clock, { keepAlive: true }),
+    releaseEnds: alarms(clock, { keepAlive: false }),
     onAbort: abortFanOut(),
   };
 }

@@ -22,20 +22,26 @@ export interface TenureParts {
  */
 export class Tenure {
   readonly parts: TenureParts;
-  readonly loss: LateSignal;
   /** Leases of it that were not released. */
   leaseCount = 1;
   /** `yielding`: it is being made a reader's, and may be one by now. */
   state: 'held' | 'yielding' | 'ended' = 'held';
   /** Called once, at its release or loss. */
   onEnd: (() => void) | undefined;
+  #loss: LateSignal | undefined;
   readonly #sinceMs: number;
 
   /** Begins now; `before` is the writer's tenure that it carries on. */
-  constructor(parts: TenureParts, before?: Tenure) {
+  constructor(parts: TenureParts, nowMs: number, before?: Tenure) {
     this.parts = parts;
-    this.loss = before?.loss ?? new LateSignal();
-    this.#sinceMs = before === undefined ? parts.context.node.clock.monotonicMs() : before.#sinceMs;
+    this.#loss = before?.loss;
+    this.#sinceMs = before === undefined ? nowMs : before.#sinceMs;
+  }
+
+  /** How it is told that it was lost. */
+  get loss(): LateSignal {
+    this.#loss ??= new LateSignal();
+    return this.#loss;
   }
 
   get isHeld(): boolean {

@@ -1,4 +1,4 @@
-import type { CancelTimer, Clock } from '../core/clock.js';
+import type { Alarm } from '../core/alarms.js';
 import type { LockContext } from './context.js';
 import type { Grant, GrantRequest, LockMode } from './driver.js';
 import { lockTimeoutError } from './errors.js';
@@ -34,15 +34,6 @@ export interface RoomListeners {
   holder(): string | undefined;
 }
 
-interface Seat {
-  readonly claim: Claim;
-  readonly sinceMs: number;
-  readonly resolve: (lease: HeldLease | undefined) => void;
-  readonly reject: (error: unknown) => void;
-  stopListening: (() => void) | undefined;
-  cancelTimer: CancelTimer | undefined;
-}
-
 /** The holder is looked up this part of the wait, and so long at most, before it ends. */
 const LOOK_PART = 1 / 4;
 const LOOK_MS_MAX = 100;
@@ -65,29 +56,22 @@ export class WaitingRoom {
   }
 
   /** Takes a seat, under the next id; `join` is told it unless the signal ended the wait already. */
-  enter(claim: Claim, join: (id: number) => void): Promise<HeldLease | undefined> {
+  enter(claim: Claim, join: (id: number, nowMs: number) => void): Promise<HeldLease | undefined> {
     const { recorder, node, onAbort } = this.#context;
     this.#visitorCount += 1;
     const id = this.#visitorCount;
     return new Promise((resolve, reject) => {
       const sinceMs = node.clock.monotonicMs();
-      const seat: Seat = {
-        claim,
-        sinceMs,
-        resolve,
-        reject,
-        stopListening: undefined,
-        cancelTimer: undefined,
-      };
+      const seat = new Seat(claim, sinceMs, resolve, reject);
       this.#seats.set(id, seat);
       recorder.waiting();
       const { signal } = claim;
       if (signal !== undefined) {
         seat.stopListening = onAbort(signal, () => this.#leave(id, signal.reason, 'aborted'));
       }
-      if (this.#seats.has(id)) join(id);
+      if (this.#seats.has(id)) join(id, sinceMs);
       // Whoever was served at once needs no deadline.
-      if (this.#seats.has(id)) this.#setDeadline(id, seat);
+      if (seat.isTaken) this.#setDeadline(id, seat);
     });
   }
 
@@ -96,10 +80,10 @@ export class WaitingRoom {
   }
 
   /** Answers with a lease; tells how long it was waited for, in milliseconds. */
-  admit(id: number, lease: HeldLease, isHandedOver: boolean): number {
+  admit(id: number, lease: HeldLease, isHandedOver: boolean, nowMs: number): number {
     const seat = this.#stand(id);
     if (seat === undefined) return 0;
-    const waitedMs = this.#context.node.clock.monotonicMs() - seat.sinceMs;
+    const waitedMs = nowMs - seat.sinceMs;
     this.#context.recorder.granted(seat.claim.mode, waitedMs, isHandedOver);
     seat.resolve(lease);
     return waitedMs;
@@ -128,8 +112,9 @@ export class WaitingRoom {
     const seat = this.#seats.get(id);
     if (seat === undefined) return undefined;
     this.#seats.delete(id);
+    seat.isTaken = false;
     seat.stopListening?.();
-    seat.cancelTimer?.();
+    if (seat.onRing !== undefined) this.#context.waitEnds.clear(seat);
     return seat;
   }
 
@@ -142,29 +127,52 @@ export class WaitingRoom {
   }
 
   #setDeadline(id: number, seat: Seat): void {
-    const { clock } = this.#context.node;
+    const { waitEnds } = this.#context;
     const { waitMs } = seat.claim;
     if (waitMs === Number.POSITIVE_INFINITY) return;
-    const onLate = (): void => {
-      const waitedMs = clock.monotonicMs() - seat.sinceMs;
-      const error = lockTimeoutError(this.#resource, waitedMs, this.#listeners.holder());
-      this.#leave(id, error, 'timeout');
+    const lookMs = Math.min(waitMs * LOOK_PART, LOOK_MS_MAX);
+    const endMs = seat.sinceMs + waitMs;
+    seat.atMs = endMs - lookMs;
+    seat.onRing = () => {
+      seat.atMs = endMs;
+      seat.onRing = () => this.#endWait(id, seat);
+      waitEnds.set(seat);
+      this.#listeners.onSoonLate();
     };
-    scheduleLate(clock, seat, waitMs, () => this.#listeners.onSoonLate(), onLate);
+    waitEnds.set(seat);
+  }
+
+  #endWait(id: number, { sinceMs }: Seat): void {
+    const waitedMs = this.#context.node.clock.monotonicMs() - sinceMs;
+    const error = lockTimeoutError(this.#resource, waitedMs, this.#listeners.holder());
+    this.#leave(id, error, 'timeout');
   }
 }
 
-/** Calls `onSoon` shortly before `onLate`, which is after `waitMs`. */
-function scheduleLate(
-  clock: Clock,
-  seat: Seat,
-  waitMs: number,
-  onSoon: () => void,
-  onLate: () => void,
-): void {
-  const lookMs = Math.min(waitMs * LOOK_PART, LOOK_MS_MAX);
-  seat.cancelTimer = clock.schedule(waitMs - lookMs, () => {
-    seat.cancelTimer = clock.schedule(lookMs, onLate);
-    onSoon();
-  });
+/** Where one task waits. */
+class Seat implements Alarm {
+  readonly claim: Claim;
+  readonly sinceMs: number;
+  readonly resolve: (lease: HeldLease | undefined) => void;
+  readonly reject: (error: unknown) => void;
+  isTaken = true;
+  stopListening: (() => void) | undefined;
+  atMs = 0;
+  onRing: (() => void) | undefined;
+
+  constructor(
+    claim: Claim,
+    sinceMs: number,
+    resolve: (lease: HeldLease | undefined) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.claim = claim;
+    this.sinceMs = sinceMs;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+
+  ring(): void {
+    this.onRing?.();
+  }
 }

@@ -48,10 +48,10 @@ export function scriptStage(client: Redis, namespace: string) {
     );
   return {
     keys,
-    acquire(resource: string, id: string, options: Terms = {}): Promise<unknown> {
+    async acquire(resource: string, id: string, options: Terms = {}): Promise<string> {
       const isPlain = terms(id, options).includes(',x,1,1,1,');
-      const values = [id, terms(id, options), options.wait === false ? '0' : '1'];
-      return run(isPlain ? ACQUIRE_PLAIN : ACQUIRE, [resource], ...values);
+      const values = [id, terms(id, options), ...(options.wait === false ? ['0'] : [])];
+      return String(await run(isPlain ? ACQUIRE_PLAIN : ACQUIRE, [resource], ...values));
     },
     acquireAll: (resources: readonly string[], ids: readonly string[], options: Terms = {}) =>
       run(ACQUIRE_ALL, resources, ...ids.flatMap((id) => [id, terms(id, options)])),
@@ -72,7 +72,7 @@ export function scriptStage(client: Redis, namespace: string) {
     read: (resource: string) => readResource(client, keys.key(resource)),
     /** Changes the record behind the scripts' backs, as a clock that was set would. */
     async edit(resource: string, change: (record: string[]) => void): Promise<void> {
-      const record = String(await client.hget(keys.key(resource), 'r')).split('|');
+      const record = fieldsOf(await client.hget(keys.key(resource), 'r'));
       change(record);
       await client.hset(keys.key(resource), 'r', record.join('|'));
     },
@@ -82,10 +82,22 @@ export function scriptStage(client: Redis, namespace: string) {
 /** The fields of a record, by place. */
 export const RECORD = { last: 1, epoch: 2, line: 3, tombs: 4, watched: 5, fresh: 6, holders: 8 };
 
+/** The fields of a record, also of one that is written short. */
+function fieldsOf(text: string | null): string[] {
+  const [, last, fresh, released = ''] = FREE.exec(text ?? '') ?? [];
+  if (last !== undefined) return ['1', last, '', '0', '0', '0', fresh ?? '', released, ''];
+  const [, until = '', at, id, before = '', terms] = HELD.exec(text ?? '') ?? [];
+  if (at === undefined) return String(text).split('|');
+  return ['1', at, '', '0', '0', '0', until, before, `${at},${at},${at},0,${id},${terms}`];
+}
+
+const FREE = /^1f(\d{16})(\d{16})(.*)$/;
+const HELD = /^1h(\d{16})(\d{16})([^,]+),([^,]*),(.*)$/;
+
 /** What is kept of a resource, with its lists walked; throws when a list is broken. */
 async function readResource(client: Redis, key: string) {
   const fields = await client.hgetall(key);
-  const record = String(fields.r ?? '1|0||0|0|0|0||').split('|');
+  const record = fieldsOf(fields.r ?? '1|0||0|0|0|0||');
   const holders = (record[RECORD.holders] ?? '').split(';').filter((text) => text !== '');
   const line = walk(record[RECORD.line] ?? '0', (id) => fields[`w:${id}`]?.split(',')[4]);
   const tombs = walk(record[RECORD.tombs] ?? '0', (id) => fields[`t:${id}`]?.split(',')[1]);

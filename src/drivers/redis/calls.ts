@@ -2,6 +2,7 @@ import { onAbort, throwIfAborted } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
 import { deadlines } from '../../core/deadlines.js';
 import { emitterOf, type RedisArgument, type RedisClient } from './client.js';
+import { directSender } from './direct.js';
 import { redisError, unavailable, unknown } from './errors.js';
 import { isNoScript, type RedisScript, runScript, sendHash, sendWhole } from './script.js';
 
@@ -56,19 +57,19 @@ export function redisCalls(options: {
   const { client, clock, timeoutMs: timeoutMsDefault = REPLY_TIMEOUT_MS_DEFAULT } = options;
   const connection = connectionOf(client);
   const times = deadlines(clock);
+  const sendDirectly = directSender(client);
 
   /** What a client that is ready is asked: with one promise, and no timer or listener of its own. */
-  const sendNow = <Reply>(
-    operation: string,
+  const sendNow = (
+    script: RedisScript,
+    keys: readonly string[],
+    values: readonly RedisArgument[],
     timeoutMs: number,
-    call: () => Promise<Reply>,
-    onNoScript?: () => Promise<Reply>,
-  ): Promise<Reply> => {
+  ): Promise<unknown> => {
     const closesBefore = connection.closeCount;
     return new Promise((resolve, reject) => {
-      const settled = call();
-      const letGo = times.after(timeoutMs, () => reject(noAnswer(operation, timeoutMs)));
-      const succeed = (reply: Reply): void => {
+      const letGo = times.after(timeoutMs, () => reject(noAnswer(script.name, timeoutMs)));
+      const succeed = (reply: unknown): void => {
         letGo();
         resolve(reply);
       };
@@ -76,12 +77,14 @@ export function redisCalls(options: {
         letGo();
         // A cluster sends again by itself after a redirection or a lost node, without telling.
         const maybeResent = client.isCluster || connection.closeCount !== closesBefore;
-        reject(redisError(error, { operation, sent: true, maybeResent }));
+        reject(redisError(error, { operation: script.name, sent: true, maybeResent }));
       };
-      settled.then(succeed, (error) => {
-        if (onNoScript === undefined || !isNoScript(error)) fail(error);
-        else onNoScript().then(succeed, fail);
-      });
+      const failed = (error: unknown): void => {
+        if (!isNoScript(error)) fail(error);
+        else sendWhole(client, script, keys, values).then(succeed, fail);
+      };
+      if (sendDirectly?.(script, keys, values, succeed, failed)) return;
+      sendHash(client, script, keys, values).then(succeed, failed);
     });
   };
   const send = async <Reply>(
@@ -124,12 +127,7 @@ export function redisCalls(options: {
       if (!connection.isReady || callOptions?.signal !== undefined) {
         return send(script.name, () => runScript(client, script, keys, values), callOptions);
       }
-      return sendNow(
-        script.name,
-        callOptions?.timeoutMs ?? timeoutMsDefault,
-        () => sendHash(client, script, keys, values),
-        () => sendWhole(client, script, keys, values),
-      );
+      return sendNow(script, keys, values, callOptions?.timeoutMs ?? timeoutMsDefault);
     },
     closeCount: () => connection.closeCount,
     dispose: () => connection.dispose(),

@@ -47,6 +47,7 @@ describe('watch', () => {
     const { lock, clock } = bench();
     const [node, other] = [lock(), lock()];
     await (await node.acquire('a')).release();
+    await clock.advance(20);
     const { timerCount } = clock;
     const done = new AbortController();
     const events: LockEvent[] = [];

@@ -164,6 +164,7 @@ describe('a lock that is retained', () => {
     const { lock, clock } = bench();
     const node = lock(RETAIN);
     await (await node.acquire('a')).release();
+    await clock.advance(20);
     expect(clock.keepAliveCount).toBe(0);
   });
 });

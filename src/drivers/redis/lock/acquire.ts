@@ -4,7 +4,7 @@ import { CLOCK, RECORD } from './state.js';
 
 const BODY: string = `
 ${CLOCK}${RECORD}${TOMBSTONES}${LINE}
-local id, wait = ARGV[1], ARGV[3] == '1'
+local id, wait = ARGV[1], ARGV[3] ~= '0'
 local ttl, party = match(ARGV[2], '^(%d+),(.*)$')
 ttl, party = tonumber(ttl), partyOf(party)
 local s = load(KEYS[1])
@@ -39,7 +39,7 @@ return own and held(s, own) or reply or queued(s, id)
 `;
 
 /**
- * KEYS resource. ARGV grant id, `ttl ms,party`, whether to wait (1 or 0).
+ * KEYS resource. ARGV grant id, `ttl ms,party`, and `0` where it does not wait.
  *
  * → `H|fence|ms left|waiters` held · `Q|first?|ms|now` in line · `B` busy · `G` the id is used up ·
  * `C|capacity` those who are here use the resource in another way · `V|record` of another format.
@@ -52,25 +52,22 @@ export const ACQUIRE: RedisScript = redisScript('lock.acquire', BODY);
  * The same for an exclusive lock with one token and a TTL up to PLAIN_TTL_MS_MAX: when it is free,
  * with nobody in line, nothing buried and nobody watching, it is one read and one write.
  *
- * → also `h‹fence›`: held for the whole TTL, and nobody waits.
+ * → also a number: held for the whole TTL with this token, and nobody waits.
  */
 export const ACQUIRE_PLAIN: RedisScript = redisScript(
   'lock.acquire',
   `
 do
-  local call = redis.call
+  local call, sub, id = redis.call, string.sub, ARGV[1]
   local record = call('hget', KEYS[1], 'r')
-  if record then
-    local last, fresh, released = string.match(record, '^1|(%d+)|s?|0|0|0|(%d+)|([^|]*)|$')
-    if last then
-      local time, id = call('time'), ARGV[1]
-      local now = time[1] .. string.sub('00000' .. time[2], -6)
-      -- Texts of sixteen digits compare as their numbers do; others take the long way.
-      if #last == #now and last < now and now < fresh and released ~= id then
-        call('hset', KEYS[1], 'r', '1|' .. now .. '||0|0|0|' .. fresh .. '|' .. released .. '|' .. now .. ','
-          .. now .. ',' .. now .. ',0,' .. id .. ',' .. ARGV[2])
-        return 'h' .. now
-      end
+  if record and sub(record, 1, 2) == '1f' then
+    local time = call('time')
+    local now, fresh = time[1] .. sub('00000' .. time[2], -6), sub(record, 19, 34)
+    local released = sub(record, 35)
+    -- Texts of sixteen digits compare as their numbers do; a time that is longer takes the long way.
+    if #now == 16 and now > sub(record, 3, 18) and now < fresh and released ~= id then
+      call('hset', KEYS[1], 'r', '1h' .. fresh .. now .. id .. ',' .. released .. ',' .. ARGV[2])
+      return tonumber(now)
     end
   end
 end

@@ -36,7 +36,8 @@ export function redisLockBackend(options: {
 }): LockBackend {
   const { client, keys, times, node, waitReplicas: wait } = options;
   const calls = redisCalls({ client, clock: node.clock, timeoutMs: times.replyTimeoutMs });
-  const context: RedisLockContext = { node, calls, keys, times };
+  const plainTerms = { ttlMs: 0, lockDelayMs: 0, text: '' };
+  const context: RedisLockContext = { node, calls, keys, times, plainTerms };
   const grants = heldGrants(node);
   const work = background(node);
   const line = waitingLine(context);

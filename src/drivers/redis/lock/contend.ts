@@ -52,8 +52,8 @@ function contendPlainly(parts: ContendParts, request: GrantRequest): Promise<Gra
   return answer.then((reply) => {
     const fence = plainToken(reply);
     const { ttlMs } = request;
-    const isFresh = elapsedMs(node.clock, sent) < FRESH_SHARE * ttlMs;
-    if (fence === undefined || !isFresh || calls.closeCount() !== first.closes) return goOn();
+    if (fence === undefined || calls.closeCount() !== first.closes) return goOn();
+    if (elapsedMs(node.clock, sent) >= FRESH_SHARE * ttlMs) return goOn();
     const validity = repliedValidity(sent, ttlMs);
     const grant = grantOf(grantId, request, { fence, waiters: 0, validity });
     return parts.grants.add({ grant, ttlMs, validity, isAmbiguous: false });
@@ -77,7 +77,8 @@ function firstSend({ context }: ContendParts, request: GrantRequest): Send {
   const grantId = node.nextGrantId();
   const script = isPlain(request) ? ACQUIRE_PLAIN : ACQUIRE;
   const keys = [keyOf(context, request.resource)];
-  const values = [termsOf(request, context), request.wait ? '1' : '0'];
+  const terms = termsOf(request, context);
+  const values = request.wait ? [terms] : [terms, '0'];
   const sent = instantOf(node.clock);
   const closes = calls.closeCount();
   // What waits for a connection must not be sent once it was given up. Otherwise the signal is not

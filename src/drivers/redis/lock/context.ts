@@ -17,6 +17,12 @@ export interface RedisLockContext {
   readonly calls: RedisCalls;
   readonly keys: RedisKeys;
   readonly times: RedisLockTimes;
+  /** The terms of the latest plain request, but for its owner. */
+  readonly plainTerms: {
+    ttlMs: number;
+    lockDelayMs: number | undefined;
+    text: string;
+  };
 }
 
 /** A waiter that was not heard from for so many heartbeats is out of the line. */
@@ -45,14 +51,26 @@ export function keyOf({ keys }: RedisLockContext, resource: string): string {
 }
 
 /** What of a request is stored beside its id: `ttl,party`, as state.ts describes it. */
-export function termsOf(request: GrantRequest, { node, times }: RedisLockContext): string {
-  const { mode, permits, capacity, tokens, owner, lockDelayMs = 0 } = request;
+export function termsOf(request: GrantRequest, context: RedisLockContext): string {
+  const { plainTerms } = context;
+  if (!isPlain(request)) return ownerlessTerms(request, context) + request.owner;
+  // Most requests of a process differ in their resource alone.
+  if (request.ttlMs !== plainTerms.ttlMs || request.lockDelayMs !== plainTerms.lockDelayMs) {
+    plainTerms.ttlMs = request.ttlMs;
+    plainTerms.lockDelayMs = request.lockDelayMs;
+    plainTerms.text = ownerlessTerms(request, context);
+  }
+  return plainTerms.text + request.owner;
+}
+
+function ownerlessTerms(request: GrantRequest, { node, times }: RedisLockContext): string {
+  const { mode, permits, capacity, tokens, lockDelayMs = 0 } = request;
   const ttlMs = wholeTtlMs(request.ttlMs);
   const provisionalMs = Math.min(ttlMs, 2 * times.heartbeatMs);
   const room = Math.min(capacity, CAPACITY_MAX);
   const delayMs = wholeTtlMs(lockDelayMs);
   const kept = `${provisionalMs},${waiterTtlMs(times)},${delayMs},${times.resendWindowMs}`;
-  return `${ttlMs},${modeLetter(mode)},${permits},${room},${tokens},${kept},${node.incarnation},${owner}`;
+  return `${ttlMs},${modeLetter(mode)},${permits},${room},${tokens},${kept},${node.incarnation},`;
 }
 
 /** Whether a request can be granted by the shortest script. */

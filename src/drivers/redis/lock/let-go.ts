@@ -1,13 +1,20 @@
 import { sleep, throwIfAborted } from '../../../core/abort.js';
 import { backoffMs } from '../../../core/backoff.js';
-import { elapsedMs, instantOf, remainingMs, type Validity } from '../../../core/clock.js';
+import {
+  elapsedMs,
+  type Instant,
+  instantOf,
+  leftAt,
+  remainingMs,
+  type Validity,
+} from '../../../core/clock.js';
 import type { CallOptions, Grant } from '../../../lock/driver.js';
 import { type Background, mayPass } from './background.js';
 import { CANCEL } from './cancel.js';
 import { keyOf, type RedisLockContext, tombstoneMs } from './context.js';
-import type { HeldGrants } from './held.js';
+import type { HeldGrant, HeldGrants } from './held.js';
 import { RELEASE, RELEASE_PLAIN } from './release.js';
-import { parseWord } from './reply.js';
+import { parseReleased } from './reply.js';
 
 /** What letting go needs of its process. */
 export interface LetGoParts {
@@ -22,41 +29,84 @@ const RESEND = { baseMs: 20, maxMs: 500 };
  * Ends a grant. While no answer comes it is sent again for `replyTimeoutMs`, then the error is
  * thrown and the sending goes on in the background, until the grant must have ended by itself.
  */
-export async function release(
-  { context, grants, work }: LetGoParts,
+export function release(
+  parts: LetGoParts,
   grant: Grant,
-  { signal }: CallOptions = {},
+  options: CallOptions = {},
+): Promise<'released' | 'lost'> {
+  const { context, grants } = parts;
+  const { calls, node } = context;
+  const { grantId, resource } = grant;
+  const { validity, ttlMs, isAmbiguous } = grants.get(grantId) ?? unknownHeld(grant);
+  grants.delete(grantId);
+  const started = instantOf(node.clock);
+  const leaving: Leaving = {
+    grant,
+    ttlMs,
+    validity,
+    started,
+    wasValid: leftAt(validity, started) > 0,
+    closes: calls.closeCount(),
+  };
+  if (isAmbiguous || options.signal !== undefined) {
+    return releaseInsistently(parts, leaving, isAmbiguous, options);
+  }
+  // As a rule one send, and its answer.
+  return calls.script(RELEASE_PLAIN, [keyOf(context, resource)], [grantId]).then(
+    (reply) => releasedOrLost(context, leaving, reply, false),
+    (error) => releaseInsistently(parts, leaving, true, options, error),
+  );
+}
+
+/** A release under way. */
+interface Leaving {
+  readonly grant: Grant;
+  readonly ttlMs: number;
+  readonly validity: Validity;
+  readonly started: Instant;
+  /** Whether it was held as the release began. */
+  readonly wasValid: boolean;
+  /** How often the connection had closed by then. */
+  readonly closes: number;
+}
+
+function unknownHeld({ validity }: Grant): Pick<HeldGrant, 'validity' | 'ttlMs' | 'isAmbiguous'> {
+  return { validity, ttlMs: validity.forMs, isAmbiguous: true };
+}
+
+/** Sends the release until it is answered; `failed` is the error of a first send. */
+async function releaseInsistently(
+  { context, work }: LetGoParts,
+  leaving: Leaving,
+  isAmbiguous: boolean,
+  { signal }: CallOptions,
+  failed?: unknown,
 ): Promise<'released' | 'lost'> {
   const { calls, node, times } = context;
-  const held = grants.get(grant.grantId);
-  grants.delete(grant.grantId);
-  const validity = held?.validity ?? grant.validity;
-  const ttlMs = held?.ttlMs ?? grant.validity.forMs;
+  const { grant, ttlMs, validity, started } = leaving;
   const keys = [keyOf(context, grant.resource)];
-  const send = (isAmbiguous: boolean, callOptions?: CallOptions): Promise<unknown> =>
-    isAmbiguous
-      ? calls.script(RELEASE, keys, [grant.grantId, tombstoneMs(ttlMs, times)], callOptions)
+  const unsure = [grant.grantId, tombstoneMs(ttlMs, times)];
+  const send = (isUnsure: boolean, callOptions?: CallOptions): Promise<unknown> =>
+    isUnsure
+      ? calls.script(RELEASE, keys, unsure, callOptions)
       : calls.script(RELEASE_PLAIN, keys, [grant.grantId], callOptions);
-  const wasValid = remainingMs(node.clock, validity) > 0;
-  const started = instantOf(node.clock);
-  const closes = calls.closeCount();
-  const isAmbiguous = held?.isAmbiguous ?? true;
-  for (let attempt = 0; ; attempt += 1) {
+  let error = failed;
+  for (let attempt = failed === undefined ? 0 : 1; ; attempt += 1) {
+    if (attempt > 0) {
+      const isOutOfTime = elapsedMs(node.clock, started) >= times.replyTimeoutMs;
+      if (!mayPass(error) || isOutOfTime || signal?.aborted) {
+        work.insist(() => send(true), Math.max(remainingMs(node.clock, validity), 0));
+        throw error;
+      }
+      await sleep(node.clock, backoffMs(attempt - 1, RESEND, node.random), { signal });
+    }
     try {
       throwIfAborted(signal);
       const reply = await send(isAmbiguous || attempt > 0, signal && { signal });
-      const found = parseWord(reply, 'R', 'N', grant.resource);
-      const isRepeated = attempt > 0 || calls.closeCount() !== closes;
-      return releasedOrLost(context, { found, wasValid, isRepeated, validity });
-    } catch (error) {
-      const isOutOfTime = elapsedMs(node.clock, started) >= times.replyTimeoutMs;
-      if (!mayPass(error) || isOutOfTime || signal?.aborted) {
-        const forMs = Math.max(remainingMs(node.clock, validity), 0);
-        work.insist(() => send(true), forMs);
-        throw error;
-      }
+      return releasedOrLost(context, leaving, reply, attempt > 0);
+    } catch (cause) {
+      error = cause;
     }
-    await sleep(node.clock, backoffMs(attempt, RESEND, node.random), { signal });
   }
 }
 
@@ -66,17 +116,14 @@ export async function release(
  * was no longer covered.
  */
 function releasedOrLost(
-  { node }: RedisLockContext,
-  options: {
-    readonly found: boolean;
-    readonly wasValid: boolean;
-    readonly isRepeated: boolean;
-    readonly validity: Validity;
-  },
+  { calls, node }: RedisLockContext,
+  { grant, validity, wasValid, closes }: Leaving,
+  reply: unknown,
+  isRepeated: boolean,
 ): 'released' | 'lost' {
-  const { found, wasValid, isRepeated, validity } = options;
-  if (found) return wasValid ? 'released' : 'lost';
-  return isRepeated && remainingMs(node.clock, validity) > 0 ? 'released' : 'lost';
+  if (parseReleased(reply, grant.resource)) return wasValid ? 'released' : 'lost';
+  const mayBeRepeated = isRepeated || calls.closeCount() !== closes;
+  return mayBeRepeated && remainingMs(node.clock, validity) > 0 ? 'released' : 'lost';
 }
 
 /** Makes sure, in the background, that nothing of a given-up request is left. */

@@ -20,32 +20,29 @@ end
 if ARGV[2] then bury(s, id, tonumber(ARGV[2])) end
 settle(s)
 save(s)
-return (own or before) and 'R' or 'N'
+return (own or before) and 1 or 0
 `;
 
 /**
  * KEYS resource. ARGV grant id, and, while an acquire of it may still be under way, for how many ms
  * its end is remembered.
  *
- * → `R` released, now or by an earlier send · `N` not held · `V|record`.
+ * → 1 released, now or by an earlier send · 0 not held · `V|record`.
  *
  * Hands over in the same step: the grant of the next in line is written here and told to its node.
  */
 export const RELEASE: RedisScript = redisScript('lock.release', BODY);
 
-/** The same when every acquire of the id was answered: the only holder, with nobody in line or watching, is one read and one write. */
+/** The same when every acquire of the id was answered: the only writer ever since it was granted, never renewed, is one read and one write. */
 export const RELEASE_PLAIN: RedisScript = redisScript(
   'lock.release',
   `
 do
-  local call = redis.call
+  local call, sub, id = redis.call, string.sub, ARGV[1]
   local record = call('hget', KEYS[1], 'r')
-  if record then
-    local head, id = string.match(record, '^(1|%d+|s?|0|[^|]+|0|%d+|)[^|]*|%d+,%d+,%d+,%d+,([^,]+),[^;]*$')
-    if id == ARGV[1] then
-      call('hset', KEYS[1], 'r', head .. id .. '|')
-      return 'R'
-    end
+  if record and sub(record, 1, 2) == '1h' and sub(record, 35, 35 + #id) == id .. ',' then
+    call('hset', KEYS[1], 'r', '1f' .. sub(record, 19, 34) .. sub(record, 3, 18) .. id)
+    return 1
   end
 end
 ${BODY}`,

@@ -57,13 +57,16 @@ export function parseContend(reply: unknown, request: GrantRequest): ContendRepl
   }
 }
 
-/** The answer of the shortest script: the token of a grant for the whole TTL, with nobody in line. */
+/**
+ * The answer of the shortest script: the token of a grant for the whole TTL, with nobody in line.
+ * A client with `stringNumbers` tells numbers as texts; every other answer begins with a letter.
+ */
 export function plainToken(reply: unknown): bigint | undefined {
-  const text = String(reply);
-  return text.charCodeAt(0) === PLAIN ? BigInt(text.slice(1)) : undefined;
+  if (typeof reply === 'number') return BigInt(reply);
+  return typeof reply === 'string' && DIGITS.test(reply) ? BigInt(reply) : undefined;
 }
 
-const PLAIN = 'h'.charCodeAt(0);
+const DIGITS = /^\d+$/;
 
 /** Reads the answer to one renewal. Throws UPGRADE_NEEDED or DATA_CORRUPT. */
 export function parseRenewal(
@@ -87,10 +90,11 @@ export function forcedError(
   return lockLostError(resource, fencingToken, `its release was forced: ${why}`);
 }
 
-/** Reads a reply that says one of two words; true for the first. Throws as the others do. */
-export function parseWord(reply: unknown, yes: string, no: string, resource: string): boolean {
-  if (reply !== yes && reply !== no) throw unexpected(reply, resource);
-  return reply === yes;
+/** Reads the answer to a release: whether it was held. Throws as the others do. */
+export function parseReleased(reply: unknown, resource: string): boolean {
+  const found = Number(reply);
+  if (found !== 0 && found !== 1) throw unexpected(reply, resource);
+  return found === 1;
 }
 
 /** Reads a number, as of tokens or of grants that were ended; undefined when the grant was lost. */
