@@ -37,7 +37,9 @@ let job: Job | undefined;
 
 async function open(next: Job): Promise<void> {
   job = next;
-  clients = Array.from({ length: next.clientCount }, () => openClient(next.contender, url, folder));
+  clients = Array.from({ length: next.clientCount }, () =>
+    openClient(next.contender, url, folder, { isCounted: true }),
+  );
   // Connections and scripts are there before it begins.
   await Promise.all(
     clients.map(async (client, index) => {

@@ -54,7 +54,9 @@ async function tricordCost(context: BenchContext, locks: number, forMs: number):
 }
 
 async function semaphoreCost(context: BenchContext, locks: number, forMs: number): Promise<Cost> {
-  const client = openClient('redis-semaphore', context.redis.url, context.peers);
+  const client = openClient('redis-semaphore', context.redis.url, context.peers, {
+    isCounted: true,
+  });
   let lostCount = 0;
   const lost = (): void => {
     lostCount += 1;

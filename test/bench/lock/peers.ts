@@ -61,11 +61,17 @@ export async function installPeers(): Promise<InstalledPeers> {
   };
 }
 
-/** Opens a contender on a connection of its own. */
-export function openClient(contender: Contender, url: string, folder: string): Client {
+/** Opens a contender on a connection of its own; its commands are counted where it is said. */
+export function openClient(
+  contender: Contender,
+  url: string,
+  folder: string,
+  { isCounted = false }: { readonly isCounted?: boolean } = {},
+): Client {
   const redis = new Redis(url, { retryStrategy: () => 50 });
   redis.on('error', () => {});
   let sent = 0;
+  if (!isCounted) return { ...openOn(redis, contender, folder), sentCount: () => sent };
   const send = redis.sendCommand.bind(redis);
   redis.sendCommand = (...values) => {
     sent += 1;
@@ -139,7 +145,7 @@ function semaphoreClient(redis: Redis, { Mutex }: SemaphoreModule, tuning: objec
   };
 }
 
-interface RedlockModule {
+export interface RedlockModule {
   readonly default: new (
     clients: Redis[],
     options: object,

@@ -80,16 +80,7 @@ export async function writeParts(
   await putSection(domain, [`## ${heading}`, '', ...introduction, '', ...parts]);
 }
 
-/** Puts the section of a domain on the page, in place of what stood between its markers. */
-export async function writeSection(
-  domain: string,
-  heading: string,
-  introduction: readonly string[],
-  tables: readonly Table[],
-): Promise<void> {
-  await putSection(domain, [`## ${heading}`, '', ...introduction, '', ...tables.map(markdown)]);
-}
-
+/** In place of what stood between the section's markers. */
 async function putSection(domain: string, lines: readonly string[]): Promise<void> {
   const [begin, end] = [`<!-- bench:${domain} -->`, `<!-- /bench:${domain} -->`];
   const section = `${[begin, ...lines].join('\n').trimEnd()}\n${end}`;
