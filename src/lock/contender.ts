@@ -219,7 +219,7 @@ export class Contender implements HoldListeners, RoomListeners {
     // What was just won was looked at as it came.
     if (hold === undefined || (isHandedOver && !hold.isLasting)) {
       // The grant ended while it was handed on: the task stands in line again.
-      this.#happen({ type: 'joined', task: queuedTask(task, claim) });
+      this.#happen({ type: 'rejoined', task: queuedTask(task, claim) });
       return;
     }
     const context = this.#context;

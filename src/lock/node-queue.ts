@@ -66,6 +66,8 @@ function apply(queue: NodeQueue, event: QueueEvent, nowMs: number): QueueEffect[
   switch (event.type) {
     case 'joined':
       return join(queue, event.task);
+    case 'rejoined':
+      return rejoin(queue, event.task);
     case 'left':
       queue.waiting.delete(event.task);
       return [];
@@ -124,6 +126,19 @@ function join(queue: NodeQueue, task: QueuedTask): QueueEffect[] {
   if (!task.wait && isBehind) return [{ type: 'refuse', task: task.id }];
   queue.waiting.set(task.id, task);
   return [];
+}
+
+/** Ids rise in the order of arrival. */
+function rejoin(queue: NodeQueue, task: QueuedTask): QueueEffect[] {
+  const effects = join(queue, task);
+  const { waiting } = queue;
+  if (!waiting.has(task.id)) return effects;
+  for (const behind of Array.from(waiting.values())) {
+    if (behind.id <= task.id) continue;
+    waiting.delete(behind.id);
+    waiting.set(behind.id, behind);
+  }
+  return effects;
 }
 
 /** The request is over; undefined when it was given up before. */

@@ -3,6 +3,8 @@ import type { QueuedTask, TokenBlock } from './node-grants.js';
 /** What happened. Times are monotonic milliseconds. */
 export type QueueEvent =
   | { readonly type: 'joined'; readonly task: QueuedTask }
+  /** It was given a grant that had ended, and has its old place again. */
+  | { readonly type: 'rejoined'; readonly task: QueuedTask }
   | { readonly type: 'left'; readonly task: number }
   | {
       readonly type: 'granted';

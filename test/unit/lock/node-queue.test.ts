@@ -533,3 +533,13 @@ test('a retained grant serves the next task here, and goes when somebody waits o
   const asked = happen({ type: 'others', grant: 1, count: 1 });
   expect(asked).toEqual([{ type: 'release', grant: 1 }]);
 });
+
+test('a task whose grant had ended as it got it has its old place in line again', () => {
+  const queue = emptyQueue();
+  const happen = (event: QueueEvent) => transition(queue, event, 0, LIMITS);
+  for (let id = 1; id <= 4; id += 1) happen({ type: 'joined', task: patient(id) });
+  happen(granted(1));
+  happen({ type: 'lost', grant: 1 });
+  happen({ type: 'rejoined', task: patient(1) });
+  expect(Array.from(queue.waiting.keys())).toEqual([1, 2, 3, 4]);
+});
