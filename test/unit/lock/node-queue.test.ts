@@ -116,6 +116,7 @@ function step(at: World, event: QueueEvent, nowMs = 0): QueueEffect[] {
 function occur(at: World, event: QueueEvent): void {
   switch (event.type) {
     case 'joined':
+    case 'rejoined':
       at.coming.shift();
       at.arrived.push(event.task.id);
       at.fate.set(event.task.id, 'waiting');
