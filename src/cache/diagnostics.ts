@@ -45,7 +45,7 @@ export interface CacheInvalidatedEvent {
   /** The tags that were invalidated. */
   readonly tags?: readonly string[] | undefined;
   /** Which call it was. */
-  readonly by: 'set' | 'delete' | 'update' | 'tags' | 'clear';
+  readonly by: 'set' | 'delete' | 'update' | 'tags' | 'clear' | 'transaction';
 }
 
 /** What `tricord:cache.stored` tells about a value that the farthest tier has taken. */

@@ -13,6 +13,7 @@ import {
 import { allOrTold, getMany, getOrLoadMany, uniqueKeys } from './batches.js';
 import type { Cache, CacheCallOptions } from './cache.js';
 import { type Deck, newDeck } from './deck.js';
+import { withDeck } from './deck-registry.js';
 import { cacheReader } from './reading.js';
 import type { CacheSettings } from './tiers.js';
 import { wrapWith } from './wrap.js';
@@ -45,7 +46,7 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
     return write(options, (given) => writer.delete(key, given));
   };
 
-  return {
+  const cache: Cache<Value> = {
     name: settings.name,
     get: typed.get,
     peek: typed.peek,
@@ -110,6 +111,7 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
       return closing;
     },
   };
+  return withDeck(cache, deck);
 }
 
 async function end(deck: Deck, drainMs: number): Promise<void> {

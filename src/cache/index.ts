@@ -49,6 +49,9 @@ export type {
   TierTags,
 } from './driver.js';
 export { stableKey } from './keyed.js';
+export type { CacheParticipantOptions } from './participant.js';
+export { cacheParticipant } from './participant.js';
+export type { CacheBranch } from './participant-branch.js';
 export type {
   CacheCounts,
   CacheLoadTimes,

@@ -10,6 +10,8 @@ import type { CacheSettings } from './tiers.js';
 /** An authority that its cache survives. */
 export interface Survived {
   readonly authority: Authority;
+  /** Without invalidations that wait here. */
+  readonly direct: Authority;
   /** How the tier stands. */
   state(): Pick<CacheTierStats, 'breaker' | 'deferredCount'>;
 }
@@ -17,18 +19,20 @@ export interface Survived {
 /** Puts before a shared tier what a cache needs when that tier is out of order. */
 export function survived(settings: CacheSettings, bare: Authority, counter: TierCounter): Survived {
   const none = { breaker: undefined, deferredCount: 0 };
-  if (!bare.isShared) return { authority: bare, state: () => none };
+  if (!bare.isShared) return { authority: bare, direct: bare, state: () => none };
   const { name, clock, tierTimeoutMs, deferral } = settings;
   let deferred: DeferredWrites | undefined;
   const breaker = breakerOf(settings, counter, () => (deferred?.count ?? 0) === 0);
-  let authority = breaker === undefined ? bare : guardedAuthority(bare, { breaker, counter });
+  const direct = breaker === undefined ? bare : guardedAuthority(bare, { breaker, counter });
+  let authority = direct;
   if (deferral !== undefined) {
     const isOut = (): boolean => breaker !== undefined && breaker.state !== 'closed';
     const parts = { name, clock, counter, timeoutMs: tierTimeoutMs, ...deferral, isOut };
-    ({ authority, deferred } = deferringAuthority(authority, parts));
+    ({ authority, deferred } = deferringAuthority(direct, parts));
   }
   return {
     authority,
+    direct,
     state: () => ({ breaker: breaker?.state, deferredCount: deferred?.count ?? 0 }),
   };
 }

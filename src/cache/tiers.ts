@@ -40,6 +40,8 @@ export interface CacheSettings {
 export interface CacheTiers {
   /** The farthest tier, which orders all writes. */
   readonly authority: Authority;
+  /** The same, without invalidations that wait in this process: what it acknowledges is done. */
+  readonly direct: Authority;
   /** What answers at once: the memory of this process, whether before the authority or itself. */
   readonly front: { readonly store: LocalStore; readonly counter: TierCounter } | undefined;
   /** The memory before the authority; undefined when there is none, or it is the authority. */
@@ -69,9 +71,10 @@ export function openTiers(settings: CacheSettings): CacheTiers {
   const withRemaining = near !== undefined || isAging(settings);
   const knownTags = settings.consistency === 'tracked' ? near?.tags : undefined;
   const bare = authorityOver({ ...last, node, leaseMs, withRemaining, knownTags });
-  const { authority, state } = survived(settings, bare, last.counter);
+  const { authority, direct, state } = survived(settings, bare, last.counter);
   return {
     authority,
+    direct,
     front,
     near,
     stats: () => open.map((one) => tierStats(one, one === last ? state() : NEVER_OUT)),

@@ -1,6 +1,7 @@
 import { abortScope, throwIfAborted } from '../core/abort.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { CoordinationError } from '../core/errors.js';
+import { assertParticipantName } from '../core/participant-name.js';
 import { assertNumber, invalidArgument } from '../core/validate.js';
 import { workGate } from '../core/work-gate.js';
 import type { Barrier, BarrierPassage, BarrierStep } from './barrier.js';
@@ -8,7 +9,6 @@ import type { BarrierEffect, BarrierEvent } from './barrier-machine.js';
 import { branchAbortedError, contradictedError } from './branch-errors.js';
 import { type FunctionBranch, functionBranch } from './function-participant-branch.js';
 import type { Participant, ParticipantCallOptions } from './participant.js';
-import { assertParticipantName } from './participant-name.js';
 
 /** What one of the three functions is called with, beside the client. */
 export interface FunctionCall<Request> {

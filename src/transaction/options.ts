@@ -1,12 +1,12 @@
 import { systemClock } from '../core/clock.js';
 import { GUARANTEE_LEVELS } from '../core/guarantees.js';
 import { defaultNodeId } from '../core/ids.js';
+import { assertParticipantName } from '../core/participant-name.js';
 import { systemRandom } from '../core/random.js';
 import { assertNodeId, assertNumber, assertResourceId, invalidArgument } from '../core/validate.js';
 import type { TransactionCoordinatorOptions, TransactionOptions } from './coordinator.js';
 import type { DecisionLog } from './decision-log.js';
 import type { Participant } from './participant.js';
-import { assertParticipantName } from './participant-name.js';
 import { siteDeskOf } from './three-phase/site-desk.js';
 import { SITES_AUTHORITY } from './three-phase/sites-authority.js';
 import type { TransactionSite } from './three-phase/transaction-site.js';

@@ -17,6 +17,11 @@ export interface Participant<Handle = unknown> {
   readonly name: string;
   /** Which backend, for messages and metrics. */
   readonly backend: string;
+  /**
+   * True: its branches are committed after every other branch of their transaction was, by whichever
+   * process; for what must not be seen before them, such as the invalidation of a cache.
+   */
+  readonly commitsAfterOthers?: boolean | undefined;
   /** Starts a branch. Rejects with a CoordinationError when the resource cannot take one now. */
   enlist(context: BranchContext): Promise<Branch<Handle>>;
   /**

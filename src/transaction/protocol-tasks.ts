@@ -1,5 +1,6 @@
 import { abortable } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
+import { type Deferred, deferred } from '../core/deferred.js';
 import { type ErrorCode, isCoordinationError } from '../core/errors.js';
 import { finishBranch, pause } from './finish-branch.js';
 import {
@@ -265,11 +266,45 @@ async function endBranch(
     running.untold -= 1;
     running.settle();
   };
-  const ended = await finishBranch(host, enlisted, ending, told);
+  const onTried = (): void => {
+    told();
+    for (const onLate of running.onLate) onLate();
+  };
+  const mayEnd = !isCommit || (await othersCommitted(running, effect.branch, told));
+  const ended = mayEnd ? await finishBranch(host, enlisted, ending, onTried) : 'left';
+  endingOf(running, effect.branch).resolve(ended);
   if (ended === 'ended') running.happen({ type: 'branch-ended', branch: effect.branch });
   told();
   running.commits -= isCommit ? 1 : 0;
   if (isCommit && running.commits === 0) await acknowledge(running);
+}
+
+/**
+ * Waits, for a branch that commits after the others, until they have; false when one of them is left
+ * to the sweep, which then keeps the order.
+ */
+async function othersCommitted(
+  running: Running,
+  branch: number,
+  onLate: () => void,
+): Promise<boolean> {
+  const { branches, state, onLate: listeners } = running;
+  const isAfter = (index: number): boolean =>
+    branches[index]?.participant.commitsAfterOthers === true;
+  if (!isAfter(branch)) return true;
+  const others = state.branches.flatMap((other, index) =>
+    other.state === 'prepared' && !isAfter(index) ? [endingOf(running, index).promise] : [],
+  );
+  listeners.add(onLate);
+  const endings = await Promise.all(others);
+  listeners.delete(onLate);
+  return !endings.includes('left');
+}
+
+function endingOf({ endings }: Running, branch: number): Deferred<'ended' | 'left'> {
+  const ending = endings.get(branch) ?? deferred();
+  endings.set(branch, ending);
+  return ending;
 }
 
 /** One message for all branches. Losing it costs a repeated commit, nothing else. */

@@ -56,6 +56,10 @@ export interface Running {
   attempts: number;
   /** Whether the log was asked for the key; it may hold a reservation. */
   isKeyAsked: boolean;
+  /** How the branches ended that were told to; made by who asks first. */
+  readonly endings: Map<number, Deferred<'ended' | 'left'>>;
+  /** Called when a branch was not ended by the first try: who waits for it need not be waited for. */
+  readonly onLate: Set<() => void>;
   /** Participants that committed, and that the log has not been told of. */
   readonly acknowledged: string[];
   readonly answer: Deferred<'committed' | 'aborted' | 'in-doubt'>;
@@ -80,6 +84,8 @@ export function protocol(host: CoordinatorHost, subject: ProtocolSubject): Proto
     commits: 0,
     attempts: 0,
     isKeyAsked: false,
+    endings: new Map(),
+    onLate: new Set(),
     acknowledged: [],
     answer: deferred(),
     conclusion: deferred(),

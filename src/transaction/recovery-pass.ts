@@ -296,35 +296,51 @@ export async function repeatCommits(pass: RecoveryPass): Promise<void> {
 }
 
 async function repeatCommit(pass: RecoveryPass, record: StoredCommitRecord): Promise<void> {
-  await Promise.all(record.unacknowledged.map((name) => repeatAt(pass, record, name)));
+  const { participants } = pass.host;
+  const isAfter = (name: string): boolean => participants.get(name)?.commitsAfterOthers === true;
+  const names = record.unacknowledged;
+  const isDone = await Promise.all(
+    names.filter((name) => !isAfter(name)).map((name) => repeatAt(pass, record, name)),
+  );
+  if (isDone.includes(false)) return;
+  await Promise.all(names.filter(isAfter).map((name) => repeatAt(pass, record, name)));
 }
 
-/** Commits every branch that the record has under one name, and acknowledges them together. */
+/**
+ * Commits every branch that the record has under one name, and acknowledges them together. Answers
+ * whether all of them are committed.
+ */
 async function repeatAt(
   pass: RecoveryPass,
   record: StoredCommitRecord,
   name: string,
-): Promise<void> {
+): Promise<boolean> {
   const { host, findings } = pass;
   const participant = host.participants.get(name);
   const branches = record.branches.filter((each) => each.participant === name);
   const isOnly = branches.length === 1;
-  if (participant === undefined) return repeatElsewhere(pass, record, name);
+  if (participant === undefined) {
+    await repeatElsewhere(pass, record, name);
+    return false;
+  }
   // A single branch that this pass has finished is acknowledged already.
   const left = branches.filter(({ branchId }) => !isOnly || !isRecovered(pass, branchId));
-  if (left.length === 0 || pass.silent.has(name)) return;
+  if (left.length === 0) return true;
+  if (pass.silent.has(name)) return false;
   for (const { branchId, evidence } of left) {
-    if (!pass.isDue(name, branchId)) return;
+    if (!pass.isDue(name, branchId)) return false;
     try {
       await passCall(pass, participant, (signal) =>
         participant.commit({ branchId, evidence }, { signal }),
       );
       findings.recommitted += isRecovered(pass, branchId) ? 0 : 1;
     } catch (error) {
-      return noteFailure(pass, name, branchId, record.transactionId, error);
+      noteFailure(pass, name, branchId, record.transactionId, error);
+      return false;
     }
   }
   await acknowledgeSafely(pass, record, name);
+  return true;
 }
 
 function isRecovered({ findings }: RecoveryPass, branchId: string): boolean {

@@ -49,14 +49,6 @@ export const mutants: readonly Mutant[] = [
     why: 'After a delete that resolved, its own process reads the old value.',
   },
   {
-    id: 'cache-deferred-key-is-filled-over',
-    file: 'src/cache/deferring-authority.ts',
-    find: 'lease: async (key, ...rest) => (deferred.blocks(key) ? failed : inner.lease(key, ...rest)),',
-    replace: 'lease: async (key, ...rest) => inner.lease(key, ...rest),',
-    tests: deferred('of a delete waits'),
-    why: 'A key whose invalidation waits is led and filled as if nothing had happened.',
-  },
-  {
     id: 'cache-deferred-second-write-is-forgotten',
     file: 'src/cache/deferred-writes.ts',
     find: 'if (waiting.get(place) !== write) return true;',

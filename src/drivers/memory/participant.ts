@@ -1,9 +1,9 @@
 import { throwIfAborted } from '../../core/abort.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import type { Guarantees } from '../../core/guarantees.js';
+import { assertParticipantName } from '../../core/participant-name.js';
 import { assertNumber } from '../../core/validate.js';
 import type { Branch, Participant } from '../../transaction/participant.js';
-import { assertParticipantName } from '../../transaction/participant-name.js';
 import { type MemoryBranch, memoryWork } from './participant-branch.js';
 import { type KeyValueStore, keyValueStore } from './participant-store.js';
 

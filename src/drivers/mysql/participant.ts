@@ -1,9 +1,9 @@
 import { abortScope } from '../../core/abort.js';
 import { type Clock, elapsedMs, type Instant, instantOf, systemClock } from '../../core/clock.js';
+import { assertParticipantName } from '../../core/participant-name.js';
 import { assertNumber } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import type { Participant } from '../../transaction/participant.js';
-import { assertParticipantName } from '../../transaction/participant-name.js';
 import { type BranchHost, MysqlBranch } from './branch.js';
 import { type CallsOptions, participantCalls } from './calls.js';
 import { assertPool, type MysqlBranchClient, type MysqlPool } from './client.js';

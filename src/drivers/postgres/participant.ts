@@ -1,9 +1,9 @@
 import { type Clock, systemClock } from '../../core/clock.js';
+import { assertParticipantName } from '../../core/participant-name.js';
 import { assertNumber, invalidArgument } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import { parseBranchId } from '../../transaction/branch-id.js';
 import type { Participant } from '../../transaction/participant.js';
-import { assertParticipantName } from '../../transaction/participant-name.js';
 import { type BranchHost, PostgresBranch } from './branch.js';
 import { participantCalls } from './calls.js';
 import type { PostgresBranchClient, PostgresPool } from './client.js';

@@ -1,10 +1,10 @@
 import { throwIfAborted } from '../../core/abort.js';
 import { type Clock, systemClock } from '../../core/clock.js';
+import { assertParticipantName } from '../../core/participant-name.js';
 import { systemRandom } from '../../core/random.js';
 import { assertNumber, invalidArgument } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import type { Participant, ParticipantCallOptions } from '../../transaction/participant.js';
-import { assertParticipantName } from '../../transaction/participant-name.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
 import type { RedisClient } from './client.js';
 import { readRedisGuarantees } from './guarantees.js';

@@ -128,10 +128,10 @@ describe('an invalidation that did not reach the shared tier', () => {
     await clock.runUntil(writer.delete('key'));
     shared.thaw();
     let isAgain = false;
-    shared.before = async (operation) => {
+    shared.after = async (operation) => {
       if (operation !== 'invalidate' || isAgain) return;
       isAgain = true;
-      // While the first one is under way.
+      // After the first one took effect, and before its answer.
       await writer.delete('key');
       await other.set('key', 'from before the second delete');
     };

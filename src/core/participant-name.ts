@@ -1,4 +1,4 @@
-import { invalidArgument } from '../core/validate.js';
+import { invalidArgument } from './validate.js';
 
 const PARTICIPANT_NAME = /^[\w.-]{1,64}$/;
 
