@@ -87,4 +87,19 @@ describe.each(['redis', 'zookeeper'] as const)('remote participants [%s] [postgr
     }
     assert.equal(recoverer.coordinator.stats().contradictedCount, 0);
   }, 90_000);
+
+  test('a frozen server wakes up when another has done its call: its own attempt is rolled back', async () => {
+    const id = nextId();
+    const service = 'frozen';
+    const point = 'after prepare';
+    const first = stage.process({ id, point, signal: 'SIGSTOP', service, role: 'server' });
+    assert.equal(await first.line(), 'ready');
+    await using caller = await stage.caller(service);
+    const placing = caller.place(id, 40_000);
+    await using _second = await stage.serve(service);
+    assert.equal((await placing).state, 'committed');
+    first.child.kill('SIGCONT');
+    await stage.quiet([service]);
+    assert.deepEqual(await stage.where(id), [true, true]);
+  }, 60_000);
 });

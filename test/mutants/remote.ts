@@ -45,12 +45,12 @@ export const mutants: readonly Mutant[] = [
     why: 'A server whose patience ends rolls back what was decided to commit.',
   },
   {
-    id: 'remote-refused-vote-taken-for-recorded',
-    file: 'src/transaction/remote/serve-machine.ts',
-    find: "return answer === 'recorded' ? [{ phase: 'prepared' }, [{ type: 'await' }]] : aborting();",
-    replace: "return [{ phase: 'prepared' }, [{ type: 'await' }]];",
-    tests: machine(),
-    why: 'A server waits for the decision of a vote that nobody has, and applies it.',
+    id: 'remote-decision-without-fence',
+    file: 'src/transaction/remote/serve-decision.ts',
+    find: '        await host.session.fence(incarnation, { signal });\n',
+    replace: '        void incarnation;\n',
+    tests: unit('serve', 'fenced before the absence'),
+    why: 'A caller that was only slow commits what its server has rolled back.',
   },
   {
     id: 'remote-acknowledges-what-it-could-not-apply',

@@ -120,6 +120,46 @@ test('two nodes serve one name, and each call is done once', async () => {
   expect(first.stats().takenCount + second.stats().takenCount).toBe(6);
 });
 
+test('a call costs four messages and a claim, and the transaction one decision', async () => {
+  const { coordinator, serve, store, orders } = remoteStage();
+  const counts = new Map<string, number>();
+  const counted = <Session extends object>(session: Session): Session =>
+    new Proxy(session, {
+      get(target, name) {
+        const value: unknown = Reflect.get(target, name);
+        if (typeof value !== 'function') return value;
+        return async (...args: unknown[]) => {
+          const answer: unknown = await value.apply(target, args);
+          const isCounted = name !== 'take' || answer !== undefined;
+          if (isCounted) counts.set(String(name), (counts.get(String(name)) ?? 0) + 1);
+          return answer;
+        };
+      },
+    });
+  const open = store.openCalls as NonNullable<DecisionLog['openCalls']>;
+  const watched: DecisionLog = {
+    ...store,
+    open: (node) => Object.assign(store.open(node), {}),
+    openCalls(node) {
+      const session = open(node);
+      const { create, take, replace, remove } = counted(session);
+      return { ...session, create, take, replace, remove };
+    },
+  };
+  await using served = serve({ store: watched });
+  await using transactions = coordinator({ log: watched });
+  await served.ready;
+
+  const outcome = await transactions.run({ resourceId: 'order:7' }, async (tx) => {
+    await (await tx.enlist(orders)).set('order:7', 'paid');
+    return tx.call('inventory', { sku: 'sku:42', quantity: 3 });
+  });
+
+  expect(outcome.state).toBe('committed');
+  // Request, claim, vote with result, decision, acknowledgement.
+  expect(Object.fromEntries(counts)).toEqual({ create: 1, take: 1, replace: 2, remove: 1 });
+});
+
 test('a log that carries no calls says so', async () => {
   const { coordinator, store } = remoteStage();
   const { openCalls: _, ...plain } = store;
