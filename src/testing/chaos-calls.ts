@@ -57,12 +57,22 @@ const LOG = all([
   'prune',
 ]);
 
-/** A decision log in this weather. */
+/** A call that is taken twice is claimed twice, and the second claim is found by a sweep. */
+const CALLS = all(['create', 'bury', 'read', 'replace', 'remove', 'list', 'servers', 'nowMs']);
+
+/** A decision log in this weather, with the calls that it carries. */
 export function stormyLog(log: DecisionLog, weather: Weather): DecisionLog {
   const { backend, authority } = log;
   const open = (node: Parameters<DecisionLog['open']>[0]): DecisionLogSession =>
     exposed(log.open(node), weather, backend, LOG);
-  return { backend, authority, open };
+  const { openCalls } = log;
+  if (openCalls === undefined) return { backend, authority, open };
+  return {
+    backend,
+    authority,
+    open,
+    openCalls: (node) => exposed(openCalls(node), weather, backend, CALLS),
+  };
 }
 
 const PARTICIPANT = all(['commit', 'abort', 'recover', 'outcome']);
