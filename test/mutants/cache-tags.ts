@@ -69,7 +69,11 @@ export const mutants: readonly Mutant[] = [
     file: 'src/drivers/redis/cache-entry.ts',
     find: '  const isCurrent = generation !== undefined && stored.startsWith(generation, 2);',
     replace: '  const isCurrent = generation !== undefined;',
-    tests: redis('a plain client clear removes every entry'),
+    tests: {
+      project: 'integration',
+      file: 'test/integration/cache-redis.test.ts',
+      name: 'clear outdates thousands',
+    },
     why: 'Clear removes nothing once somebody has stored again.',
   },
   {
@@ -110,7 +114,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/cache/load-batch.ts',
     find: '    if (isDue || undecided.size > 0 || wanted.size === 0) return;',
     replace: '    if (isDue || wanted.size === 0) return;',
-    tests: redis('a plain client batches that overlap|a plain client several keys are loaded'),
+    tests: batches('until it is known of every key'),
     why: 'The loader of several keys is called several times.',
   },
   {

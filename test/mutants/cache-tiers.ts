@@ -80,8 +80,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-tracking-fills-before-listening',
     file: 'src/cache/tracked-store.ts',
-    find: "    put: (ticket, value, validity) => (isLive ? store.put(ticket, value, validity) : 'refused'),",
-    replace: '    put: (ticket, value, validity) => store.put(ticket, value, validity),',
+    find: "      isLive || validity.forMs <= unheardMs ? store.put(ticket, value, validity) : 'refused',",
+    replace: '      store.put(ticket, value, validity),',
     tests: {
       project: 'unit',
       file: 'test/unit/cache/tracked-store.test.ts',

@@ -35,25 +35,25 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'cache-promotion-with-a-fresh-ttl',
-    file: 'src/cache/reading.ts',
-    find: 'forMs: Math.min(forMs, settings.localTtlMs) });',
-    replace: 'forMs: Math.max(forMs, settings.localTtlMs) });',
+    file: 'src/cache/near.ts',
+    find: 'Math.min(freshMsOf(aging, forMs), localTtlMs);',
+    replace: 'Math.max(freshMsOf(aging, forMs), localTtlMs);',
     tests: unit('get-or-load', 'what is left of it'),
     why: 'Memory outlives the entry that it is a copy of.',
   },
   {
     id: 'cache-near-copy-survives-a-delete',
     file: 'src/cache/writing.ts',
-    find: `    async delete(key, timeoutMs) {
+    find: `    async delete(key, { timeoutMs, fence }) {
       near?.delete(key);
       try {
-        await authority.invalidate(key, undefined, timeoutMs);
+        await authority.invalidate(key, undefined, timeoutMs, fence);
       } finally {
         near?.delete(key);
       }`,
-    replace: `    async delete(key, timeoutMs) {
+    replace: `    async delete(key, { timeoutMs, fence }) {
       try {
-        await authority.invalidate(key, undefined, timeoutMs);
+        await authority.invalidate(key, undefined, timeoutMs, fence);
       } finally {
       }`,
     tests: unit('model', 'both'),
@@ -78,8 +78,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-coalesced-waiter-counted-as-hit',
     file: 'src/cache/flight.ts',
-    find: "if (isAnswered && state === 'looking') counters.hitCount += 1;",
-    replace: "if (isAnswered && state !== 'loading') counters.hitCount += 1;",
+    find: "if (isStale || (answer !== undefined && state === 'looking')) counters.hitCount += 1;",
+    replace:
+      "if (isStale || (answer !== undefined && state !== 'loading')) counters.hitCount += 1;",
     tests: unit('get-or-load', 'share one load'),
     why: 'The hit rate of a stampede looks splendid.',
   },
@@ -158,8 +159,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-redis-fill-ignores-the-token',
     file: 'src/drivers/redis/cache-scripts.ts',
-    find: "if not isAwaited and claim ~= '1l' .. ARGV[1] then return 0 end\nif ARGV[4]",
-    replace: 'if not isAwaited and not claim then return 0 end\nif ARGV[4]',
+    find: "if (kind ~= '1l' and kind ~= '1w') or string.sub(claim, 25) ~= ARGV[1] then return 0 end",
+    replace: "if kind ~= '1l' and kind ~= '1w' then return 0 end",
     tests: redisContract('a plain client.*(another attempt has the lease|before a seize)'),
     why: 'A load that an invalidation overtook is stored under somebody else’s lease.',
   },
@@ -180,28 +181,12 @@ export const mutants: readonly Mutant[] = [
     why: 'A plain delete lets readers store what an update is about to replace.',
   },
   {
-    id: 'cache-redis-clear-leaves-leases',
-    file: 'src/drivers/redis/cache-clear.ts',
-    find: 'await eachKey(server, keys.claimPattern,',
-    replace: 'await eachKey(server, keys.channel,',
-    tests: redisContract('a plain client.*clear'),
-    why: 'A load that began before clear is stored after it.',
-  },
-  {
     id: 'cache-redis-names-of-caches-run-together',
     file: 'src/drivers/redis/cache-keys.ts',
     find: "encodeTag(name).replaceAll(':', '%3A');",
     replace: "encodeTag(name).replaceAll(';', '%3A');",
     tests: redisContract('a plain client.*different names'),
     why: 'Clearing the cache `a` removes the entries of `a:b`.',
-  },
-  {
-    id: 'cache-redis-scan-without-the-key-prefix',
-    file: 'src/drivers/redis/cache-keys.ts',
-    find: '`${escapeGlob(clientPrefix + prefix)}*`',
-    replace: '`${escapeGlob(prefix)}*`',
-    tests: redisContract('a keyPrefix.*clear removes'),
-    why: 'clear does nothing for a client with a keyPrefix.',
   },
   {
     id: 'cache-close-leaves-calls-under-way',
@@ -222,18 +207,6 @@ export const mutants: readonly Mutant[] = [
       name: 'what a client forgot',
     },
     why: 'After some lost connections the cache would never ask Redis again.',
-  },
-  {
-    id: 'cache-clear-throws-within-a-page',
-    file: 'src/drivers/redis/cache-clear.ts',
-    find: 'remove(keys.withoutPrefix(key), left)',
-    replace: 'remove(keys.withoutPrefix(key), bounds())',
-    tests: {
-      project: 'unit',
-      file: 'test/unit/redis/cache-calls.test.ts',
-      name: 'a clear whose time ends',
-    },
-    why: 'An unhandled rejection would end the process.',
   },
   {
     id: 'cache-wakeups-not-subscribed-when-ready',
@@ -266,9 +239,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-hit-skips-the-checks',
     file: 'src/cache/reading.ts',
-    find: '      const given = options && checked(options);\n      const found = hitInFront(key);\n      if (found === undefined) return getFarther',
+    find: '      const given = options && checked(options);\n      const found = passesBy(given) ? undefined : hitInFront(key);\n      if (found === undefined) return getFarther',
     replace:
-      '      const given = checked(undefined);\n      const found = hitInFront(key);\n      if (found === undefined) return getFarther',
+      '      const given = checked(undefined);\n      const found = passesBy(given) ? undefined : hitInFront(key);\n      if (found === undefined) return getFarther',
     tests: unit('bad-input', 'was aborted'),
     why: 'An aborted signal would be ignored for what is cached.',
   },

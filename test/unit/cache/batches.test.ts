@@ -62,6 +62,19 @@ describe('several keys at once', () => {
     expect(await alone).toBe('one');
   });
 
+  test('the loader is not called until it is known of every key whether it is missing', async () => {
+    const { shared, node } = cacheBench();
+    const cache = node<string>();
+    shared.before = (operation, key) =>
+      operation === 'lease' && key === 'b' ? new Promise((go) => setTimeout(go, 20)) : undefined;
+    const asked: (readonly string[])[] = [];
+    await cache.getOrLoadMany(['a', 'b', 'c'], (keys) => {
+      asked.push(keys);
+      return keys.map((key) => [key, 'value'] as const);
+    });
+    expect(asked).toEqual([['a', 'b', 'c']]);
+  });
+
   test('an error of the loader reaches the caller, and a bad answer is told', async () => {
     const { node } = cacheBench();
     const cache = node<string>();
