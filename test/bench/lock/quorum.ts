@@ -58,7 +58,7 @@ async function overThree(context: BenchContext): Promise<Table> {
       percent(spread(took)),
     ]),
     notes: [
-      'redisQuorumLock takes one round more than Redlock: the fencing token is the highest of a majority, and is written back to a majority before the lock is handed out. The peers have no token.',
+      'redisQuorumLock looks, votes and writes its fencing token back to a majority before the lock is handed out, and compares its deadline after that. The peers vote once and have no token.',
     ],
   };
 }
