@@ -40,7 +40,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/transaction/three-phase/three-phase.ts',
     find: 'if (ballot >= state.lastElected) return undefined;',
     replace: 'if (ballot >= state.lastAttempt) return undefined;',
-    tests: machine(THREE),
+    tests: machine('with refusals'),
     why: 'A site that joined a higher ballot helps an older leader to decide the other way.',
   },
   {
@@ -107,7 +107,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/transaction/three-phase/site-state.ts',
     find: 'return round * siteCount + self + 1;',
     replace: 'return round * siteCount + 2;',
-    tests: machine(THREE),
+    tests: machine('leaving out letters'),
     why: 'Two leaders of one ballot attempt different things.',
   },
   {

@@ -1,0 +1,112 @@
+// Three-phase commit by processes, each with a PostgreSQL database of its own: whatever process or
+// server fails at whatever step, the sites that are left agree, and nothing stays behind.
+
+import assert from 'node:assert/strict';
+import { afterAll, beforeAll, describe, test } from 'vitest';
+import { eventually } from '../integration/postgres-stage.js';
+import { measured } from '../servers/shared.js';
+import {
+  type NodeProcess,
+  SITES,
+  type ThreePhaseNodes,
+  threePhaseNodes,
+} from './three-phase-nodes.js';
+
+const OTHERS = ['stock', 'payment'] as const;
+/** `THREE_PHASE_ALL=1` plays every step; without it, those between which something changes. */
+const isAll = process.env.THREE_PHASE_ALL !== undefined;
+const played = <Case>(cases: readonly Case[], short: readonly number[]): readonly Case[] =>
+  isAll ? cases : short.flatMap((index) => cases.slice(index, index + 1));
+let lastId = 0;
+const nextId = (): number => {
+  lastId += 1;
+  return lastId;
+};
+
+describe('sites that talk HTTP [postgresql] [redis]', () => {
+  let nodes: ThreePhaseNodes;
+  beforeAll(async () => {
+    nodes = await threePhaseNodes('http');
+    await Promise.all(OTHERS.map((name) => nodes.start(name)));
+  });
+  afterAll(() => nodes?.[Symbol.asyncDispose]());
+
+  const steps = [
+    ['after write Q', 'nowhere'],
+    ['sent can', 'either'],
+    ['before write W', 'nowhere'],
+    ['after write W', 'either'],
+    ['before write PC', 'nowhere'],
+    ['after write PC', 'nowhere'],
+    ['sent try', 'either'],
+    ['before write C', 'everywhere'],
+    ['after write C', 'everywhere'],
+    ['sent end', 'everywhere'],
+  ] as const;
+  test.each(played(steps, [1, 5, 6, 7]))(
+    'the coordinator killed %s: the others end it %s, and it agrees later',
+    async (point, end) => {
+      const id = nextId();
+      const coordinator = await nodes.start('orders', { point });
+      coordinator.tell(`place ${id}`);
+      assert.equal(await coordinator.exited, 'SIGKILL');
+      const since = performance.now();
+      const found = await nodes.agreed(id, OTHERS);
+      measured(
+        `killed ${point}: in ${found.length} of 2 after ${(performance.now() - since) | 0} ms`,
+      );
+      if (end === 'nowhere') assert.deepEqual(found, []);
+      if (end === 'everywhere') assert.deepEqual(found, OTHERS);
+      const again = await nodes.start('orders');
+      const all = await nodes.agreed(id, SITES);
+      assert.equal(all.length > 0, found.length > 0);
+      again.child.kill('SIGKILL');
+      await again.exited;
+    },
+  );
+
+  test('a coordinator and the store killed together block nobody', async () => {
+    const id = nextId();
+    const coordinator = await nodes.start('orders', { point: 'sent try', signal: 'SIGSTOP' });
+    coordinator.tell(`place ${id}`);
+    await eventually(async () => (await nodes.prepared()).length === 3, 10_000);
+    await nodes.redis.kill();
+    coordinator.child.kill('SIGKILL');
+    await nodes.agreed(id, OTHERS);
+    await nodes.redis.restart();
+    const again = await nodes.start('orders');
+    await nodes.agreed(id, SITES);
+    assert.equal(await again.ask(`place ${nextId()}`), 'committed');
+    again.child.kill('SIGKILL');
+    await again.exited;
+  });
+});
+
+describe('a participant that fails [postgresql] [redis]', () => {
+  let nodes: ThreePhaseNodes;
+  let coordinator: NodeProcess;
+  beforeAll(async () => {
+    nodes = await threePhaseNodes('http');
+    const starting = [nodes.start('orders'), nodes.start('payment')] as const;
+    coordinator = (await Promise.all(starting))[0];
+  });
+  afterAll(() => nodes?.[Symbol.asyncDispose]());
+
+  const steps = ['before write W', 'after write W', 'after write PC', 'before write C'] as const;
+  test.each(played(steps, [1, 3]))(
+    'killed %s: the others end it, and it agrees when it is back',
+    async (point) => {
+      const id = nextId();
+      const stock = await nodes.start('stock', { point });
+      const outcome = coordinator.ask(`place ${id}`);
+      assert.equal(await stock.exited, 'SIGKILL');
+      const found = await nodes.agreed(id, ['orders', 'payment']);
+      const again = await nodes.start('stock');
+      const all = await nodes.agreed(id, SITES);
+      assert.equal(all.length > 0, found.length > 0);
+      assert.notEqual(await outcome, all.length > 0 ? 'aborted' : 'committed');
+      again.child.kill('SIGKILL');
+      await again.exited;
+    },
+  );
+});
