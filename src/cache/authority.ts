@@ -243,8 +243,11 @@ function unlessStale<Reply>(
 const MISSING = { state: 'missing' } as const;
 const OUTDATED = { state: 'outdated' } as const;
 
-/** Every read of a shared tier comes this way: one promise, and one look at the clocks if at all. */
-async function read<Stored>(
+/**
+ * Every read of a shared tier comes this way: one promise, without an async function's own, and one
+ * look at the clocks if at all.
+ */
+function read<Stored>(
   parts: Parts<Stored>,
   key: string,
   timeoutMs: number,
@@ -252,23 +255,48 @@ async function read<Stored>(
 ): Promise<Answer<ReadAnswer>> {
   const { node, counter, tier, withRemaining } = parts;
   const since = withRemaining ? instantOf(node.clock) : NEVER;
-  try {
-    const entry = await tier.read(key, { timeoutMs, withRemaining });
-    const answer = entry === undefined ? MISSING : foundAt(parts, key, since, entry);
-    if (!withRemaining && answer.state === 'found' && answer.local.aging !== undefined) {
-      // Another node lets its entries age: how old this one is must be known after all.
-      return read({ ...parts, withRemaining: true }, key, timeoutMs, isCounted);
-    }
-    const isTagged = answer.state === 'found' && answer.local.tags !== undefined;
-    const checked = isTagged ? await unlessOutdated(parts, answer, timeoutMs) : answer;
-    if (isCounted && checked.state !== 'found') counter.missCount += 1;
-    else if (isCounted) counter.hitCount += 1;
-    return checked;
-  } catch (error) {
+  const failed = (error: unknown): Answer<ReadAnswer> | Promise<Answer<ReadAnswer>> => {
     if (isCounted) counter.missCount += 1;
     const failure = parts.failed('read', key, error);
     return isCoordinationError(error, 'DATA_CORRUPT') ? discard(parts, key, timeoutMs) : failure;
+  };
+  return tier.read(key, { timeoutMs, withRemaining }).then((entry) => {
+    if (entry === undefined) {
+      if (isCounted) counter.missCount += 1;
+      return MISSING;
+    }
+    try {
+      const found = foundAt(parts, key, since, entry);
+      const { aging, tags } = found.local;
+      const isPlain = (aging === undefined || withRemaining) && tags === undefined;
+      if (!isPlain) return readOn(parts, found, { key, timeoutMs, isCounted }).catch(failed);
+      if (isCounted) counter.hitCount += 1;
+      return found;
+    } catch (error) {
+      return failed(error);
+    }
+  }, failed);
+}
+
+/** The rest of a read for an entry with a note. */
+async function readOn<Stored>(
+  parts: Parts<Stored>,
+  found: Found,
+  {
+    key,
+    timeoutMs,
+    isCounted,
+  }: { readonly key: string; readonly timeoutMs: number; readonly isCounted: boolean },
+): Promise<Answer<ReadAnswer>> {
+  const { counter, withRemaining } = parts;
+  if (!withRemaining && found.local.aging !== undefined) {
+    // Another node lets its entries age: how old this one is must be known after all.
+    return read({ ...parts, withRemaining: true }, key, timeoutMs, isCounted);
   }
+  const checked = await unlessOutdated(parts, found, timeoutMs);
+  if (isCounted && checked.state !== 'found') counter.missCount += 1;
+  else if (isCounted) counter.hitCount += 1;
+  return checked;
 }
 
 async function touch<Stored>(

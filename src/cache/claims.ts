@@ -1,6 +1,5 @@
-import type { Clock } from '../core/clock.js';
 import type { Random } from '../core/random.js';
-import type { Authority } from './authority.js';
+import type { Deck } from './deck.js';
 import type { Claim } from './driver.js';
 
 const TOKEN_LENGTH = 22;
@@ -14,18 +13,16 @@ export const newToken = (random: Random): string => random.token(TOKEN_LENGTH);
  * save it.
  */
 export function keepClaim(
-  keeper: { readonly authority: Authority; readonly clock: Clock; readonly leaseMs: number },
+  { tiers: { authority }, settings: { leaseMs }, renewals }: Deck,
   key: string,
   claim: Claim,
 ): () => void {
-  const { authority, clock, leaseMs } = keeper;
   let isStopped = false;
   const renew = async (): Promise<void> => {
     const answer = await authority.renew(key, claim, leaseMs / 3);
     if (answer !== 'lost' && !isStopped) cancel = schedule();
   };
-  const schedule = () =>
-    clock.schedule(leaseMs / 3, () => renew().catch(() => {}), { keepAlive: false });
+  const schedule = () => renewals.after(leaseMs / 3, () => renew().catch(() => {}));
   let cancel = schedule();
   return () => {
     isStopped = true;

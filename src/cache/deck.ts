@@ -1,4 +1,5 @@
 import type { Instant } from '../core/clock.js';
+import { turnInstant } from '../core/coarse-clock.js';
 import { type Deadlines, deadlines } from '../core/deadlines.js';
 import { type WorkGate, workGate } from '../core/work-gate.js';
 import type { Flight } from './flight.js';
@@ -14,8 +15,12 @@ export interface Deck {
   readonly statistics: CacheStatistics;
   /** The keys that callers wait for. */
   readonly flights: Map<string, Flight>;
+  /** The present as of this turn of the event loop. */
+  readonly present: () => Instant;
   /** Of those callers. */
   readonly deadlines: Deadlines;
+  /** Of renewals; they do not keep the process running. */
+  readonly renewals: Deadlines;
   /** What goes on in the background for keys that have a value. */
   readonly refreshes: Refreshes;
   /** Counts the calls in flight, and refuses new ones once closed. */
@@ -42,7 +47,9 @@ export function newDeck(settings: CacheSettings): Deck {
     counters,
     statistics: cacheStatistics(settings.clock, counters, tiers.stats),
     flights: new Map(),
+    present: turnInstant(settings.clock),
     deadlines: deadlines(settings.clock, { keepAlive: true }),
+    renewals: deadlines(settings.clock, { lingers: false }),
     gate: workGate(`cache ${settings.name}`, settings.clock),
   };
 }

@@ -1,6 +1,7 @@
 import { onAbort } from '../core/abort.js';
 import type { Deadlines } from '../core/deadlines.js';
 import { CoordinationError } from '../core/errors.js';
+import { type Abandonable, abandonable, type LoadScope } from './abandonable.js';
 import type { Loader } from './cache.js';
 import type { LocalValue } from './driver.js';
 import type { Counters } from './stats.js';
@@ -36,8 +37,8 @@ export interface Sighting {
  */
 export interface Flight {
   readonly key: string;
-  /** Aborted when the last caller has gone without an answer. */
-  readonly signal: AbortSignal;
+  /** What ends when the last caller has gone without an answer. */
+  readonly scope: LoadScope;
   readonly callerCount: number;
   /** Whether one of the callers asks for what was acknowledged before it came. */
   readonly isLinearizable: boolean;
@@ -82,7 +83,7 @@ export interface FlightOptions {
 
 interface Self extends FlightOptions {
   readonly callers: Set<Caller>;
-  readonly abandoned: AbortController;
+  readonly abandoned: Abandonable;
   callerNumber: number;
   isMissed: boolean;
   offered: Sighting | undefined;
@@ -91,13 +92,13 @@ interface Self extends FlightOptions {
 /** A flight without callers; `join` makes the first. */
 export function newFlight(options: FlightOptions): Flight {
   const callers = new Set<Caller>();
-  const abandoned = new AbortController();
+  const abandoned = abandonable();
   const none = { callerNumber: 0, isMissed: false, offered: undefined };
   const self: Self = { ...options, ...none, callers, abandoned };
 
   return {
     key: options.key,
-    signal: abandoned.signal,
+    scope: abandoned,
     get callerCount() {
       return callers.size;
     },

@@ -1,6 +1,5 @@
-import { abortable } from '../core/abort.js';
-import { elapsedMs, instantOf } from '../core/clock.js';
 import { assertTtlMs } from '../core/validate.js';
+import { endedWith, type LoadScope } from './abandonable.js';
 import { assertTags } from './arguments.js';
 import type { Fill } from './authority.js';
 import type { Loader } from './cache.js';
@@ -17,7 +16,7 @@ export interface LoadCall {
   readonly ttlMs: number;
   /** The tags that its caller has given. */
   readonly tags: readonly string[];
-  readonly signal: AbortSignal;
+  readonly scope: LoadScope;
   /** The entry that is too old. */
   readonly stale: LocalValue | undefined;
 }
@@ -36,14 +35,16 @@ export interface Loaded {
 export async function callLoader(deck: Deck, call: LoadCall): Promise<Loaded> {
   const { settings, counters } = deck;
   const { clock, name } = settings;
-  const { key, loader, signal } = call;
+  const { key, loader, scope } = call;
   counters.loadCount += 1;
-  const since = instantOf(clock);
+  const sinceMs = clock.monotonicMs();
   let { ttlMs, tags } = call;
   let isStored = true;
   const context = {
     key,
-    signal,
+    get signal() {
+      return scope.signal;
+    },
     get stale() {
       return call.stale && handOut(key, call.stale);
     },
@@ -64,9 +65,9 @@ export async function callLoader(deck: Deck, call: LoadCall): Promise<Loaded> {
       () => ({ cache: name, key }),
       async () => loader(context),
     );
-    const value = await abortable(running, signal);
+    const value = await endedWith(running, scope);
     const local = value === undefined ? undefined : isolate(key, value);
-    const loadMs = elapsedMs(clock, since);
+    const loadMs = clock.monotonicMs() - sinceMs;
     counters.loadMs.add(loadMs);
     const fill = isStored ? fillOf(settings, local, { ttlMs, loadMs }) : NOT_KEPT;
     return { local, fill, tags };

@@ -1,6 +1,7 @@
-import { abortScope, throwIfAborted } from '../core/abort.js';
+import { abortScope } from '../core/abort.js';
 import { elapsedMs, type Instant, instantOf, remainingMs, type Validity } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
+import { throwIfEnded } from './abandonable.js';
 import type { Fill, Found } from './authority.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
@@ -79,10 +80,10 @@ export async function fly(deck: Deck, flight: Flight): Promise<void> {
 }
 
 function newTrip(deck: Deck, flight: Flight): Trip {
-  const { clock, tierTimeoutMs } = deck.settings;
+  const { tierTimeoutMs } = deck.settings;
   const counts = { isMissed: false, hasLooked: false, loadCount: 0, tierMsLeft: tierTimeoutMs };
   const nothing = { hasOld: false, expectedTags: [], stale: undefined, cancelSoft: () => {} };
-  return { deck, flight, begun: instantOf(clock), ...counts, ...nothing };
+  return { deck, flight, begun: deck.present(), ...counts, ...nothing };
 }
 
 /** One way through; when the load fails, what is stale serves as far as it may. */
@@ -99,7 +100,7 @@ async function passOrFallBack(
     const { stale } = trip;
     const isOwn = isCoordinationError(error, 'CACHE_VALUE_UNSUPPORTED');
     const isUsable = stale !== undefined && isValid(deck, stale);
-    if (!isUsable || isOwn || flight.signal.aborted) throw error;
+    if (!isUsable || isOwn || flight.scope.isEnded) throw error;
     noteFailure(deck, flight.key);
     return stale;
   }
@@ -109,7 +110,7 @@ async function passOrFallBack(
 async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sighting | undefined> {
   const { deck, flight } = trip;
   const { authority } = deck.tiers;
-  throwIfAborted(flight.signal);
+  throwIfEnded(flight.scope);
   if (!trip.isMissed) {
     const isWorthIt = authority.isShared || isAging(deck.settings);
     const seen = isWorthIt ? await look(trip, ticket) : undefined;
@@ -217,10 +218,10 @@ function isValid({ settings: { clock } }: Deck, { validity }: StaleSighting): bo
 
 /** Takes the time of a question from what the trip may spend on the authority. */
 async function timed<Reply>(trip: Trip, ask: (timeoutMs: number) => Promise<Reply>) {
-  const { clock } = trip.deck.settings;
-  const since = instantOf(clock);
+  const { present } = trip.deck;
+  const since = present();
   const reply = await ask(Math.max(trip.tierMsLeft, 1));
-  trip.tierMsLeft -= elapsedMs(clock, since);
+  trip.tierMsLeft -= present().monotonicMs - since.monotonicMs;
   return reply;
 }
 
@@ -237,7 +238,7 @@ async function follow(
   if (elapsedMs(clock, begun) >= followMs) return loadUnfilled(trip, ticket);
   first?.onWait?.();
   const timeoutMs = Math.min(leaseMsLeft, POLL_MS_MAX) * (0.5 + random.fraction() / 2);
-  using scope = abortScope({ clock, parents: [flight.signal], timeoutMs });
+  using scope = abortScope({ clock, parents: [flight.scope.signal], timeoutMs });
   await deck.tiers.authority.changed(flight.key, scope.signal);
   // Waiting for another node's load is not waiting for the tier.
   trip.tierMsLeft = tierTimeoutMs;
@@ -254,16 +255,16 @@ async function lead(
 ): Promise<Sighting | undefined> {
   const { deck, flight } = trip;
   const { authority } = deck.tiers;
-  const { clock, leaseMs, tierTimeoutMs } = deck.settings;
+  const { tierTimeoutMs } = deck.settings;
   const { key } = flight;
-  const since = instantOf(clock);
+  const since = deck.present();
   const loadedAsOf = flight.seal();
   // Nobody needs to wait for the answer; without it the lease ends by itself.
   const letGo = (): void =>
     void authority.fill(key, token, { value: undefined, ttlMs: 0 }, tierTimeoutMs).catch(() => {});
   let loaded: Loaded;
   let before: TagsBefore;
-  const stop = keepClaim({ authority, clock, leaseMs }, key, { kind: 'lease', token });
+  const stop = keepClaim(deck, key, { kind: 'lease', token });
   try {
     before = await tagsBefore(deck, epoch, expectedTags(trip));
     loaded = await load(trip);
@@ -307,7 +308,7 @@ function refused({ deck, flight, loadCount }: Trip, sighting: Sighting): Sightin
 /** Loads without a lease: the authority does not answer, is held, or its leader takes too long. */
 async function loadUnfilled(trip: Trip, ticket: FillTicket | undefined): Promise<Sighting> {
   const { deck, flight } = trip;
-  const since = instantOf(deck.settings.clock);
+  const since = deck.present();
   const asOf = flight.seal();
   const { local, fill, tags } = await load(trip);
   // Without the versions of its tags nobody could invalidate it by them.
@@ -329,12 +330,12 @@ function keepUnheard(
 
 async function load(trip: Trip): Promise<Loaded> {
   const { deck, flight, stale } = trip;
-  const { key, signal } = flight;
+  const { key, scope } = flight;
   const request = flight.first();
-  throwIfAborted(signal);
+  throwIfEnded(scope);
   if (request === undefined) throw new Error(`nobody waits for ${JSON.stringify(key)}`);
   flight.load();
   trip.loadCount += 1;
   const { loader, ttlMs, tags } = request;
-  return callLoader(deck, { key, loader, ttlMs, tags, signal, stale: stale?.local });
+  return callLoader(deck, { key, loader, ttlMs, tags, scope, stale: stale?.local });
 }

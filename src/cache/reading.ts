@@ -2,7 +2,7 @@ import { abortable } from '../core/abort.js';
 import { remainingMs } from '../core/clock.js';
 import { closedError, isCoordinationError } from '../core/errors.js';
 import { assertFunction, assertKey, type CallOptions, callOptions } from './arguments.js';
-import type { Found } from './authority.js';
+import type { Authority, Found } from './authority.js';
 import type { CacheCallOptions, CacheReadOptions, CacheWriteOptions, Loader } from './cache.js';
 import type { Deck } from './deck.js';
 import type { LocalValue } from './driver.js';
@@ -50,16 +50,24 @@ export function cacheReader(deck: Deck): CacheReader {
     if (frontCounter !== undefined) frontCounter.missCount += 1;
   };
   /** A key that is only in a farther tier, or nowhere: the rest of `get`. */
-  const getFarther = async (key: string, options: CallOptions): Promise<unknown> => {
+  const getFarther = (key: string, options: CallOptions): Promise<unknown> => {
+    const { signal } = options;
     missInFront(key);
-    let found: LocalValue | undefined;
-    try {
-      if (authority.isShared) found = await readThrough(deck, key, options);
-    } finally {
+    if (!authority.isShared) {
+      counters.missCount += 1;
+      return Promise.resolve(undefined);
+    }
+    const finish = (found: LocalValue | undefined): unknown => {
       if (found === undefined) counters.missCount += 1;
       else counters.hitCount += 1;
-    }
-    return found && handOut(key, found);
+      return found && handOut(key, found);
+    };
+    if (signal === undefined) return readAndKeep(deck, key, options, finish);
+    const reading = readAndKeep(deck, key, options, (found) => found);
+    return abortable(reading, signal).then(finish, (error) => {
+      counters.missCount += 1;
+      throw error;
+    });
   };
   /** The copies of this process may be older than what another node was told. */
   const passesBy = (given: CallOptions | undefined): boolean =>
@@ -69,11 +77,15 @@ export function cacheReader(deck: Deck): CacheReader {
 
   // A hit makes no promise but the caller's own, and checks only the options that there are.
   return {
-    async get(key, options) {
-      const given = options && checked(options);
-      const found = passesBy(given) ? undefined : hitInFront(key);
-      if (found === undefined) return getFarther(key, given ?? checked(options));
-      return found.isShareable ? found.value : handOut(key, found);
+    get(key, options) {
+      try {
+        const given = options && checked(options);
+        const found = passesBy(given) ? undefined : hitInFront(key);
+        if (found === undefined) return getFarther(key, given ?? checked(options));
+        return Promise.resolve(found.isShareable ? found.value : handOut(key, found));
+      } catch (error) {
+        return Promise.reject(error);
+      }
     },
     peek(key) {
       const found = hitInFront(key);
@@ -123,38 +135,51 @@ async function board(deck: Deck, key: string, request: FlightRequest): Promise<u
   return local && handOut(key, local);
 }
 
-/** What the shared tier has for a key, which the memory before it then keeps. */
-function readThrough(
-  deck: Deck,
-  key: string,
-  options: CallOptions,
-): Promise<LocalValue | undefined> {
-  const { signal } = options;
-  const reading = readAndKeep(deck, key, options);
-  return signal === undefined ? reading : abortable(reading, signal);
-}
-
-async function readAndKeep(
+/**
+ * What the shared tier has for a key, which the memory before it then keeps. `finish` makes the answer
+ * of it, and is told of nothing also when the read fails.
+ */
+function readAndKeep<Result>(
   deck: Deck,
   key: string,
   { timeoutMs, isLinearizable }: CallOptions,
-): Promise<LocalValue | undefined> {
+  finish: (found: LocalValue | undefined) => Result,
+): Promise<Result> {
   const { settings, gate, tiers } = deck;
   const { authority, near } = tiers;
-  const leave = gate.enter();
+  gate.begin();
   const ticket = near?.begin(key);
-  try {
-    const waitMs = Math.min(timeoutMs, settings.tierTimeoutMs);
-    if (isLinearizable && (await authority.sync(waitMs)).state === 'failed') return undefined;
-    const answer = await authority.read(key, waitMs);
-    if (answer.state === 'failed') throwIfTold(answer.error);
-    if (answer.state !== 'found' || !isGood(deck, answer)) return undefined;
-    keepNear(deck, ticket, answer.local, answer.validity);
-    return answer.local;
-  } finally {
+  const over = (): void => {
     if (ticket !== undefined) near?.end(ticket);
-    leave();
-  }
+    gate.end();
+  };
+  const waitMs = Math.min(timeoutMs, settings.tierTimeoutMs);
+  const reading = isLinearizable ? readSynced(authority, key, waitMs) : authority.read(key, waitMs);
+  return reading.then(
+    (answer) => {
+      const isFound = answer.state === 'found' && isGood(deck, answer);
+      if (isFound) keepNear(deck, ticket, answer.local, answer.validity);
+      over();
+      const result = finish(isFound ? answer.local : undefined);
+      if (answer.state === 'failed') throwIfTold(answer.error);
+      return result;
+    },
+    (error) => {
+      over();
+      finish(undefined);
+      throw error;
+    },
+  );
+}
+
+/** A read that sees everything acknowledged before it, or nothing. */
+async function readSynced(
+  authority: Authority,
+  key: string,
+  timeoutMs: number,
+): ReturnType<Authority['read']> {
+  const { state } = await authority.sync(timeoutMs);
+  return state === 'failed' ? { state: 'missing' } : authority.read(key, timeoutMs);
 }
 
 /** Whether an entry is not stale: without a loader nobody would make it better. */

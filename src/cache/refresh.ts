@@ -1,5 +1,6 @@
 import { abortScope } from '../core/abort.js';
 import { elapsedMs, instantOf } from '../core/clock.js';
+import { signalScope } from './abandonable.js';
 import type { Loader } from './cache.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
@@ -64,7 +65,7 @@ export function noteFailure({ refreshes: { failures }, settings }: Deck, key: st
 async function refresh(deck: Deck, request: RefreshRequest): Promise<void> {
   const { tiers, settings, refreshes, counters } = deck;
   const { authority, near } = tiers;
-  const { clock, random, leaseMs, tierTimeoutMs, timeoutMs, name } = settings;
+  const { clock, random, tierTimeoutMs, timeoutMs, name } = settings;
   const { key } = request;
   const ticket = near?.begin(key);
   const token = newToken(random);
@@ -72,12 +73,12 @@ async function refresh(deck: Deck, request: RefreshRequest): Promise<void> {
   try {
     const answer = await authority.lease(key, token, tierTimeoutMs, true);
     if (answer.state !== 'leader') return;
-    stop = keepClaim({ authority, clock, leaseMs }, key, { kind: 'lease', token });
+    stop = keepClaim(deck, key, { kind: 'lease', token });
     const since = instantOf(clock);
     using scope = abortScope({ clock, parents: [refreshes.ending.signal], timeoutMs });
     const expected = [...request.tags, ...(request.stale.tags ?? []).map(({ tag }) => tag)];
     const before = await tagsBefore(deck, answer.epoch, Array.from(new Set(expected)));
-    const loaded = await callLoader(deck, { ...request, signal: scope.signal });
+    const loaded = await callLoader(deck, { ...request, scope: signalScope(scope.signal) });
     stop();
     const stamped = await stampFill(deck, loaded, before);
     const fill = typeof stamped === 'string' ? NOT_KEPT : stamped;

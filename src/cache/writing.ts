@@ -34,7 +34,7 @@ export type WriteOptions = Pick<CallOptions, 'ttlMs' | 'timeoutMs' | 'fence' | '
  */
 export function cacheWriter(deck: Deck): CacheWriter {
   const { authority, near } = deck.tiers;
-  const { name, clock, random, leaseMs } = deck.settings;
+  const { name, random } = deck.settings;
   const tell = (key: string | undefined, by: CacheInvalidatedEvent['by']): void =>
     cacheInvalidated.publish(() => ({ cache: name, key, by }));
 
@@ -68,7 +68,7 @@ export function cacheWriter(deck: Deck): CacheWriter {
       await held.catch((error) => Promise.reject(toldCommitted(error, false)));
       // A read that was under way may have brought the old value back.
       near?.delete(key);
-      const stop = keepClaim({ authority, clock, leaseMs }, key, { kind: 'hold', token });
+      const stop = keepClaim(deck, key, { kind: 'hold', token });
       const release = async (): Promise<void> => {
         stop();
         try {

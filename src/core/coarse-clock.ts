@@ -1,4 +1,4 @@
-import { type Clock, systemClock } from './clock.js';
+import { type Clock, type Instant, instantOf, systemClock } from './clock.js';
 
 /** Whether an end has come: by the monotonic clock or by the wall clock, whichever is first. */
 export type EndCheck = (endMonotonicMs: number, endWallMs: number) => boolean;
@@ -59,21 +59,30 @@ const CALLS_MAX = 64;
  * at each time.
  */
 export function turnClock(clock: Clock): () => number {
-  if (clock !== systemClock) return () => clock.monotonicMs();
+  return oncePerTurn(clock, () => clock.monotonicMs());
+}
+
+/** Both clocks as of a moment of this turn: what counts from there ends too soon, never too late. */
+export function turnInstant(clock: Clock): () => Instant {
+  return oncePerTurn(clock, () => instantOf(clock));
+}
+
+function oncePerTurn<Reading>(clock: Clock, look: () => Reading): () => Reading {
+  if (clock !== systemClock) return look;
   let callsLeft = 0;
-  let atMs = 0;
+  let seen = look();
   const forget = (): void => {
     callsLeft = 0;
   };
   return () => {
     if (callsLeft > 0) {
       callsLeft -= 1;
-      return atMs;
+      return seen;
     }
-    atMs = clock.monotonicMs();
+    seen = look();
     callsLeft = CALLS_MAX;
     // After the microtasks of this turn.
     process.nextTick(forget);
-    return atMs;
+    return seen;
   };
 }

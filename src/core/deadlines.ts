@@ -24,13 +24,18 @@ interface Batch {
 const EARLY_PART = 1 / 100;
 const EARLY_MS_MAX = 4;
 
-/**
- * Deadlines on a clock; none is set yet. Those that are left keep the process running with
- * `keepAlive: true` only.
- */
+/** Options of {@link deadlines}. */
+export interface DeadlinesOptions {
+  /** Deadlines that are left keep the process running. Default false. */
+  readonly keepAlive?: boolean | undefined;
+  /** One timer may stay when nobody waits for it, for who comes next. Default: not with `keepAlive`. */
+  readonly lingers?: boolean | undefined;
+}
+
+/** Deadlines on a clock; none is set yet. */
 export function deadlines(
   clock: Clock,
-  { keepAlive = false }: { readonly keepAlive?: boolean | undefined } = {},
+  { keepAlive = false, lingers = !keepAlive }: DeadlinesOptions = {},
 ): Deadlines {
   const batches = new Set<Batch>();
   const presentMs = turnClock(clock);
@@ -63,8 +68,7 @@ export function deadlines(
       batch.waiting.add(late);
       return () => {
         if (!batch.waiting.delete(late) || batch.waiting.size > 0) return;
-        // The newest is kept for who comes next, if it keeps nothing else.
-        if (batch !== newest || keepAlive) expire(batch);
+        if (batch !== newest || !lingers) expire(batch);
       };
     },
     expireAll() {

@@ -7,6 +7,9 @@ export interface WorkGate {
   readonly isClosed: boolean;
   /** Throws CLOSED once closed; otherwise counts one piece of work until the function is called. */
   enter(): () => void;
+  /** The same for hot paths: `begin` counts one piece of work, `end` takes one back. */
+  begin(): void;
+  end(): void;
   /** Runs an operation as one piece of work. */
   run<T>(operation: () => Promise<T>): Promise<T>;
   /** Refuses new work from now on; resolves when none is in flight, or after `drainMs`. */
@@ -17,20 +20,28 @@ export interface WorkGate {
 export function workGate(what: string, clock: Clock = systemClock): WorkGate {
   let inFlight = 0;
   let idle: Deferred<'drained'> | undefined;
-  const enter = (): (() => void) => {
+  const begin = (): void => {
     if (gate.isClosed) throw closedError(what);
     inFlight += 1;
+  };
+  const end = (): void => {
+    inFlight -= 1;
+    if (inFlight === 0) idle?.resolve('drained');
+  };
+  const enter = (): (() => void) => {
+    begin();
     let left = false;
     return () => {
       if (left) return;
       left = true;
-      inFlight -= 1;
-      if (inFlight === 0) idle?.resolve('drained');
+      end();
     };
   };
   // A plain property: a hit of a cache is so quick that a getter would show.
   const gate: WorkGate & { isClosed: boolean } = {
     isClosed: false,
+    begin,
+    end,
     enter,
     async run(operation) {
       const leave = enter();

@@ -18,6 +18,8 @@ export interface Marks {
 
 /** The marks of one cache in Redis. No script sees them: they live in a slot of their own. */
 export interface CacheMarks {
+  /** The generation that was seen last. */
+  readonly seen: string | undefined;
   /** As of a moment after the call; without those that are missing. */
   now(timeoutMs: number): Promise<Partial<Marks>>;
   /** The same, made where they are missing. */
@@ -73,6 +75,9 @@ export function cacheMarks({ calls, client, keys, clock, random }: CacheParts): 
   };
 
   return {
+    get seen() {
+      return seen;
+    },
     now,
     made,
     note,

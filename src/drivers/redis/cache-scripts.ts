@@ -22,35 +22,50 @@ return found`,
 );
 
 /**
- * ARGV: token, milliseconds, `1` for a refresh, to which an entry is no answer, generation. Entries and
- * leases of another generation are as good as none.
- * → { 'found', entry, milliseconds left } | { 'leader' } | { 'follower', milliseconds left } |
+ * Leases of several keys. KEYS: first so many marks as ARGV[1] says, none or the generation and the
+ * epoch; then the entry and the claim of each key. ARGV[2]: the generation; then for each key token,
+ * milliseconds, `1` for a refresh, to which an entry is no answer. Entries and leases of another
+ * generation are as good as none.
+ * → the marks, and unless the generation is another one, for each key
+ *   { 'found', entry, milliseconds left } | { 'leader' } | { 'follower', milliseconds left } |
  *   { 'held' } | { 'unknown', claim }
  */
 export const LEASE: RedisScript = redisScript(
   'cache.lease',
-  `local value = ARGV[3] ~= '1' and redis.call('get', KEYS[1])
-if value and string.sub(value, 3, 24) == ARGV[4] then
-  local claim = redis.call('get', KEYS[2]) or ''
-  if string.sub(claim, 1, 2) ~= '1h' and string.sub(claim, 25) == ARGV[1] then
-    redis.call('del', KEYS[2])
+  `local current = ARGV[2]
+local function lease(entry, name, token, ms, refresh)
+  local value = refresh ~= '1' and redis.call('get', entry)
+  if value and string.sub(value, 3, 24) == current then
+    local claim = redis.call('get', name) or ''
+    if string.sub(claim, 1, 2) ~= '1h' and string.sub(claim, 25) == token then
+      redis.call('del', name)
+    end
+    return { 'found', value, redis.call('pttl', entry) }
   end
-  return { 'found', value, redis.call('pttl', KEYS[1]) }
+  local own = '1l' .. current .. token
+  if redis.call('set', name, own, 'NX', 'PX', ms) then return { 'leader' } end
+  local claim = redis.call('get', name)
+  if not claim then return { 'follower', 0 } end
+  local kind, generation = string.sub(claim, 1, 2), string.sub(claim, 3, 24)
+  if kind == '1h' then return { 'held' } end
+  if kind ~= '1l' and kind ~= '1w' then return { 'unknown', claim } end
+  if generation ~= current then
+    redis.call('set', name, own, 'PX', ms)
+    return { 'leader' }
+  end
+  if string.sub(claim, 25) == token then return { 'leader' } end
+  if kind == '1l' then redis.call('set', name, '1w' .. string.sub(claim, 3), 'KEEPTTL') end
+  return { 'follower', redis.call('pttl', name) }
 end
-local own = '1l' .. ARGV[4] .. ARGV[1]
-if redis.call('set', KEYS[2], own, 'NX', 'PX', ARGV[2]) then return { 'leader' } end
-local claim = redis.call('get', KEYS[2])
-if not claim then return { 'follower', 0 } end
-local kind, generation = string.sub(claim, 1, 2), string.sub(claim, 3, 24)
-if kind == '1h' then return { 'held' } end
-if kind ~= '1l' and kind ~= '1w' then return { 'unknown', claim } end
-if generation ~= ARGV[4] then
-  redis.call('set', KEYS[2], own, 'PX', ARGV[2])
-  return { 'leader' }
+local marks = tonumber(ARGV[1])
+local replies = {}
+for i = 1, marks do replies[i] = redis.call('get', KEYS[i]) end
+if marks > 0 and replies[1] ~= current then return replies end
+for i = 1, (#KEYS - marks) / 2 do
+  local at, values = marks + 2 * i, 3 * i
+  replies[marks + i] = lease(KEYS[at - 1], KEYS[at], ARGV[values], ARGV[values + 1], ARGV[values + 2])
 end
-if string.sub(claim, 25) == ARGV[1] then return { 'leader' } end
-if kind == '1l' then redis.call('set', KEYS[2], '1w' .. string.sub(claim, 3), 'KEEPTTL') end
-return { 'follower', redis.call('pttl', KEYS[2]) }`,
+return replies`,
 );
 
 /** ARGV: kind `l` or `h`, token, milliseconds. → 1 renewed | 0 it is not ours any more */
@@ -66,21 +81,35 @@ return 0`,
 );
 
 /**
- * Ends a lease with an entry, or without one when the milliseconds are 0.
- * ARGV: token, channel, key as published, milliseconds, value.
- * → the generation under which it was filled | 0 the lease is not ours
+ * Ends leases of several keys, each with an entry, or without one when the milliseconds are 0.
+ * KEYS: the generation, if ARGV[1] is `1`; then the entry and the claim of each key. ARGV[2]: the
+ * channel; then for each key token, key as published, milliseconds, value.
+ * → for each key the generation under which it was filled | 0 the lease is not ours, or was given
+ *   before the cache was cleared
  */
 export const FILL: RedisScript = redisScript(
   'cache.fill',
-  `local claim = redis.call('get', KEYS[2]) or ''
-local kind, generation = string.sub(claim, 1, 2), string.sub(claim, 3, 24)
-if (kind ~= '1l' and kind ~= '1w') or string.sub(claim, 25) ~= ARGV[1] then return 0 end
-if ARGV[4] ~= '0' then
-  redis.call('set', KEYS[1], '["' .. generation .. '",' .. ARGV[5] .. ']', 'PX', ARGV[4])
+  `local marks = tonumber(ARGV[1])
+local current = marks > 0 and (redis.call('get', KEYS[1]) or '')
+local function fill(entry, name, token, key, ms, value)
+  local claim = redis.call('get', name) or ''
+  local kind, generation = string.sub(claim, 1, 2), string.sub(claim, 3, 24)
+  if (kind ~= '1l' and kind ~= '1w') or string.sub(claim, 25) ~= token then return 0 end
+  local isCurrent = not current or current == generation
+  if ms ~= '0' and isCurrent then
+    redis.call('set', entry, '["' .. generation .. '",' .. value .. ']', 'PX', ms)
+  end
+  redis.call('del', name)
+  if kind == '1w' then redis.call('publish', ARGV[2], key) end
+  return isCurrent and generation or 0
 end
-redis.call('del', KEYS[2])
-if kind == '1w' then redis.call('publish', ARGV[2], ARGV[3]) end
-return generation`,
+local replies = {}
+for i = 1, (#KEYS - marks) / 2 do
+  local at, values = marks + 2 * i, 4 * i - 1
+  local token, key, ms, value = unpack(ARGV, values, values + 3)
+  replies[i] = fill(KEYS[at - 1], KEYS[at], token, key, ms, value)
+end
+return replies`,
 );
 
 /**

@@ -9,8 +9,9 @@ interface Waiting<Item, Reply> {
   readonly reject: (error: unknown) => void;
 }
 
-/** So many questions go together at most. */
+/** So many questions go together at most, and so many characters of what they carry. */
 const SIZE_MAX = 500;
+const CHARACTERS_MAX = 256 * 1_024;
 
 /**
  * Asks together what is asked in one turn of the event loop; each question within its own time.
@@ -20,9 +21,11 @@ export function turnCalls<Item, Reply>(
   clock: Clock,
   operation: string,
   send: (items: readonly Item[], timeoutMs: number) => Promise<readonly Reply[]>,
+  charactersOf: (item: Item) => number = () => 0,
 ): (item: Item, timeoutMs: number) => Promise<Reply> {
   const times = deadlines(clock);
   let open: Waiting<Item, Reply>[] = [];
+  let characters = 0;
 
   /** Whose time is shorter than that of all together does not wait for them. */
   const letGoOf = (one: Waiting<Item, Reply>): (() => void) =>
@@ -32,6 +35,7 @@ export function turnCalls<Item, Reply>(
   const flush = (): void => {
     const batch = open;
     open = [];
+    characters = 0;
     const timeoutMs = batch.reduce((longest, one) => Math.max(longest, one.timeoutMs), 0);
     const shorter = batch.filter((one) => one.timeoutMs < timeoutMs).map(letGoOf);
     const settle = (each: (one: Waiting<Item, Reply>, index: number) => void): void => {
@@ -51,6 +55,7 @@ export function turnCalls<Item, Reply>(
       // After the microtasks of this turn: what they ask goes along.
       if (open.length === 0) process.nextTick(() => open.length > 0 && flush());
       open.push({ item, timeoutMs, resolve, reject });
-      if (open.length === SIZE_MAX) flush();
+      characters += charactersOf(item);
+      if (open.length === SIZE_MAX || characters >= CHARACTERS_MAX) flush();
     });
 }

@@ -1,10 +1,8 @@
 import {
   type CacheNode,
-  type CallBounds,
   FENCE_KEPT_MS,
   type FencedBounds,
   type FencedOff,
-  type LeaseReply,
   type SharedCacheDriver,
   type SharedTier,
 } from '../../cache/driver.js';
@@ -13,9 +11,10 @@ import { cacheCalls } from './cache-calls.js';
 import type { RedisCacheClient } from './cache-client.js';
 import { textOf } from './cache-entry.js';
 import { type CacheKeys, cacheKeys } from './cache-keys.js';
-import { cacheMarks, type Marks } from './cache-marks.js';
+import { cacheLeases } from './cache-leases.js';
+import { cacheMarks } from './cache-marks.js';
 import { cacheReads } from './cache-reads.js';
-import { FILL, LEASE, RENEW, TOUCH, WITHDRAW } from './cache-scripts.js';
+import { RENEW, TOUCH, WITHDRAW } from './cache-scripts.js';
 import { cacheTags } from './cache-tags.js';
 import { cacheTracking } from './cache-tracking.js';
 import { cacheWakeups } from './cache-wakeups.js';
@@ -87,45 +86,16 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
     const reply = await calls.script(WITHDRAW, names, values, bounds);
     return typeof reply === 'string' ? fencedOff(keys.fence(key), reply) : reply === 1;
   };
-  /** Answers with the generation under which it was filled; undefined: the lease is not ours. */
-  const fill = async (
-    key: string,
-    token: string,
-    entry: { readonly stored: string; readonly ttlMs: number } | undefined,
-    bounds: CallBounds,
-  ): Promise<string | undefined> => {
-    const values = [token, keys.channel, key, entry ? wholeMs(entry.ttlMs) : 0];
-    const stored = entry?.stored ?? '';
-    const reply = await calls.script(FILL, keys.pair(key), [...values, stored], bounds);
-    return typeof reply === 'string' ? reply : undefined;
-  };
-
   return {
     scope: 'shared',
     fences: true,
     tags: cacheTags(parts, marks),
     read: cacheReads(parts, marks),
-    async lease(key, token, leaseMs, bounds) {
-      const values = [token, wholeMs(leaseMs), bounds.refresh ? 1 : 0];
-      const answer = await marks.under('lease', bounds, (generation, within) =>
-        calls.script(LEASE, keys.pair(key), [...values, generation], within),
-      );
-      return leaseReply(key, answer.reply, answer.marks);
-    },
+    ...cacheLeases(parts, marks),
     async renew(key, { kind, token }, claimMs, bounds) {
       const values = [kind === 'hold' ? 'h' : 'l', token, wholeMs(claimMs)];
       return (await calls.script(RENEW, keys.pair(key), values, bounds)) === 1 ? 'held' : 'lost';
     },
-    async fill(key, token, entry, bounds) {
-      const [under, now] = await Promise.all([
-        fill(key, token, entry, bounds),
-        marks.now(bounds.timeoutMs),
-      ]);
-      // Cleared in between: what was stored is of another generation, and nobody will read it.
-      return under !== undefined && under === now.generation ? 'stored' : 'refused';
-    },
-    release: async (key, token, bounds) =>
-      (await fill(key, token, undefined, bounds)) === undefined ? 'refused' : 'released',
     async seize(key, token, leaseMs, bounds) {
       const { reply } = await marks.under('seize', bounds, (generation, { timeoutMs }) => {
         const claim = `1l${generation}${token}`;
@@ -161,28 +131,6 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
       calls.dispose();
     },
   };
-}
-
-function leaseReply(key: string, reply: unknown, { generation, epoch }: Marks): LeaseReply<string> {
-  const [state, ...rest] = reply as [string, ...unknown[]];
-  switch (state) {
-    case 'found':
-      return {
-        state,
-        entry: {
-          stored: textOf(String(rest[0]), generation) ?? '',
-          remainingMs: Number(rest[1]),
-        },
-      };
-    case 'follower':
-      return { state, remainingMs: Number(rest[0]) };
-    case 'leader':
-      return { state, epoch };
-    case 'held':
-      return { state };
-    default:
-      throw formatError(`the claim of key ${JSON.stringify(key)}`, String(rest[0]), 1);
-  }
 }
 
 /** The newest token that a key has seen, as it is stored: the format's version, and its digits. */
