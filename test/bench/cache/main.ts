@@ -8,6 +8,10 @@
 import { parseArgs } from 'node:util';
 import { machine, printed } from '../lock/report.js';
 import { bench as c1 } from './c1-eviction.js';
+import { bench as c2 } from './c2-memory.js';
+import { bench as c3 } from './c3-redis.js';
+import { bench as c4 } from './c4-memcached.js';
+import { bench as c5 } from './c5-heap.js';
 import { writePart } from './page.js';
 
 const { values } = parseArgs({
@@ -18,7 +22,7 @@ const { values } = parseArgs({
   },
   allowNegative: true,
 });
-const BENCHES = [c1];
+const BENCHES = [c1, c2, c3, c4, c5];
 const wanted = values.only?.split(',');
 const chosen = BENCHES.filter(({ id }) => wanted === undefined || wanted.includes(id));
 
