@@ -45,7 +45,7 @@ async function redisBackend(): Promise<CacheBackend> {
   // Whatever it acknowledged survives its kill: old values too, if one was left behind.
   const server = await startRedis({ appendonly: 'always' });
   const through = async <Reply>(call: (client: Redis) => Promise<Reply>): Promise<Reply> => {
-    const client = new Redis(server.url, { lazyConnect: true });
+    const client = new Redis(server.url, { lazyConnect: true, retryStrategy: () => null });
     client.on('error', () => {});
     try {
       await client.connect();
