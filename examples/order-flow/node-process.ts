@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { isCoordinationError } from 'tricord';
+import { pageCountOf } from './node.js';
 import type { FromNode, ToNode } from './remote-node.js';
 import { serveBuyer } from './serve-buyer.js';
 import { openTill } from './server-till.js';
@@ -29,8 +30,7 @@ async function handle(message: ToNode): Promise<void> {
     case 'serve': {
       if (till === undefined) throw new Error('a buyer came before the till was open');
       const service = await serveBuyer(till, message.buyer);
-      const { requestCount, hitCount } = till.pages.stats();
-      return tell({ kind: 'served', service, pages: { requestCount, hitCount } });
+      return tell({ kind: 'served', service, pages: pageCountOf(till.pages.stats()) });
     }
     case 'close':
       await till?.close();

@@ -1,11 +1,27 @@
-import type { CacheStats } from 'tricord';
+import type { CacheStats, CacheTierStats } from 'tricord';
 import type { Buyer } from './offer.js';
 import type { Service } from './serve-buyer.js';
 import { serveBuyer } from './serve-buyer.js';
 import type { Till } from './take-order.js';
 
 /** How often pages were asked for, and how often a tier had them. */
-export type PageCount = Pick<CacheStats, 'requestCount' | 'hitCount'>;
+export interface PageCount extends Pick<CacheStats, 'requestCount' | 'hitCount'> {
+  /** The same by tier, nearest first: what one has is not asked of the next. */
+  readonly tiers?: readonly Pick<CacheTierStats, 'backend' | 'requestCount' | 'hitCount'>[];
+}
+
+/** What of a cache's statistics is shown at the end. */
+export function pageCountOf({ requestCount, hitCount, tiers }: CacheStats): PageCount {
+  return {
+    requestCount,
+    hitCount,
+    tiers: tiers.map((tier) => ({
+      backend: tier.backend,
+      requestCount: tier.requestCount,
+      hitCount: tier.hitCount,
+    })),
+  };
+}
 
 /** One node of the shop, in this process or in one of its own. */
 export interface ShopNode {
@@ -33,7 +49,7 @@ export function localNode(name: string, tills: number, till: Till): ShopNode {
     name,
     tills,
     serve: (buyer) => serveBuyer(till, buyer),
-    pageCount: () => till.pages.stats(),
+    pageCount: () => pageCountOf(till.pages.stats()),
     close: () => till.close(),
   };
 }

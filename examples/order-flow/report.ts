@@ -65,8 +65,15 @@ function cordRows({ tally }: SaleReport): Row[] {
     ],
     ...(reasons === '' ? [] : [['not ordered because', reasons] as const]),
     ['lock wait', `p50 ${ms(tally.lockWaitMs(0.5))}, p99 ${ms(tally.lockWaitMs(0.99))}`],
-    ['product pages', `hit rate ${percent(tally.hitRate)}`],
+    ['product pages', `hit rate ${percent(tally.hitRate)}${byTier(tally)}`],
   ];
+}
+
+/** What each tier had of what it was asked, where there are several. */
+function byTier({ hitRates }: Tally): string {
+  if (hitRates.length < 2) return '';
+  const each = hitRates.map(([backend, hitRate]) => `${backend} ${percent(hitRate)}`);
+  return ` (${each.join(', ')})`;
 }
 
 function killRows({ killing, orders }: SaleReport): Row[] {

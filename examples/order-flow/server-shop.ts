@@ -92,4 +92,4 @@ async function open(
 const cacheNote = ({ drivers }: Options): string =>
   drivers === 'redis'
     ? 'product pages cached in the memory of each node, then in Redis'
-    : 'product pages cached in the memory of each node; there is no ZooKeeper tier yet';
+    : 'product pages cached in the memory of each node; ZooKeeper is for what changes seldom';

@@ -1,4 +1,5 @@
 import type { Told } from './books.js';
+import { groupBy } from './group-by.js';
 import type { PageCount } from './node.js';
 import type { Service } from './serve-buyer.js';
 import type { Attempt, Hold } from './take-order.js';
@@ -59,12 +60,22 @@ export class Tally {
 
   /** Over all nodes, also those that died; undefined before the first page. */
   get hitRate(): number | undefined {
-    let requests = 0;
-    let hits = 0;
-    for (const { requestCount, hitCount } of this.#pageCounts.values()) {
-      requests += requestCount;
-      hits += hitCount;
-    }
-    return requests === 0 ? undefined : hits / requests;
+    return rateOf([...this.#pageCounts.values()]);
   }
+
+  /** The same of each tier that a page was asked of, nearest first. */
+  get hitRates(): readonly (readonly [backend: string, hitRate: number | undefined])[] {
+    const tiers = [...this.#pageCounts.values()].flatMap((count) => count.tiers ?? []);
+    return [...groupBy(tiers, ({ backend }) => backend)].map(
+      ([backend, counts]) => [backend, rateOf(counts)] as const,
+    );
+  }
+}
+
+function rateOf(
+  counts: readonly Pick<PageCount, 'requestCount' | 'hitCount'>[],
+): number | undefined {
+  const requests = counts.reduce((sum, { requestCount }) => sum + requestCount, 0);
+  const hits = counts.reduce((sum, { hitCount }) => sum + hitCount, 0);
+  return requests === 0 ? undefined : hits / requests;
 }
