@@ -36,12 +36,13 @@ function tokenOf(branchId: string): string {
 
 /** No keys held yet. */
 export function heldKeys(
-  { settings, tiers, refreshes }: Deck,
+  { settings, tiers, refreshes, renewals }: Deck,
   { forgetAfterMs }: { readonly forgetAfterMs: number },
 ): HeldKeys {
-  const { name, clock, leaseMs, timeoutMs } = settings;
+  const { name, clock, timeoutMs } = settings;
   // What waits in a process is lost with it: a commit must not be acknowledged for it.
   const { direct: authority, near } = tiers;
+  const keeper = { tiers: { authority }, settings, renewals };
   const known = new Map<string, Map<string, () => void>>();
   // A closed cache holds nothing on; what it held ends by itself, or with the transaction.
   onAbort(refreshes.ending.signal, () => {
@@ -82,7 +83,7 @@ export function heldKeys(
       const claim = { kind: 'hold', token } as const;
       // A branch that was ended meanwhile must not hold on.
       if (known.get(branchId) !== ofBranch) return;
-      ofBranch.set(key, keepClaim({ authority, clock, leaseMs }, key, claim));
+      ofBranch.set(key, keepClaim(keeper, key, claim));
     },
     async finish(branchId, invalidations) {
       const ofBranch = known.get(branchId);
