@@ -247,8 +247,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'redis-lock-repeated-release-judged-as-lost',
     file: `${LOCK}/let-go.ts`,
-    find: 'if (found) return wasValid',
-    replace: "if (isRepeated) return 'lost';\n  if (found) return wasValid",
+    find: 'if (parseReleased(reply, grant.resource)) return wasValid',
+    replace:
+      "if (isRepeated) return 'lost';\n  if (parseReleased(reply, grant.resource)) return wasValid",
     tests: { ...NETWORK, name: 'a release that took effect' },
     why: 'A lost reply would be reported as a failure.',
   },
