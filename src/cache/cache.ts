@@ -18,6 +18,12 @@ import type { WrapOptions, Wrapped } from './wrap.js';
  */
 export type CacheConsistency = 'ttl' | 'lease' | 'tracked';
 
+/** How much may wait for a shared tier that does not answer. */
+export interface DeferredInvalidationOptions {
+  /** So many keys at most, 1 to 1,000,000; default 10,000. */
+  readonly keysMax?: number | undefined;
+}
+
 /** Options of `createCache`. Times are in milliseconds. */
 export interface CacheOptions {
   /** Names the cache in its backends, metrics and messages: 1 to 128 UTF-8 bytes, well-formed. */
@@ -65,7 +71,7 @@ export interface CacheOptions {
    * that was to be set is not kept. At most `keysMax` keys wait (1 to 1,000,000, default 10,000);
    * a further write rejects again, and so does every write with a `fencingToken`.
    */
-  readonly deferredInvalidation?: boolean | { readonly keysMax?: number | undefined } | undefined;
+  readonly deferredInvalidation?: boolean | DeferredInvalidationOptions | undefined;
   /**
    * For how long memory keeps what a loader found while the shared tier did not answer: by so much it
    * may be old, as nobody tells of a change. Default: with `tracked` 0, not at all; with `ttl` as

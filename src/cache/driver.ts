@@ -213,6 +213,14 @@ export interface TagStamp {
   readonly version: string;
 }
 
+/** What an entry with tags is stamped with. */
+export interface TagStamps {
+  /** Of each tag, in the order in which they were asked for. */
+  readonly versions: readonly string[];
+  /** Of the namespace. */
+  readonly epoch: string;
+}
+
 /**
  * Versions of tags: what carries another version of a tag than the current one is outdated. A version
  * is a text that is never used twice, also not after the tier has forgotten it; no clock is compared.
@@ -228,11 +236,7 @@ export interface TierTags {
    * The versions for an entry that lasts `keepMs`, made where there are none; then the epoch, as of the
    * same moment or a later one.
    */
-  stamp(
-    tags: readonly string[],
-    keepMs: number,
-    bounds: CallBounds,
-  ): Promise<{ readonly versions: readonly string[]; readonly epoch: string }>;
+  stamp(tags: readonly string[], keepMs: number, bounds: CallBounds): Promise<TagStamps>;
   /** Ends the epoch, and then the version of each of the tags. */
   renew(tags: readonly string[], bounds: CallBounds): Promise<void>;
 }

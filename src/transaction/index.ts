@@ -115,7 +115,7 @@ export type {
   SiteElectedEvent,
   SiteFailedEvent,
 } from './three-phase/site-diagnostics.js';
-export type { SiteStats } from './three-phase/site-statistics.js';
+export type { SiteMessageKind, SiteStats } from './three-phase/site-statistics.js';
 export type { SiteNode, SiteStorage, SiteStore, StoredSite } from './three-phase/site-storage.js';
 export type { SiteLine, SiteTransport } from './three-phase/site-transport.js';
 export type {

@@ -20,6 +20,7 @@ export interface CallRecord {
   readonly service: string;
   /** Names the write that made this version: 11 of `[A-Za-z0-9_-]`, random. */
   readonly writeId: string;
+  /** How far it has come. */
   readonly state: 'open' | 'claimed' | 'voted' | 'ended';
   /** How often it was handed out. */
   readonly attempt: number;
@@ -42,6 +43,7 @@ export type CallVote = CallYes | CallNo;
 
 /** The call is prepared, or wrote nothing where there are no branches. */
 export interface CallYes {
+  /** Tells the votes apart. */
   readonly vote: 'yes';
   /** JSON of what the handler returned. */
   readonly result: string;
@@ -53,6 +55,7 @@ export interface CallYes {
 
 /** The handler threw, or a resource voted no. Nothing is prepared. */
 export interface CallNo {
+  /** Tells the votes apart. */
   readonly vote: 'no';
   /** A sentence. */
   readonly reason: string;

@@ -3,8 +3,11 @@ import { callInvalidError, callTooLargeError } from './call-errors.js';
 
 /** What a schema by the Standard Schema interface (zod, valibot, arktype and others) has to have. */
 export interface CallSchema<Value> {
+  /** The part that the interface names. */
   readonly '~standard': {
+    /** Of the interface. */
     readonly version: 1;
+    /** Checks a value, and answers what it made of it. */
     readonly validate: (
       value: unknown,
     ) => CallSchemaResult<Value> | Promise<CallSchemaResult<Value>>;
@@ -18,7 +21,9 @@ export type CallSchemaResult<Value> =
 
 /** One thing that is wrong, and where. */
 export interface CallSchemaIssue {
+  /** What is wrong, in a sentence. */
   readonly message: string;
+  /** The keys that lead to it. */
   readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
 }
 

@@ -23,6 +23,7 @@ export type NewCall = Pick<CallRecord, 'callId' | 'service' | 'payload'> & {
 
 /** A call that was just handed out, with what is left of its time. */
 export interface TakenCall {
+  /** The call as it stands now, claimed by the session that took it. */
   readonly record: CallRecord;
   /** Until its deadline, by the store's clock, in milliseconds. */
   readonly remainingMs: number;

@@ -49,8 +49,11 @@ export interface ServiceEndContext<Client> {
  * a `prepare` that succeeded.
  */
 export interface ServiceHandlers<Payload, Result, Client = undefined> {
+  /** Does the work of a call. */
   prepare(payload: Payload, context: ServiceContext<Client>): Promise<Result> | Result;
+  /** Makes the work last, behind a barrier. */
   commit?(payload: Payload, context: ServiceEndContext<Client>): Promise<unknown> | unknown;
+  /** Undoes the work, behind a barrier. */
   abort?(payload: Payload, context: ServiceEndContext<Client>): Promise<unknown> | unknown;
 }
 

@@ -1,5 +1,17 @@
 import type { SiteLetter } from './site-letters.js';
-import type { SiteMessage } from './site-message.js';
+
+/** What sites tell each other, by kind. */
+export type SiteMessageKind =
+  | 'can-commit'
+  | 'vote'
+  | 'attempt'
+  | 'ack'
+  | 'elect'
+  | 'report'
+  | 'refuse'
+  | 'decided'
+  | 'done'
+  | 'forget';
 
 /** What a site has done since it was created. */
 export interface SiteStats {
@@ -16,7 +28,7 @@ export interface SiteStats {
   /** Records forced to disk. */
   readonly writtenCount: number;
   /** Messages sent, by kind; several may have travelled together. */
-  readonly sent: Readonly<Record<SiteMessage['type'], number>>;
+  readonly sent: Readonly<Record<SiteMessageKind, number>>;
   /** Messages received. */
   readonly receivedCount: number;
   /** Messages that the transport could not send. */
@@ -39,7 +51,7 @@ export interface SiteStatistics {
 
 /** Nothing counted yet. */
 export function siteStatistics(): SiteStatistics {
-  const sent: Record<SiteMessage['type'], number> = {
+  const sent: Record<SiteMessageKind, number> = {
     'can-commit': 0,
     vote: 0,
     attempt: 0,
