@@ -102,6 +102,7 @@ export type {
 export type { OutcomeState, TransactionStats } from './statistics.js';
 export { createTransactionSite } from './three-phase/create-site.js';
 export type {
+  HttpAnswer,
   HttpFetch,
   HttpRequest,
   HttpResponse,

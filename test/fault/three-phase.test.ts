@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../integration/postgres-stage.js';
+import { startZookeeper } from '../servers/provider.js';
 import { measured } from '../servers/shared.js';
 import {
   type NodeProcess,
@@ -17,6 +18,7 @@ const OTHERS = ['stock', 'payment'] as const;
 const isAll = process.env.THREE_PHASE_ALL !== undefined;
 const played = <Case>(cases: readonly Case[], short: readonly number[]): readonly Case[] =>
   isAll ? cases : short.flatMap((index) => cases.slice(index, index + 1));
+const RECORDS_GONE_MS = 60_000;
 let lastId = 0;
 const nextId = (): number => {
   lastId += 1;
@@ -80,6 +82,31 @@ describe('sites that talk HTTP [postgresql] [redis]', () => {
     again.child.kill('SIGKILL');
     await again.exited;
   });
+
+  test('a frozen coordinator, taken for dead, agrees when it wakes', async () => {
+    const id = nextId();
+    const coordinator = await nodes.start('orders', { point: 'sent can', signal: 'SIGSTOP' });
+    coordinator.tell(`place ${id}`);
+    // Before that the others hold nothing, and seem to agree.
+    await eventually(async () => {
+      const open = await nodes.prepared();
+      return OTHERS.every((name) => open.includes(name));
+    }, 10_000);
+    await nodes.agreed(id, OTHERS);
+    coordinator.child.kill('SIGCONT');
+    const all = await nodes.agreed(id, SITES);
+    const answer = await coordinator.line();
+    assert.notEqual(answer, all.length > 0 ? 'aborted' : 'committed');
+    coordinator.child.kill('SIGKILL');
+    await coordinator.exited;
+  });
+
+  test('after all of that nothing is prepared and no record is left', async () => {
+    const coordinator = await nodes.start('orders');
+    assert.equal(await coordinator.ask(`place ${nextId()}`), 'committed');
+    await eventually(async () => (await nodes.recordCount()) === 0, RECORDS_GONE_MS);
+    assert.deepEqual(await nodes.prepared(), []);
+  }, 90_000);
 });
 
 describe('a participant that fails [postgresql] [redis]', () => {
@@ -109,4 +136,40 @@ describe('a participant that fails [postgresql] [redis]', () => {
       await again.exited;
     },
   );
+
+  test('cut off from the others after its yes, it waits; when it is back, it agrees', async () => {
+    const id = nextId();
+    const stock = await nodes.start('stock', { point: 'after write W', signal: 'SIGSTOP' });
+    const outcome = coordinator.ask(`place ${id}`);
+    await eventually(async () => (await nodes.prepared()).includes('stock'), 10_000);
+    await nodes.agreed(id, ['orders', 'payment']);
+    assert.ok((await nodes.prepared()).includes('stock'), 'it must not decide alone');
+    stock.tell('cut on');
+    stock.child.kill('SIGCONT');
+    await new Promise((resolve) => setTimeout(resolve, 2_000));
+    assert.ok((await nodes.prepared()).includes('stock'), 'it must not decide alone');
+    stock.tell('cut off');
+    const all = await nodes.agreed(id, SITES);
+    assert.notEqual(await outcome, all.length > 0 ? 'aborted' : 'committed');
+  });
 });
+
+for (const transport of ['redis', 'zookeeper'] as const) {
+  test(`sites that talk over ${transport} end what a killed coordinator left [${transport}]`, async () => {
+    const zookeeper = transport === 'zookeeper' ? await startZookeeper() : undefined;
+    await using nodes = await threePhaseNodes(transport, zookeeper?.url);
+    await Promise.all(OTHERS.map((name) => nodes.start(name)));
+    for (const point of played(['sent try', 'sent can', 'after write C'], [0])) {
+      const id = nextId();
+      const coordinator = await nodes.start('orders', { point });
+      coordinator.tell(`place ${id}`);
+      assert.equal(await coordinator.exited, 'SIGKILL');
+      await nodes.agreed(id, OTHERS);
+      const again = await nodes.start('orders');
+      await nodes.agreed(id, SITES);
+      again.child.kill('SIGKILL');
+      await again.exited;
+    }
+    await zookeeper?.[Symbol.asyncDispose]();
+  });
+}

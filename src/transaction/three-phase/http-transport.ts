@@ -64,7 +64,15 @@ export type HttpFetch = (
     readonly signal: AbortSignal;
     readonly redirect: 'error';
   },
-) => Promise<{ readonly status: number; text(): Promise<string> }>;
+) => Promise<HttpAnswer>;
+
+/** The part of the answer of `fetch` that is read. */
+export interface HttpAnswer {
+  /** The status. */
+  readonly status: number;
+  /** The body, which is not looked at. */
+  text(): Promise<string>;
+}
 
 /** A transport with the handler that receives. */
 export interface HttpTransport extends SiteTransport {

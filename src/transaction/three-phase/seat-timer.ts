@@ -14,8 +14,8 @@ export interface SeatTimer {
 const DOUBLINGS_MAX = 4;
 /** A decision that some site does not acknowledge is told again once a minute in the end. */
 const TELL_MS_MAX = 60_000;
-/** Who knows a decision and hears nothing for so long asks whether all others do. */
-const QUIET_MS = 30_000;
+/** Who knows a decision and hears nothing for so many election times asks whether all others do. */
+const QUIET_ELECTIONS = 15;
 /** The longest time that a transaction may take: nobody asks for an abort of its own after that. */
 const ALONE_MS = 86_400_000;
 
@@ -89,7 +89,7 @@ export function seatTimer(
       after(Math.max(ALONE_MS - aloneMs, 0), seat.onLeft);
     } else if (state.done.length < state.siteCount) {
       if (lead !== undefined) leading(state, lead);
-      else after(spread(QUIET_MS), () => seat.happen({ type: 'silence' }));
+      else after(spread(QUIET_ELECTIONS * electionMs), () => seat.happen({ type: 'silence' }));
     }
   };
   return {
