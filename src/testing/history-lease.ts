@@ -98,7 +98,9 @@ export function beginOperation(
     async downgrade(lease) {
       const stamped = stamp();
       pen.write({ event: 'downgrade', ...stamped, operation, isHeld: lease.isHeld });
-      const reading = beginOperation(pen, { ...request, mode: 'shared' }, stamped.at);
+      // The reader takes what it has already, and stands in no line for it.
+      const asked = { ...request, mode: 'shared', waits: false } as const;
+      const reading = beginOperation(pen, asked, stamped.at);
       try {
         const shared = await (lease.downgrade as () => Promise<AnyLease>)();
         isEnding = true;

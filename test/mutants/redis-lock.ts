@@ -49,7 +49,7 @@ export const mutants: readonly Mutant[] = [
     file: `${LOCK}/release.ts`,
     find: " and sub(record, 35, 35 + #id) == id .. ',' then",
     replace: ' then',
-    tests: { ...CONTRACT, name: 'late release and renewal of a crashed holder' },
+    tests: { ...SCRIPTS, name: 'a release by a stranger' },
     why: 'The late release of a crashed holder would end the grant of the next one.',
   },
   {

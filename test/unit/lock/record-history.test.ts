@@ -48,6 +48,19 @@ test('a lease is recorded from its request to its release, with its token and ev
   expect(checkHistory(stage.recorder.events)).toEqual([]);
 });
 
+test('a writer that becomes a reader overtakes nobody who waits in its node', async () => {
+  const stage = scene();
+  const lock = stage.open('one');
+  const lease = await lock.acquire('sku');
+  const next = lock.acquire('sku');
+  await stage.clock.advance(3_000);
+  const reader = await lease.downgrade();
+  await stage.clock.advance(3_000);
+  await reader.release();
+  await (await next).release();
+  expect(checkHistory(stage.recorder.events)).toEqual([]);
+});
+
 test('what did not come to a lease is recorded with its error', async () => {
   const stage = scene();
   const [one, two] = [stage.open('one'), stage.open('two')];
