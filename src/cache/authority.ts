@@ -30,6 +30,11 @@ export interface Found {
 /** The answer to a read: outdated is an entry of which a tag was invalidated. */
 export type ReadAnswer = Found | { readonly state: 'missing' | 'outdated' };
 
+/** The answer of a tier that has caught up. */
+export interface Synced {
+  readonly state: 'synced';
+}
+
 /** What a question came to that must not hurt its caller. */
 export type Answer<Reply> = Reply | Failed;
 
@@ -51,8 +56,8 @@ export interface Authority {
   readonly tags: TagCalls | undefined;
   /** `isCounted: false` for what is no request of a caller. */
   read(key: string, timeoutMs: number, isCounted?: boolean): Promise<Answer<ReadAnswer>>;
-  /** Afterwards reads see what was acknowledged before. */
-  sync(timeoutMs: number): Promise<Answer<{ readonly state: 'synced' }>>;
+  /** Afterwards reads see what was acknowledged before; undefined: they do anyway. */
+  readonly sync: ((timeoutMs: number) => Promise<Answer<Synced>>) | undefined;
   /** With `refresh` for the right to replace the entry that is there. */
   lease(
     key: string,
@@ -149,12 +154,7 @@ function authorityOver<Stored>(
     isShared,
     tags,
     read: (key, timeoutMs, isCounted = true) => read(parts, key, timeoutMs, isCounted),
-    sync: (timeoutMs) =>
-      ask('sync', undefined, async () => {
-        const shared = options.tier.scope === 'shared' ? options.tier : undefined;
-        await shared?.sync?.({ timeoutMs });
-        return { state: 'synced' };
-      }),
+    sync: syncing(options.tier, ask),
     lease: (key, token, timeoutMs, refresh) =>
       ask('lease', key, async () => {
         const since = instantOf(clock);
@@ -205,6 +205,16 @@ function authorityOver<Stored>(
     clear: (timeoutMs) => demand('clear', undefined, timeoutMs, (bounds) => tier.clear(bounds)),
     close: () => tier.close(),
   };
+}
+
+function syncing(tier: AuthorityOptions['tier'], ask: TierCalls['ask']): Authority['sync'] {
+  const sync = tier.scope === 'shared' ? tier.sync : undefined;
+  if (sync === undefined) return undefined;
+  return (timeoutMs) =>
+    ask('sync', undefined, async () => {
+      await sync({ timeoutMs });
+      return { state: 'synced' };
+    });
 }
 
 interface Parts<Stored> {

@@ -45,9 +45,10 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
       throw error;
     }
   };
-  const { tags } = inner;
+  const { sync, tags } = inner;
   return {
     ...inner,
+    sync: sync && (async (timeoutMs) => (await ask(() => sync(timeoutMs))) ?? failed),
     tags: tags && {
       ...tags,
       stamp: async (...given) => (await ask(() => tags.stamp(...given))) ?? failed,
@@ -72,6 +73,7 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
     store: (...given) => demand(() => inner.store(...given)),
     hold: (...given) => demand(() => inner.hold(...given)),
     invalidate: (...given) => demand(() => inner.invalidate(...given)),
+    touch: (...given) => demand(() => inner.touch(...given)),
     clear: (...given) => demand(() => inner.clear(...given)),
   };
 }

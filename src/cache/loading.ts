@@ -151,8 +151,9 @@ async function look(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   trip.hasLooked = true;
   const asOf = flight.seal();
   const answer = await timed(trip, async (timeoutMs) => {
-    const isSynced = !flight.isLinearizable || (await authority.sync(timeoutMs)).state === 'synced';
-    return isSynced ? authority.read(flight.key, timeoutMs, isCounted) : FAILED;
+    const synced = flight.isLinearizable ? await authority.sync?.(timeoutMs) : undefined;
+    if (synced?.state === 'failed') return FAILED;
+    return authority.read(flight.key, timeoutMs, isCounted);
   });
   if (answer.state === 'failed') trip.tierMsLeft = 0;
   if (answer.state === 'outdated') trip.hasOld = true;

@@ -1,5 +1,5 @@
 import { abortable, throwIfAborted } from '../core/abort.js';
-import type { GuaranteeLevel } from '../core/guarantees.js';
+import { GUARANTEE_LEVELS, type GuaranteeLevel } from '../core/guarantees.js';
 import { assertParticipantName } from '../core/participant-name.js';
 import { assertNumber, invalidArgument } from '../core/validate.js';
 import type { Participant, ParticipantCallOptions } from '../transaction/participant.js';
@@ -27,6 +27,14 @@ export interface CacheParticipantOptions {
    * longest where entries have a life of their own.
    */
   readonly forgetAfterMs?: number | undefined;
+  /**
+   * The worst event after which what was removed from the tier stays removed; you vouch for it, as the
+   * tier is not asked. It counts where a coordinator has a `requireGuarantee`. A server that forgets
+   * everything when it stops is as good as one that keeps everything; one that comes back with an
+   * older copy (Redis' snapshots, a replica that lagged behind) may answer a removed entry until its
+   * TTL. Default `none`.
+   */
+  readonly survives?: GuaranteeLevel | undefined;
 }
 
 /**
@@ -54,12 +62,15 @@ export interface CacheParticipantOptions {
  * `createCache`, and options out of their bounds.
  */
 export function cacheParticipant(options: CacheParticipantOptions): Participant<CacheBranch> {
-  const { name, cache, onUnreachable = 'abort' } = options;
+  const { name, cache, onUnreachable = 'abort', survives = 'none' } = options;
   assertParticipantName(name);
   const deck = deckOf(cache);
   if (deck === undefined) throw invalidArgument('cache', cache, 'a cache of createCache');
   if (onUnreachable !== 'abort' && onUnreachable !== 'proceed') {
     throw invalidArgument('onUnreachable', onUnreachable, "'abort' or 'proceed'");
+  }
+  if (!GUARANTEE_LEVELS.includes(survives)) {
+    throw invalidArgument('survives', survives, `one of ${GUARANTEE_LEVELS.join(', ')}`);
   }
   const { settings, tiers, gate } = deck;
   const { staleMs, staleIfErrorMs } = settings.aging;
@@ -92,9 +103,12 @@ export function cacheParticipant(options: CacheParticipantOptions): Participant<
     recover: async () => [],
     outcome: async () => 'unknown',
     async guarantees() {
-      const survives: GuaranteeLevel = backend === 'memory' ? 'none' : 'failover';
       const promises = ['an invalidation is repeated until it is acknowledged or has no object'];
-      return { subject: `cache ${name}`, survives, promises, warnings: [], settings: {} };
+      const warning =
+        `${backend} is not asked what it keeps: one that comes back with an older copy may answer ` +
+        'removed entries until their TTL; vouch for it with `survives`';
+      const warnings = survives === 'none' ? [warning] : [];
+      return { subject: `cache ${name}`, survives, promises, warnings, settings: {} };
     },
     async close() {},
   };

@@ -178,8 +178,8 @@ async function readSynced(
   key: string,
   timeoutMs: number,
 ): ReturnType<Authority['read']> {
-  const { state } = await authority.sync(timeoutMs);
-  return state === 'failed' ? { state: 'missing' } : authority.read(key, timeoutMs);
+  const synced = await authority.sync?.(timeoutMs);
+  return synced?.state === 'failed' ? { state: 'missing' } : authority.read(key, timeoutMs);
 }
 
 /** Whether an entry is not stale: without a loader nobody would make it better. */

@@ -72,4 +72,20 @@ export const mutants: readonly Mutant[] = [
     tests: deferred('of a tag waits'),
     why: 'After invalidateTag has resolved, its own process reads what carries the tag.',
   },
+  {
+    id: 'cache-deferred-removed-entry-is-touched',
+    file: 'src/cache/deferring-authority.ts',
+    find: '!deferred.blocks(key) && inner.touch(key, ...rest)',
+    replace: 'inner.touch(key, ...rest)',
+    tests: deferred('leaves nothing to be touched'),
+    why: 'An entry that was deleted, and only waits to be, is given a new life.',
+  },
+  {
+    id: 'cache-breaker-lets-every-sync-through',
+    file: 'src/cache/guarded-authority.ts',
+    find: 'sync: sync && (async (timeoutMs) => (await ask(() => sync(timeoutMs))) ?? failed),',
+    replace: 'sync,',
+    tests: breaker('is not asked to catch up either'),
+    why: 'Every linearizable read waits for a tier that is known to be dead.',
+  },
 ];

@@ -145,6 +145,28 @@ describe('a shared tier that does not answer, behind a breaker', () => {
     await expect(clock.runUntil(write)).rejects.toMatchObject({ code: 'CACHE_TIER_UNREACHABLE' });
   });
 
+  test('is not asked to catch up either, by a read that is to be linearizable', async () => {
+    const { clock, shared, cache } = await opened();
+    shared.freeze('sync');
+    const sinceMs = clock.monotonicMs();
+    expect(await cache.get('cold 1', { consistency: 'linearizable' })).toBeUndefined();
+    expect([clock.monotonicMs() - sinceMs, shared.count('sync')]).toEqual([0, 0]);
+    await clock.advance(1_000);
+    await clock.runUntil(cache.get('cold 1', { consistency: 'linearizable' }));
+    expect(shared.count('sync'), 'the probe').toBe(1);
+    expect(cache.stats().tiers[1]?.breaker).toBe('open');
+  });
+
+  test('opens it through entries that could not be touched', async () => {
+    const { clock, shared, node } = cacheBench();
+    const cache = node();
+    shared.fail('touch');
+    for (let i = 0; i < 5; i += 1) {
+      await clock.runUntil(cache.touch('key', { timeoutMs: 100 }).catch(() => {}));
+    }
+    expect(cache.stats().tiers[1]?.breaker).toBe('open');
+  });
+
   test('is asked for ever with `breaker: false`', async () => {
     const { clock, cache } = await opened({ breaker: false });
     expect(cache.stats().tiers[1]?.breaker).toBeUndefined();

@@ -53,6 +53,17 @@ describe('an invalidation that did not reach the shared tier', () => {
     },
   );
 
+  test('leaves nothing to be touched: the old entry lives no longer', async () => {
+    const { clock, shared, writer } = deferring();
+    await writer.set('key', 'old');
+    shared.freeze(...WRITES);
+    await clock.runUntil(writer.delete('key'));
+    expect(await writer.touch('key')).toBe(false);
+    expect(shared.count('touch')).toBe(0);
+    expect(await writer.touch('other'), 'of other keys it is asked').toBe(false);
+    expect(shared.count('touch')).toBe(1);
+  });
+
   test('refuses what another node loads meanwhile from before it', async () => {
     const { clock, shared, writer, other } = deferring();
     shared.freeze(...WRITES);

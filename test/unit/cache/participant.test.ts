@@ -267,6 +267,19 @@ describe('a coordinator with a cache among its participants', () => {
   });
 });
 
+describe('the guarantees of a cache that takes part', () => {
+  test('claim nothing of the tier, which is not asked, unless somebody vouches for it', async () => {
+    const cache = cacheBench().node();
+    const given = await cacheParticipant({ name: 'pages', cache }).guarantees();
+    expect(given.survives).toBe('none');
+    expect(given.warnings).toEqual([expect.stringContaining('shared is not asked what it keeps')]);
+    const vouched = cacheParticipant({ name: 'pages', cache, survives: 'failover' });
+    expect(await vouched.guarantees()).toMatchObject({ survives: 'failover', warnings: [] });
+    const survives = 'everything' as 'none';
+    expect(() => cacheParticipant({ name: 'pages', cache, survives })).toThrow(/one of none, /);
+  });
+});
+
 // The handle's type is part of what users see.
 const _handle: (handle: CacheBranch) => Promise<void> = (handle) => handle.delete('key');
 void _handle;

@@ -115,6 +115,7 @@ export function sharedMemory(clock: Clock, { fences = false } = {}): SharedMemor
             const entry = await tier.touch(key, ttlMs, bounds);
             return entry && textual(entry);
           }),
+        sync: (bounds) => call('sync', '', bounds.timeoutMs, async () => {}),
         clear: (bounds) => call('clear', '', bounds.timeoutMs, () => tier.clear(bounds)),
         changed: (key, signal) => tier.changed(key, signal),
         close: () => tier.close(),
