@@ -24,6 +24,44 @@ export interface TransactionRunContext {
   readonly error?: unknown;
 }
 
+/**
+ * Published on the tracing channel `tricord:transaction.call` for `Transaction.call`, from the first
+ * message to the vote. `callId` is the same at the node that serves it.
+ */
+export interface TransactionCallContext {
+  /** Which transaction. */
+  readonly transactionId: TransactionId;
+  /** Which of its calls. */
+  readonly callId: string;
+  /** The name that is called. */
+  readonly service: string;
+  /** The caller's node. */
+  readonly nodeId: string;
+  /** What the service answered (tracing channels add it). */
+  readonly result?: unknown;
+  /** Why there is no answer, or which one (tracing channels add it). */
+  readonly error?: unknown;
+}
+
+/**
+ * Published on the tracing channel `tricord:transaction.serve` around a handler's work for one call;
+ * the handler runs inside, so that its own spans are children of this one.
+ */
+export interface TransactionServeContext {
+  /** The caller's transaction. */
+  readonly transactionId: TransactionId;
+  /** Which of its calls. */
+  readonly callId: string;
+  /** The name that is served. */
+  readonly service: string;
+  /** The node that serves it. */
+  readonly nodeId: string;
+  /** How often the call was handed out: more than 1 after a node died with it. */
+  readonly attempt: number;
+  /** Why the call is refused (tracing channels add it). */
+  readonly error?: unknown;
+}
+
 /** Published on `tricord:transaction.ended`: a transaction was answered. */
 export interface TransactionEndedEvent {
   /** Which transaction. */
@@ -88,6 +126,8 @@ export interface TransactionFailedEvent {
 /** The channels of coordinators. Channels of one name are one channel in the whole process. */
 export interface TransactionChannels {
   readonly run: OperationChannel<TransactionRunContext>;
+  readonly call: OperationChannel<TransactionCallContext>;
+  readonly serve: OperationChannel<TransactionServeContext>;
   readonly ended: EventChannel<TransactionEndedEvent>;
   readonly resolved: EventChannel<TransactionResolvedEvent>;
   readonly fenced: EventChannel<TransactionFencedEvent>;
@@ -101,6 +141,8 @@ export interface TransactionChannels {
 export function transactionChannels(): TransactionChannels {
   return {
     run: operationChannel('tricord:transaction.run'),
+    call: operationChannel('tricord:transaction.call'),
+    serve: operationChannel('tricord:transaction.serve'),
     ended: eventChannel('tricord:transaction.ended'),
     resolved: eventChannel('tricord:transaction.resolved'),
     fenced: eventChannel('tricord:transaction.fenced'),

@@ -29,12 +29,14 @@ export type {
   WithinAnswer,
 } from './decision-log.js';
 export type {
+  TransactionCallContext,
   TransactionContradictedEvent,
   TransactionEndedEvent,
   TransactionFailedEvent,
   TransactionFencedEvent,
   TransactionResolvedEvent,
   TransactionRunContext,
+  TransactionServeContext,
 } from './diagnostics.js';
 export type {
   FunctionCall,

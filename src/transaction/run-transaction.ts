@@ -82,6 +82,8 @@ export async function runTransaction<Value>(
     enlisting: enlistment(host, { ...facts, branchIdOf, registry }),
     calls: remoteCalls({
       ...facts,
+      nodeId: host.nodeId,
+      tracing: host.channels.call,
       desk: () => host.calls.open(),
       left: host.calls.left,
       giveUp: (cause) => giveUp(run, cause),

@@ -100,4 +100,12 @@ export const mutants: readonly Mutant[] = [
     tests: unit('call', 'throws aborts the whole transaction'),
     why: 'A body that catches the error of a call goes on for the rest of its time.',
   },
+  {
+    id: 'remote-handler-outside-its-span',
+    file: 'src/transaction/remote/served-call.ts',
+    find: '      () => worked(serving),',
+    replace: '      async () => {},',
+    tests: unit('tracing', 'a handler runs inside its span'),
+    why: "A tracer's span says nothing of what the handler did.",
+  },
 ];

@@ -5,6 +5,7 @@ import type { TransactionId } from '../../core/ids.js';
 import { assertNumber, invalidArgument } from '../../core/validate.js';
 import { branchEndedError } from '../branch-errors.js';
 import { CALLS_MAX, callIdOf } from '../branch-id.js';
+import type { TransactionChannels } from '../diagnostics.js';
 import type { EnlistedBranch } from '../host.js';
 import type { AbortCause } from '../two-phase.js';
 import { type CallBranch, callBranch, isNothingHeld } from './call-branch.js';
@@ -41,6 +42,8 @@ export interface RemoteCalls {
 /** What the calls of one transaction need of it. */
 export interface CallerFacts {
   readonly transactionId: TransactionId;
+  readonly nodeId: string;
+  readonly tracing: TransactionChannels['call'];
   /** Opens the store's calls at the first use. */
   readonly desk: () => CallDesk;
   /** Aborted calls whose servers have not been told yet. */
@@ -76,7 +79,11 @@ export function remoteCalls(facts: CallerFacts): RemoteCalls {
       }
       const callId = callIdOf(facts.transactionId, count);
       count += 1;
-      const calling = oneCall<Result>(facts, { desk, callId, service, text, timeoutMs, schema });
+      const { transactionId, nodeId, tracing } = facts;
+      const calling = tracing.trace(
+        () => ({ transactionId, callId, service, nodeId }),
+        () => oneCall<Result>(facts, { desk, callId, service, text, timeoutMs, schema }),
+      );
       underWay.add(calling);
       try {
         return await calling;

@@ -131,34 +131,46 @@ async function enact(serving: Serving, effect: ServedEffect): Promise<void> {
   }
 }
 
-/** The handler's work; behind a barrier, its first phase. */
+/** The handler's work, and what comes of it. */
 async function perform(serving: Serving): Promise<void> {
-  const { host, record, work } = serving;
-  const { service, guarded } = host;
+  const { host, record, transactionId } = serving;
+  const { callId, attempt } = record;
+  const { service, nodeId } = host;
+  const about = { transactionId, callId, service, nodeId, attempt };
   try {
-    serving.site = siteOf(serving);
-    const payload = await fitted(host.schema?.payload, JSON.parse(record.payload), {
-      service,
-      part: 'payload',
-    });
-    const enlisting = enlistmentOf(serving);
-    const run = async (client: unknown): Promise<void> => {
-      const context = contextOf(serving, enlisting.enlist, client);
-      const value = await abortable((async () => host.work(payload, context))(), work.signal);
-      const part = { service, part: 'result' } as const;
-      const result = await fitted(host.schema?.result, value, part);
-      serving.result = encoded(result, part, host.desk.session.bytesMax);
-    };
-    try {
-      if (guarded === undefined) await run(undefined);
-      else await behindBarrier(serving, enlisting.enlist, payload, run);
-      await abortable(enlisting.settled(), work.signal);
-    } finally {
-      enlisting.close();
-    }
+    await host.channels.serve.trace(
+      () => about,
+      () => worked(serving),
+    );
     serving.happen({ type: 'worked' });
   } catch (error) {
     refuse(serving, error);
+  }
+}
+
+/** The handler's work; behind a barrier, its first phase. */
+async function worked(serving: Serving): Promise<void> {
+  const { host, record, work } = serving;
+  const { service, guarded } = host;
+  serving.site = siteOf(serving);
+  const payload = await fitted(host.schema?.payload, JSON.parse(record.payload), {
+    service,
+    part: 'payload',
+  });
+  const enlisting = enlistmentOf(serving);
+  const run = async (client: unknown): Promise<void> => {
+    const context = contextOf(serving, enlisting.enlist, client);
+    const value = await abortable((async () => host.work(payload, context))(), work.signal);
+    const part = { service, part: 'result' } as const;
+    const result = await fitted(host.schema?.result, value, part);
+    serving.result = encoded(result, part, host.desk.session.bytesMax);
+  };
+  try {
+    if (guarded === undefined) await run(undefined);
+    else await behindBarrier(serving, enlisting.enlist, payload, run);
+    await abortable(enlisting.settled(), work.signal);
+  } finally {
+    enlisting.close();
   }
 }
 
