@@ -36,7 +36,7 @@ export const mutants: readonly Mutant[] = [
     file,
     find: "if (event.outcome === 'failed') return true;",
     replace: "if (event.outcome === 'failed' && event.at < 0) return true;",
-    tests: unit('what is recorded'),
+    tests: unit('promises nothing'),
     why: 'A correct cache is accused after a write that it had refused.',
   },
   {

@@ -24,7 +24,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-participant-lets-go-of-its-keys',
     file: 'src/cache/participant-holds.ts',
-    find: 'ofBranch.set(key, keepClaim({ authority, clock, leaseMs }, key, claim));',
+    find: 'ofBranch.set(key, keepClaim(keeper, key, claim));',
     replace: 'ofBranch.set(key, () => claim);',
     tests: participant('removes and holds its keys at prepare'),
     why: 'After leaseMs the old value is stored again, while the transaction is still under way.',

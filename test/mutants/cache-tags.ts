@@ -58,9 +58,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'cache-redis-clear-refuses-no-fill',
-    file: 'src/drivers/redis/cache.ts',
-    find: "      return under !== undefined && under === now.generation ? 'stored' : 'refused';",
-    replace: "      return under !== undefined ? 'stored' : 'refused';",
+    file: 'src/drivers/redis/cache-scripts.ts',
+    find: 'local isCurrent = not current or current == generation',
+    replace: 'local isCurrent = true',
     tests: redis('a plain client clear refuses the loads that had begun'),
     why: 'Who joins a load after a clear is answered with what was loaded before it.',
   },

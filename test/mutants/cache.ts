@@ -103,8 +103,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-read-waits-for-a-frozen-tier',
     file: 'src/cache/loading.ts',
-    find: '  trip.tierMsLeft -= elapsedMs(clock, since);',
-    replace: '  trip.tierMsLeft -= elapsedMs(clock, since) * 0;',
+    find: '  trip.tierMsLeft -= present().monotonicMs - since.monotonicMs;',
+    replace: '  trip.tierMsLeft -= present().monotonicMs - present().monotonicMs;',
     tests: unit('failures', 'only the rest of its time'),
     why: 'A slow Redis costs a read its time twice before the loader answers.',
   },
@@ -159,7 +159,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-redis-fill-ignores-the-token',
     file: 'src/drivers/redis/cache-scripts.ts',
-    find: "if (kind ~= '1l' and kind ~= '1w') or string.sub(claim, 25) ~= ARGV[1] then return 0 end",
+    find: "if (kind ~= '1l' and kind ~= '1w') or string.sub(claim, 25) ~= token then return 0 end",
     replace: "if kind ~= '1l' and kind ~= '1w' then return 0 end",
     tests: redisContract('a plain client.*(another attempt has the lease|before a seize)'),
     why: 'A load that an invalidation overtook is stored under somebody else’s lease.',
@@ -239,9 +239,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-hit-skips-the-checks',
     file: 'src/cache/reading.ts',
-    find: '      const given = options && checked(options);\n      const found = passesBy(given) ? undefined : hitInFront(key);\n      if (found === undefined) return getFarther',
+    find: '        const given = options && checked(options);\n        const found = passesBy(given) ? undefined : hitInFront(key);\n        if (found === undefined) return getFarther',
     replace:
-      '      const given = checked(undefined);\n      const found = passesBy(given) ? undefined : hitInFront(key);\n      if (found === undefined) return getFarther',
+      '        const given = checked(undefined);\n        const found = passesBy(given) ? undefined : hitInFront(key);\n        if (found === undefined) return getFarther',
     tests: unit('bad-input', 'was aborted'),
     why: 'An aborted signal would be ignored for what is cached.',
   },

@@ -5,14 +5,13 @@
 //
 // Exits with 1 if a mutant survives, no longer fits the code, or proves nothing.
 
-import { readdir, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { startServer, variableOf } from '../servers/provider.js';
 import { TESTED_KINDS } from '../servers/tested-kinds.js';
 import type { Mutant, MutantTests } from './mutant.js';
+import { allMutants, stalenessOf } from './registry.js';
 import { tryBaseline, tryMutant, type Verdict } from './trial.js';
 import { openWorkshop, type Workshop } from './workshop.js';
 
@@ -24,7 +23,7 @@ const { values: options } = parseArgs({
   },
 });
 
-const selected = (await allMutants()).filter(({ id }) => new RegExp(options.only).test(id));
+const selected = (await allMutants(root)).filter(({ id }) => new RegExp(options.only).test(id));
 if (selected.length === 0) throw new Error(`no mutant's id matches ${options.only}`);
 await using _servers = await shareServers(selected);
 const verdicts = await tryAll(selected);
@@ -33,19 +32,6 @@ process.stdout.write(
   `\n${count('killed')} killed, ${count('survived')} survived, ${count('broken')} broken\n`,
 );
 if (count('killed') !== selected.length) process.exitCode = 1;
-
-async function allMutants(): Promise<Mutant[]> {
-  const folder = join(root, 'test/mutants');
-  const lists = (await readdir(folder)).filter((name) => name.endsWith('.ts') && name !== 'run.ts');
-  const found: Mutant[] = [];
-  for (const name of lists.sort()) {
-    const list = (await import(pathToFileURL(join(folder, name)).href)) as { mutants?: Mutant[] };
-    found.push(...(list.mutants ?? []));
-  }
-  const twice = found.find(({ id }, index) => found.findIndex((other) => other.id === id) < index);
-  if (twice !== undefined) throw new Error(`two mutants have the id ${twice.id}`);
-  return found;
-}
 
 /** Servers that all trials use; fault tests start their own in any case. */
 async function shareServers(mutants: readonly Mutant[]): Promise<AsyncDisposable> {
@@ -81,7 +67,7 @@ async function tryAll(mutants: readonly Mutant[]): Promise<Verdict[]> {
   async function judge(mutant: Mutant, workshop: Workshop): Promise<void> {
     const startedAt = performance.now();
     const key = JSON.stringify(mutant.tests satisfies MutantTests);
-    const stale = await stalenessOf(mutant);
+    const stale = await stalenessOf(root, mutant);
     let verdict: Verdict = { ending: 'broken', because: stale ?? '' };
     if (stale === undefined) {
       const known = baselines.get(key) ?? tryBaseline(workshop, mutant.tests);
@@ -92,15 +78,6 @@ async function tryAll(mutants: readonly Mutant[]): Promise<Verdict[]> {
     verdicts.push(verdict);
     printVerdict(mutant, verdict, performance.now() - startedAt);
   }
-}
-
-/** Why a mutant no longer fits the code, if it does not. */
-async function stalenessOf({ file, find, replace }: Mutant): Promise<string | undefined> {
-  const text = await readFile(join(root, file), 'utf8').catch(() => undefined);
-  if (text === undefined) return `${file} is gone`;
-  const times = text.split(find).length - 1;
-  if (times !== 1) return `its text stands ${times} times in ${file}, not once`;
-  return find === replace ? 'it changes nothing' : undefined;
 }
 
 async function inParallel(

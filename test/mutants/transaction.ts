@@ -90,8 +90,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'transaction-recovers-live-incarnations',
     file: 'src/transaction/recovery-pass.ts',
-    find: "if (!isOwn && states.get(origin.incarnation) === 'live') return [];",
-    replace: 'if (!isOwn && states.get(origin.incarnation) === undefined) return [];',
+    find: "if (states.get(origin.incarnation) !== 'live') return [{ ...branch, owner: 'dead' }];",
+    replace:
+      "if (states.get(origin.incarnation) !== undefined) return [{ ...branch, owner: 'dead' }];",
     tests: unit('recovery', 'a live coordinator is left alone'),
     why: 'Every sweep fences the live coordinators whose branches it happens to see.',
   },

@@ -53,6 +53,17 @@ test('what was current at some moment of the read is right, and so is what was n
   expect(rules()).toEqual([]);
 });
 
+test('a write that failed promises nothing, and may have happened all the same', () => {
+  const { write, read, rules, events } = history();
+  write('writer', 1, 10, 20);
+  write('writer', 2, 30, 40);
+  const ended = events.at(-1);
+  if (ended?.event === 'written') events[events.length - 1] = { ...ended, outcome: 'failed' };
+  read('writer', 1, 50, 51);
+  read('reader', 2, 52, 53);
+  expect(rules()).toEqual([]);
+});
+
 test('an older version after an acknowledgement is stale', () => {
   const { write, read, rules, events } = history();
   write('writer', 1, 10, 20);
