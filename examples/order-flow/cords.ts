@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis';
-import type { CacheDriver, DecisionLog, LockDriver } from 'tricord';
+import type { DecisionLog, LockDriver } from 'tricord';
 import { redisCache, redisLock, redisTransactions } from 'tricord/redis';
-import { zookeeper, zookeeperLock, zookeeperTransactions } from 'tricord/zookeeper';
+import { zookeeper, zookeeperCache, zookeeperLock, zookeeperTransactions } from 'tricord/zookeeper';
+import type { SharedTiers } from './shop-caches.js';
 
 /** The server that the cords of a sale run on. */
 export type Coordination =
@@ -9,11 +10,9 @@ export type Coordination =
   | { readonly drivers: 'zookeeper'; readonly servers: string };
 
 /** A node's drivers for lock, transactions and cache, over one connection. */
-export interface Cords {
+export interface Cords extends SharedTiers {
   readonly lock: LockDriver;
   readonly log: DecisionLog;
-  /** Cache tiers that the nodes share. */
-  readonly tiers: readonly CacheDriver[];
   close(): Promise<void>;
 }
 
@@ -35,6 +34,7 @@ function redisCords(url: string, namespace: string): Cords {
     lock: redisLock({ client, namespace }),
     log: redisTransactions({ client, namespace, livenessTimeoutMs: SILENT_AFTER_MS }),
     tiers: [redisCache({ client, namespace })],
+    settings: [],
     close: async () => client.disconnect(),
   };
 }
@@ -45,6 +45,7 @@ function zookeeperCords(servers: string, namespace: string): Cords {
     lock: zookeeperLock({ session }),
     log: zookeeperTransactions({ session }),
     tiers: [],
+    settings: [zookeeperCache({ session })],
     close: () => session.close(),
   };
 }

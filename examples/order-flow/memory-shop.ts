@@ -1,5 +1,5 @@
-import { createCache, createLock, createTransactionCoordinator } from 'tricord';
-import { memoryCache, memoryLock, memoryTransactions } from 'tricord/memory';
+import { createLock, createTransactionCoordinator } from 'tricord';
+import { memoryLock, memoryTransactions } from 'tricord/memory';
 import { openAuditor } from './auditor.js';
 import {
   type MemoryDatabases,
@@ -11,11 +11,11 @@ import {
 import { localNode } from './node.js';
 import type { Offer } from './offer.js';
 import type { Shop } from './shop.js';
-import type { ProductPage, Till } from './take-order.js';
+import { closeCaches, openCaches } from './shop-caches.js';
+import type { Till } from './take-order.js';
 
 const LIMITS = { lockTtlMs: 5_000, lockWaitMs: 10_000, transactionTimeoutMs: 5_000 };
 const NAMESPACE = 'sale';
-const PAGE_TTL_MS = 2_000;
 const DRAIN_MS = 2_000;
 const TILLS = 8;
 
@@ -64,21 +64,17 @@ function openTill(nodeId: string, drivers: SharedDrivers, databases: MemoryDatab
     namespace: NAMESPACE,
     participants: stores.participants,
   });
-  const pages = createCache<ProductPage>({
-    name: 'pages',
-    tiers: [memoryCache({ entriesMax: 1_000 })],
-    ttlMs: PAGE_TTL_MS,
-  });
+  const caches = openCaches({ tiers: [], settings: [] });
   return {
     lock,
     coordinator,
-    pages,
+    caches,
     stores,
     limits: LIMITS,
     guarantees: async () => [await lock.guarantees(), await coordinator.guarantees()],
     async close() {
       const drain = { drainMs: DRAIN_MS };
-      await Promise.all([coordinator.close(drain), lock.close(drain), pages.close(drain)]);
+      await Promise.all([coordinator.close(drain), lock.close(drain), closeCaches(caches, drain)]);
     },
   };
 }

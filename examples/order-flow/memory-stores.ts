@@ -63,8 +63,10 @@ export function memoryStores({ stock, payments, orders }: MemoryDatabases): Stor
     async readPage(sku) {
       const priceCents = stock.read<number>(`price/${sku}`);
       if (priceCents === undefined) throw new Error(`the shop does not sell ${sku}`);
-      return { sku, priceCents, unitsLeft: stock.read<number>(`units/${sku}`) ?? 0 };
+      return { sku, priceCents };
     },
+
+    readUnitsLeft: async (sku) => stock.read<number>(`units/${sku}`) ?? 0,
 
     async close() {},
   };

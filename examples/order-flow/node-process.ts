@@ -1,9 +1,10 @@
 import { inspect } from 'node:util';
 import { isCoordinationError } from 'tricord';
-import { pageCountOf } from './node.js';
+import { cacheCountsOf } from './node.js';
 import type { FromNode, ToNode } from './remote-node.js';
 import { serveBuyer } from './serve-buyer.js';
 import { openTill } from './server-till.js';
+import { showNewCatalogue } from './shop-caches.js';
 import type { Till } from './take-order.js';
 
 // One node of the shop, as a process of its own: it is told what to do by its parent, and ends with it.
@@ -25,12 +26,13 @@ async function handle(message: ToNode): Promise<void> {
   switch (message.kind) {
     case 'open': {
       till = openTill(message.setup);
+      await showNewCatalogue(till.caches);
       return tell({ kind: 'open', guarantees: await till.guarantees() });
     }
     case 'serve': {
       if (till === undefined) throw new Error('a buyer came before the till was open');
       const service = await serveBuyer(till, message.buyer);
-      return tell({ kind: 'served', service, pages: pageCountOf(till.pages.stats()) });
+      return tell({ kind: 'served', service, caches: cacheCountsOf(till.caches) });
     }
     case 'close':
       await till?.close();

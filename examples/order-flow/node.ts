@@ -2,16 +2,27 @@ import type { CacheStats, CacheTierStats } from 'tricord';
 import type { Buyer } from './offer.js';
 import type { Service } from './serve-buyer.js';
 import { serveBuyer } from './serve-buyer.js';
-import type { Till } from './take-order.js';
+import type { ShopCaches, Till } from './take-order.js';
 
-/** How often pages were asked for, and how often a tier had them. */
-export interface PageCount extends Pick<CacheStats, 'requestCount' | 'hitCount'> {
+/** How often a cache was asked, and how often a tier had the answer. */
+export interface CacheCount extends Pick<CacheStats, 'requestCount' | 'hitCount'> {
   /** The same by tier, nearest first: what one has is not asked of the next. */
   readonly tiers?: readonly Pick<CacheTierStats, 'backend' | 'requestCount' | 'hitCount'>[];
 }
 
-/** What of a cache's statistics is shown at the end. */
-export function pageCountOf({ requestCount, hitCount, tiers }: CacheStats): PageCount {
+/** By what is cached. */
+export type CacheCounts = Readonly<Record<string, CacheCount>>;
+
+/** What of the caches' statistics is shown at the end. */
+export function cacheCountsOf({ pages, stock, settings }: ShopCaches): CacheCounts {
+  return {
+    'product pages': countOf(pages.stats()),
+    'stock display': countOf(stock.stats()),
+    ...(settings === undefined ? {} : { settings: countOf(settings.stats()) }),
+  };
+}
+
+function countOf({ requestCount, hitCount, tiers }: CacheStats): CacheCount {
   return {
     requestCount,
     hitCount,
@@ -30,7 +41,7 @@ export interface ShopNode {
   readonly tills: number;
   /** Rejects with NodeDied when the node's process ended; nobody knows then what became of the order. */
   serve(buyer: Buyer): Promise<Service>;
-  pageCount(): PageCount;
+  cacheCounts(): CacheCounts;
   close(): Promise<void>;
 }
 
@@ -49,7 +60,7 @@ export function localNode(name: string, tills: number, till: Till): ShopNode {
     name,
     tills,
     serve: (buyer) => serveBuyer(till, buyer),
-    pageCount: () => pageCountOf(till.pages.stats()),
+    cacheCounts: () => cacheCountsOf(till.caches),
     close: () => till.close(),
   };
 }

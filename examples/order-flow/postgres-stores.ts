@@ -31,8 +31,9 @@ const TAKE_PAYMENT = `
   insert into payments (order_id, buyer, cents) select $3, buyer, $2 from charged`;
 
 /** $1 sku → what its page shows. */
-const READ_PAGE = `
-  select sku, price_cents as "priceCents", units as "unitsLeft" from stock where sku = $1`;
+const READ_PAGE = `select sku, price_cents as "priceCents" from stock where sku = $1`;
+
+const READ_UNITS = 'select units from stock where sku = $1';
 
 /** Opens the shop's stores for one node; `application` names it in pg_stat_activity. */
 export function postgresStores(databases: Databases, application: string, max: number): Stores {
@@ -70,7 +71,7 @@ export function postgresStores(databases: Databases, application: string, max: n
           const values = [sku, String(fencingToken), orderId];
           const { rowCount } = await stockDb.query(RESERVE_UNIT, values);
           if (rowCount === 1) return;
-          const { rows } = await stockDb.query('select units from stock where sku = $1', [sku]);
+          const { rows } = await stockDb.query(READ_UNITS, [sku]);
           if (rows[0]?.units === 0) throw new Refusal('sold out');
           throw new Error(`fencing token ${fencingToken} of ${sku} is stale`);
         },
@@ -86,6 +87,11 @@ export function postgresStores(databases: Databases, application: string, max: n
       const [page] = rows;
       if (page === undefined) throw new Error(`the shop does not sell ${sku}`);
       return page;
+    },
+
+    async readUnitsLeft(sku) {
+      const { rows } = await pools.stock.query<{ units: number }>(READ_UNITS, [sku]);
+      return rows[0]?.units ?? 0;
     },
 
     async close() {

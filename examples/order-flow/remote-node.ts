@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import type { Guarantees } from 'tricord';
-import { NodeDied, NodeFault, type PageCount, type ShopNode } from './node.js';
+import { type CacheCounts, NodeDied, NodeFault, type ShopNode } from './node.js';
 import type { Buyer } from './offer.js';
 import type { Service } from './serve-buyer.js';
 import type { TillSetup } from './server-till.js';
@@ -16,7 +16,7 @@ export type ToNode =
 /** What a node's process answers. */
 export type FromNode =
   | { readonly kind: 'open'; readonly guarantees: readonly Guarantees[] }
-  | { readonly kind: 'served'; readonly service: Service; readonly pages: PageCount }
+  | { readonly kind: 'served'; readonly service: Service; readonly caches: CacheCounts }
   | { readonly kind: 'fault'; readonly text: string };
 
 /** A node in a process of its own. */
@@ -52,7 +52,7 @@ class NodeProcess implements RemoteNode {
   readonly #child: ChildProcess;
   readonly #waiting = new Map<string, (service: Service | Error) => void>();
   readonly #exited: Promise<unknown>;
-  #pages: PageCount = { requestCount: 0, hitCount: 0 };
+  #cacheCounts: CacheCounts = {};
   #end: Error | undefined;
 
   constructor(child: ChildProcess, name: string, tills: number) {
@@ -92,8 +92,8 @@ class NodeProcess implements RemoteNode {
     });
   }
 
-  pageCount(): PageCount {
-    return this.#pages;
+  cacheCounts(): CacheCounts {
+    return this.#cacheCounts;
   }
 
   async kill(): Promise<void> {
@@ -115,7 +115,7 @@ class NodeProcess implements RemoteNode {
         this.guarantees = message.guarantees;
         return;
       case 'served':
-        this.#pages = message.pages;
+        this.#cacheCounts = message.caches;
         this.#waiting.get(message.service.orderId)?.(message.service);
         return;
       case 'fault':

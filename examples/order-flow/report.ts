@@ -5,7 +5,7 @@ import type { OrderRow } from './books.js';
 import { groupBy } from './group-by.js';
 import type { Killing } from './kill.js';
 import type { Offer } from './offer.js';
-import type { Tally } from './tally.js';
+import type { HitRates, Tally } from './tally.js';
 
 /** All that the table tells of a sale. */
 export interface SaleReport {
@@ -65,14 +65,16 @@ function cordRows({ tally }: SaleReport): Row[] {
     ],
     ...(reasons === '' ? [] : [['not ordered because', reasons] as const]),
     ['lock wait', `p50 ${ms(tally.lockWaitMs(0.5))}, p99 ${ms(tally.lockWaitMs(0.99))}`],
-    ['product pages', `hit rate ${percent(tally.hitRate)}${byTier(tally)}`],
+    ...tally.hitRates.map(
+      (rates) => [rates.what, `hit rate ${percent(rates.hitRate)}${byTier(rates)}`] as const,
+    ),
   ];
 }
 
 /** What each tier had of what it was asked, where there are several. */
-function byTier({ hitRates }: Tally): string {
-  if (hitRates.length < 2) return '';
-  const each = hitRates.map(([backend, hitRate]) => `${backend} ${percent(hitRate)}`);
+function byTier({ tiers }: HitRates): string {
+  if (tiers.length < 2) return '';
+  const each = tiers.map(([backend, hitRate]) => `${backend} ${percent(hitRate)}`);
   return ` (${each.join(', ')})`;
 }
 

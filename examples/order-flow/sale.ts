@@ -82,7 +82,7 @@ export class Sale {
       atTill?.add(buyer.orderId);
       try {
         const service = await node.serve(buyer);
-        this.tally.add(node.name, service, node.pageCount());
+        this.tally.add(node.name, service, node.cacheCounts());
       } catch (error) {
         if (!(error instanceof NodeDied)) throw error;
         // Nobody knows whether the order was written: the buyer asks again, at another node.

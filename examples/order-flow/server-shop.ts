@@ -91,5 +91,5 @@ async function open(
 
 const cacheNote = ({ drivers }: Options): string =>
   drivers === 'redis'
-    ? 'product pages cached in the memory of each node, then in Redis'
-    : 'product pages cached in the memory of each node; ZooKeeper is for what changes seldom';
+    ? 'product pages and stock cached in the memory of each node, then in Redis'
+    : 'product pages and stock cached in the memory of each node, settings in ZooKeeper';

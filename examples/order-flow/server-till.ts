@@ -1,8 +1,8 @@
-import { createCache, createLock, createTransactionCoordinator } from 'tricord';
-import { memoryCache } from 'tricord/memory';
+import { createLock, createTransactionCoordinator } from 'tricord';
 import { type Coordination, openCords } from './cords.js';
 import { type Databases, postgresStores } from './postgres-stores.js';
-import type { ProductPage, Till } from './take-order.js';
+import { closeCaches, openCaches } from './shop-caches.js';
+import type { Till } from './take-order.js';
 
 /** All that a node's process must know. */
 export interface TillSetup {
@@ -17,7 +17,6 @@ export interface TillSetup {
 
 const LIMITS = { lockTtlMs: 3_000, lockWaitMs: 15_000, transactionTimeoutMs: 5_000 };
 const SWEEP_MS = 500;
-const PAGE_TTL_MS = 2_000;
 const DRAIN_MS = 2_000;
 
 /** Opens a node of the shop over real servers. */
@@ -33,21 +32,17 @@ export function openTill(setup: TillSetup): Till {
     participants: stores.participants,
     sweepMs: SWEEP_MS,
   });
-  const pages = createCache<ProductPage>({
-    name: 'pages',
-    tiers: [memoryCache({ entriesMax: 1_000 }), ...cords.tiers],
-    ttlMs: PAGE_TTL_MS,
-  });
+  const caches = openCaches(cords);
   return {
     lock,
     coordinator,
-    pages,
+    caches,
     stores,
     limits: LIMITS,
     guarantees: async () => [await lock.guarantees(), await coordinator.guarantees()],
     async close() {
       const drain = { drainMs: DRAIN_MS };
-      await Promise.all([coordinator.close(drain), lock.close(drain), pages.close(drain)]);
+      await Promise.all([coordinator.close(drain), lock.close(drain), closeCaches(caches, drain)]);
       await Promise.all([stores.close(), cords.close()]);
     },
   };

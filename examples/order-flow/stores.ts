@@ -24,8 +24,9 @@ export interface Stores {
   /** What the coordinator must know, because recovery looks into all of them. */
   readonly participants: readonly Participant[];
   enlist(tx: Transaction): Promise<Branches>;
-  /** The product page as the stock has it now; only what is committed counts. */
   readPage(sku: string): Promise<ProductPage>;
+  /** As the stock has it now; only what is committed counts. */
+  readUnitsLeft(sku: string): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -6,14 +6,28 @@ import { Refusal, type RefusalReason, type Stores } from './stores.js';
 export interface ProductPage {
   readonly sku: string;
   readonly priceCents: number;
-  readonly unitsLeft: number;
+}
+
+/** What the shop may change while it sells. */
+export interface ShopSettings {
+  readonly isOpen: boolean;
+}
+
+/** What a node keeps at hand, each kind as its nature wants it. */
+export interface ShopCaches {
+  /** Change with the catalogue alone: an old page may be shown while a new one is fetched. */
+  readonly pages: Cache<ProductPage>;
+  /** Changes with every order: short, and taken away by the order itself. */
+  readonly stock: Cache<number>;
+  /** Read by every order and hardly ever changed; only where there is a ZooKeeper to keep them. */
+  readonly settings: Cache<ShopSettings> | undefined;
 }
 
 /** What a node of the shop works with: the three cords, and its stores. */
 export interface Till {
   readonly lock: Lock;
   readonly coordinator: TransactionCoordinator;
-  readonly pages: Cache<ProductPage>;
+  readonly caches: ShopCaches;
   readonly stores: Stores;
   readonly limits: Limits;
   /** What the drivers that it runs on promise. */
@@ -45,11 +59,20 @@ export type Attempt = { readonly lockWaitMs?: number; readonly hold?: Hold | und
   | { readonly state: 'in-doubt' }
 );
 
+const OPEN: ShopSettings = { isOpen: true };
+
+/** Pages with this tag are taken away when the catalogue changes. */
+export const CATALOGUE = 'catalogue';
+
 /** One order: look at the page, take the product's lock, change all three stores or none. */
 export async function takeOrder(till: Till, buyer: Buyer): Promise<Attempt> {
   const { sku, orderId } = buyer;
-  const page = await till.pages.getOrLoad(sku, () => till.stores.readPage(sku));
-  if (page.unitsLeft === 0) return { state: 'refused', reason: 'sold out' };
+  const { pages, stock, settings } = till.caches;
+  const isOpen = (await settings?.getOrLoad('shop', () => OPEN))?.isOpen ?? true;
+  if (!isOpen) return { state: 'failed', reason: 'the shop is closed' };
+  const page = await pages.getOrLoad(sku, () => till.stores.readPage(sku), { tags: [CATALOGUE] });
+  const unitsLeft = await stock.getOrLoad(sku, () => till.stores.readUnitsLeft(sku));
+  if (unitsLeft === 0) return { state: 'refused', reason: 'sold out' };
 
   const { lockTtlMs: ttlMs, lockWaitMs: waitMs, transactionTimeoutMs: timeoutMs } = till.limits;
   const askedAt = performance.now();
@@ -58,16 +81,15 @@ export async function takeOrder(till: Till, buyer: Buyer): Promise<Attempt> {
   const fromNs = process.hrtime.bigint();
 
   const order = { orderId, buyer: buyer.name, sku, cents: page.priceCents };
-  // `update` takes the page away before the transaction and again after it, so that no node keeps
-  // a page that was read before the commit.
-  const outcome = await till.pages.update(sku, () =>
-    till.coordinator.run({ resourceId: orderId, timeoutMs, signal: lease.signal }, async (tx) => {
-      const branches = await till.stores.enlist(tx);
-      await branches.writeOrder(order, tx.transactionId);
-      await branches.reserveUnit(order, lease.fencingToken);
-      await branches.takePayment(order);
-    }),
-  );
+  const run = { resourceId: orderId, timeoutMs, signal: lease.signal };
+  const outcome = await till.coordinator.run(run, async (tx) => {
+    const branches = await till.stores.enlist(tx);
+    await branches.writeOrder(order, tx.transactionId);
+    await branches.reserveUnit(order, lease.fencingToken);
+    await branches.takePayment(order);
+    // Should this node die in between, the display is right again after its short time to live.
+    tx.afterCommit(() => stock.delete(sku));
+  });
   // A lease that was lost on the way proves nothing; its fencing token is what protects the stock.
   const hold = lease.isHeld ? { sku, fromNs, untilNs: process.hrtime.bigint() } : undefined;
   return { ...attemptOf(outcome), lockWaitMs, hold };

@@ -1,6 +1,6 @@
 import type { Told } from './books.js';
 import { groupBy } from './group-by.js';
-import type { PageCount } from './node.js';
+import type { CacheCount, CacheCounts } from './node.js';
 import type { Service } from './serve-buyer.js';
 import type { Attempt, Hold } from './take-order.js';
 
@@ -9,13 +9,13 @@ export class Tally {
   readonly told: Told[] = [];
   readonly #answers = new Map<Told['answer'], number>();
   readonly #attempts: Attempt[] = [];
-  readonly #pageCounts = new Map<string, PageCount>();
+  readonly #cacheCounts = new Map<string, CacheCounts>();
 
-  add(node: string, { orderId, answer, attempts }: Service, pages: PageCount): void {
+  add(node: string, { orderId, answer, attempts }: Service, caches: CacheCounts): void {
     this.told.push({ orderId, answer });
     this.#answers.set(answer, this.answerCount(answer) + 1);
     this.#attempts.push(...attempts);
-    this.#pageCounts.set(node, pages);
+    this.#cacheCounts.set(node, caches);
   }
 
   /** When which product was held, as the nodes saw it. */
@@ -58,22 +58,31 @@ export class Tally {
     return waits[Math.min(waits.length - 1, Math.floor(waits.length * fraction))];
   }
 
-  /** Over all nodes, also those that died; undefined before the first page. */
-  get hitRate(): number | undefined {
-    return rateOf([...this.#pageCounts.values()]);
-  }
-
-  /** The same of each tier that a page was asked of, nearest first. */
-  get hitRates(): readonly (readonly [backend: string, hitRate: number | undefined])[] {
-    const tiers = [...this.#pageCounts.values()].flatMap((count) => count.tiers ?? []);
-    return [...groupBy(tiers, ({ backend }) => backend)].map(
-      ([backend, counts]) => [backend, rateOf(counts)] as const,
-    );
+  /** Of each cache, over all nodes, also those that died. */
+  get hitRates(): readonly HitRates[] {
+    const counts = [...this.#cacheCounts.values()].flatMap((each) => Object.entries(each));
+    return [...groupBy(counts, ([what]) => what)].map(([what, ofNodes]) => {
+      const tiers = ofNodes.flatMap(([, { tiers = [] }]) => tiers);
+      const byTier = [...groupBy(tiers, ({ backend }) => backend)];
+      return {
+        what,
+        hitRate: rateOf(ofNodes.map(([, count]) => count)),
+        tiers: byTier.map(([backend, ofTier]) => [backend, rateOf(ofTier)] as const),
+      };
+    });
   }
 }
 
+/** How often a cache had what it was asked for; undefined where it was never asked. */
+export interface HitRates {
+  readonly what: string;
+  readonly hitRate: number | undefined;
+  /** The same of each tier, nearest first. */
+  readonly tiers: readonly (readonly [backend: string, hitRate: number | undefined])[];
+}
+
 function rateOf(
-  counts: readonly Pick<PageCount, 'requestCount' | 'hitCount'>[],
+  counts: readonly Pick<CacheCount, 'requestCount' | 'hitCount'>[],
 ): number | undefined {
   const requests = counts.reduce((sum, { requestCount }) => sum + requestCount, 0);
   const hits = counts.reduce((sum, { hitCount }) => sum + hitCount, 0);

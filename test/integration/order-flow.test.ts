@@ -12,6 +12,7 @@ describe('npm run demo', () => {
     expect(row(demo, 'transactions')).toMatch(/^100 committed, \d+ aborted, 0 in doubt$/);
     expect(row(demo, 'lock wait')).toMatch(/^p50 [\d.,]+ ms, p99 [\d.,]+ ms$/);
     expect(row(demo, 'product pages')).toMatch(/^hit rate \d+\.\d %$/);
+    expect(row(demo, 'stock display')).toMatch(/^hit rate \d+\.\d %$/);
     expect(row(demo, 'audit')).toBe('clean');
     expect(demo.output).toContain('sold 100, refused 1900, oversold 0');
   });
