@@ -12,6 +12,7 @@ import { bench as c2 } from './c2-memory.js';
 import { bench as c3 } from './c3-redis.js';
 import { bench as c4 } from './c4-memcached.js';
 import { bench as c5 } from './c5-heap.js';
+import { bench as c6 } from './c6-processes.js';
 import { writePart } from './page.js';
 
 const { values } = parseArgs({
@@ -22,7 +23,7 @@ const { values } = parseArgs({
   },
   allowNegative: true,
 });
-const BENCHES = [c1, c2, c3, c4, c5];
+const BENCHES = [c1, c2, c3, c4, c5, c6];
 const wanted = values.only?.split(',');
 const chosen = BENCHES.filter(({ id }) => wanted === undefined || wanted.includes(id));
 

@@ -13,7 +13,7 @@ const SKEW = 0.9;
 /** Keys of scans begin here, so that none of them is asked for twice. */
 const SCAN_FROM = 1_000_000;
 
-/** The four traces, for a cache of `capacity` entries. */
+/** The traces, for a cache of `capacity` entries. */
 export function traces(requestCount: number, capacity: number, seed: number): readonly Trace[] {
   const random = createPrng(seed);
   const zipf = zipfOf(DISTINCT, SKEW, random);
@@ -22,7 +22,12 @@ export function traces(requestCount: number, capacity: number, seed: number): re
     keys: Uint32Array.from({ length: requestCount }, (_, index) => keyAt(index)),
   });
   let scanned = SCAN_FROM;
-  const shiftEvery = capacity * 30;
+  // Now and then other keys become the popular ones.
+  const shifting = (every: number): Trace =>
+    trace(`shift each ${every.toLocaleString('en')}`, (index) => {
+      const shift = Math.floor(index / every) * 10 * capacity;
+      return shift + Math.floor(Math.abs(gaussian(random)) * capacity);
+    });
   return [
     trace('Zipf 0.9', zipf),
     trace('Zipf 0.9 and 30 % scan', () => {
@@ -30,11 +35,8 @@ export function traces(requestCount: number, capacity: number, seed: number): re
       scanned += 1;
       return scanned;
     }),
-    // Now and then other keys become the popular ones.
-    trace('shifting hot set', (index) => {
-      const shift = Math.floor(index / shiftEvery) * 10 * capacity;
-      return shift + Math.floor(Math.abs(gaussian(random)) * capacity);
-    }),
+    shifting(capacity * 30),
+    shifting(capacity * 100),
     trace('loop of 1.5 x capacity', (index) => index % (capacity * 1.5)),
   ];
 }
