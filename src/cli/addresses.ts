@@ -13,9 +13,13 @@ import { zookeeperTransactions } from '../drivers/zookeeper/transactions.js';
 import type { LockDriver } from '../lock/driver.js';
 import type { DecisionLog } from '../transaction/decision-log.js';
 import type { Participant } from '../transaction/participant.js';
+import { servedParticipant } from '../transaction/remote/served-participant.js';
 import type { CommandSources } from './sources.js';
 
-/** Plain addresses; one with `name=` in front of it is a participant of that name. */
+/**
+ * Plain addresses; one with `name=` in front of it is a participant of that name, with
+ * `service/name=` one of a service.
+ */
 export interface AddressFlags {
   readonly redis?: readonly string[] | undefined;
   readonly postgres?: readonly string[] | undefined;
@@ -33,7 +37,7 @@ interface Address {
   readonly url: string;
 }
 
-const NAMED = /^([\w.-]{1,64})=(.*)$/s;
+const NAMED = /^((?:[\w.-]{1,64}\/)?[\w.-]{1,64})=(.*)$/s;
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /** Clients of the servers behind plain addresses; the client packages are the user's own. */
@@ -92,7 +96,8 @@ class Parts {
       this.logs.get('redis') ?? redisTransactions({ client, ...this.#liveness }),
     );
     this.locks ??= redisLock({ client, ...(namespace !== undefined && { namespace }) });
-    if (name !== undefined) this.participants.push(redisParticipant({ name, client }));
+    if (name === undefined) return;
+    this.participants.push(participantOf(name, (own) => redisParticipant({ name: own, client })));
   }
 
   async postgres({ name, url }: Address): Promise<void> {
@@ -107,7 +112,7 @@ class Parts {
     );
     const known = name ?? databaseOf(url);
     this.clients[known] = pool;
-    this.participants.push(postgresParticipant({ name: known, pool }));
+    this.participants.push(participantOf(known, (own) => postgresParticipant({ name: own, pool })));
   }
 
   async mysql({ name, url }: Address): Promise<void> {
@@ -116,7 +121,7 @@ class Parts {
     this.#closers.push(() => pool.end());
     const known = name ?? databaseOf(url);
     this.clients[known] = pool;
-    this.participants.push(mysqlParticipant({ name: known, pool }));
+    this.participants.push(participantOf(known, (own) => mysqlParticipant({ name: own, pool })));
   }
 
   /** Decisions have the coordinator's namespace; a lock has its session's. Neither sends yet. */
@@ -130,6 +135,13 @@ class Parts {
     const place = namespace === undefined ? {} : { namespace };
     this.locks ??= zookeeperLock({ session: sessionIn(place) });
   }
+}
+
+/** A participant of a coordinator, or, of `inventory/stock`, the service's, as records name it. */
+function participantOf(name: string, create: (own: string) => Participant): Participant {
+  const [own = '', service] = name.split('/').reverse();
+  const participant = create(own);
+  return service === undefined ? participant : servedParticipant(service, participant);
 }
 
 function addresses(texts: readonly string[] | undefined): readonly Address[] {

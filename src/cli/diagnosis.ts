@@ -8,6 +8,7 @@ import type {
   StoredCommitRecord,
 } from '../transaction/decision-log.js';
 import type { BranchOutcome, Participant, PreparedBranch } from '../transaction/participant.js';
+import { isRemoteName } from '../transaction/remote/caller-desk.js';
 import { withTimeout } from './bounds.js';
 import { type BranchFacts, branchFacts } from './branch-facts.js';
 import type { CommandSources } from './sources.js';
@@ -136,10 +137,21 @@ async function diagnosisOf(
     return { ...about, decision, evidence, isInDoubt: false, action };
   }
   const record = await recordOf(findings, transactionId);
-  const decision = record === 'unknown' ? 'unknown' : record === undefined ? 'none' : 'commit';
+  const decision = record === 'unknown' ? 'unknown' : decisionOf(record, branchId);
   const evidence = await evidenceOf(findings, participant, branchId, record);
   const isInDoubt = coordinator !== 'live';
   return { ...about, decision, evidence, isInDoubt, action: actionOf(decision, coordinator) };
+}
+
+/** What was decided on a branch: an attempt of a call that another one took over is in no record. */
+export function decisionOf(
+  record: StoredCommitRecord | undefined,
+  branchId: string,
+): 'commit' | 'none' {
+  if (record === undefined) return 'none';
+  const isRemote = parseBranchId(branchId)?.remote !== undefined;
+  const isNamed = record.branches.some((each) => each.branchId === branchId);
+  return isRemote && !isNamed ? 'none' : 'commit';
 }
 
 function actionOf(
@@ -208,7 +220,8 @@ async function unacknowledged(
         const { transactionId } = record;
         const decision = 'commit' as const;
         const about = { transactionId, branchId, participant: name, coordinator, decision };
-        found.push({ ...about, evidence, ...unacknowledgedVerdict(evidence, participant) });
+        const verdict = unacknowledgedVerdict(name, evidence, participant);
+        found.push({ ...about, evidence, ...verdict });
       }
     }
   }
@@ -216,11 +229,13 @@ async function unacknowledged(
 }
 
 function unacknowledgedVerdict(
+  name: string,
   evidence: BranchOutcome,
   participant: Participant | undefined,
 ): Pick<BranchDiagnosis, 'isInDoubt' | 'action'> {
   if (participant === undefined) {
-    return { isInDoubt: true, action: 'name this participant, too' };
+    const hint = isRemoteName(name) ? `: ${name}=…` : '';
+    return { isInDoubt: true, action: `name this participant, too${hint}` };
   }
   if (evidence === 'committed') return { isInDoubt: false, action: 'none: it has committed' };
   if (evidence === 'aborted') {

@@ -1,9 +1,11 @@
 import { parseTransactionId, type TransactionId } from '../core/ids.js';
 import type { StoredCommitRecord } from '../transaction/decision-log.js';
 import type { BranchOutcome, Participant } from '../transaction/participant.js';
+import { isRemoteName } from '../transaction/remote/caller-desk.js';
 import { type AuditEntry, writeAudit } from './audit.js';
 import { withTimeout } from './bounds.js';
 import {
+  decisionOf,
   evidenceOf,
   type Findings,
   findingsOf,
@@ -191,14 +193,19 @@ async function finish(
     const decided = record?.branches.find((each) => each.branchId === branchId);
     const branch = { branchId, evidence: decided?.evidence ?? '' };
     const { name } = participant;
+    // An earlier attempt of a call has no part in the commit of a later one.
+    const isLeft = record !== undefined && decisionOf(record, branchId) === 'none';
+    const verb = isLeft ? 'abort' : verdict;
     try {
-      await withTimeout(name, (signal) => participant[verdict](branch, { signal }));
-      if (verdict === 'commit' && record !== undefined) {
+      await withTimeout(name, (signal) => participant[verb](branch, { signal }));
+      // A service acknowledges its own: its call in the store must go first.
+      const isRemote = isRemoteName(decided?.participant ?? name);
+      if (verb === 'commit' && record !== undefined && !isRemote) {
         await withTimeout('the log', (signal) =>
           findings.session?.acknowledge([{ transactionId, participant: name }], { signal }),
         );
       }
-      lines.push(`${branchId} in "${name}": ${verdict === 'commit' ? 'committed' : 'aborted'}`);
+      lines.push(`${branchId} in "${name}": ${verb === 'commit' ? 'committed' : 'aborted'}`);
     } catch (error) {
       isDone = false;
       lines.push(`${branchId} in "${name}": failed: ${textOf(error)}`);

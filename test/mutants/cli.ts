@@ -6,6 +6,11 @@ const doctor = (name: string) => ({
   name,
 });
 
+const remoteDoctor = () => ({
+  project: 'integration' as const,
+  file: 'test/integration/cli-doctor-remote.test.ts',
+});
+
 /** A doctor that kills. */
 export const mutants: readonly Mutant[] = [
   {
@@ -79,5 +84,21 @@ export const mutants: readonly Mutant[] = [
       name: 'lists who holds a lock',
     },
     why: 'The operator would see no lock, and believe it.',
+  },
+  {
+    id: 'cli-commits-an-attempt-that-was-taken-over',
+    file: 'src/cli/diagnosis.ts',
+    find: "return isRemote && !isNamed ? 'none' : 'commit';",
+    replace: "return isRemote && isNamed ? 'commit' : 'commit';",
+    tests: remoteDoctor(),
+    why: 'the work of a call is done twice',
+  },
+  {
+    id: 'cli-acknowledges-for-a-service',
+    file: 'src/cli/resolve.ts',
+    find: "if (verb === 'commit' && record !== undefined && !isRemote) {",
+    replace: "if (verb === 'commit' && record !== undefined) {",
+    tests: remoteDoctor(),
+    why: 'a service that still has the call finds no decision, and takes that for an abort',
   },
 ];
