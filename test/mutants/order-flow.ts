@@ -51,7 +51,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'order-flow-takes-no-payment',
     file: 'examples/order-flow/take-order.ts',
-    find: '      await branches.takePayment(order);\n',
+    find: '    await branches.takePayment(order);\n',
     replace: '',
     tests: { ...demo, name: 'sells every unit once' },
     why: 'goods would leave the shop without money',
