@@ -1,13 +1,13 @@
 import { type Instant, instantOf, type Validity } from '../core/clock.js';
 import { CoordinationError, isCoordinationError } from '../core/errors.js';
-import { fenceStaleError, paddedFencingToken } from '../core/fencing-token.js';
+import { paddedFencingToken } from '../core/fencing-token.js';
+import type { StandardSchema } from '../core/standard-schema.js';
 import { decodeValue, encodeValue } from './codec.js';
 import { type CacheStoredEvent, cacheStored } from './diagnostics.js';
 import type {
   CacheNode,
   Claim,
   FencedBounds,
-  FencedOff,
   LeaseTier,
   LocalTags,
   LocalValue,
@@ -16,9 +16,10 @@ import type {
   TierEntry,
 } from './driver.js';
 import type { Isolated } from './isolation.js';
+import { fitting, type SchemaCheck } from './schema.js';
 import type { TierCounter } from './stats.js';
 import { type TagCalls, tagCalls } from './tag-calls.js';
-import { type Failed, type TierCalls, tierCalls } from './tier-calls.js';
+import { type Failed, type TierCalls, tierCalls, unlessStale } from './tier-calls.js';
 
 /** A value that the authority has, valid from before it was asked. */
 export interface Found {
@@ -115,6 +116,8 @@ export interface AuthorityOptions {
   readonly withRemaining: boolean;
   /** Versions of tags that this process is told of; undefined: the tier is asked. */
   readonly knownTags: LocalTags | undefined;
+  /** What values of a shared tier must fit. */
+  readonly schema?: StandardSchema<unknown> | undefined;
 }
 
 /** The calls of a tier, whichever kind it is. */
@@ -148,7 +151,9 @@ function authorityOver<Stored>(
   const tags = tagCalls({ ...options, ask, demand, tags: tier.tags });
   // The entries of memory are compared with the tags of memory by the store itself.
   const areCurrent = isShared ? tags?.areCurrent : undefined;
-  const parts = { ...options, tier, form, failed, areCurrent };
+  const schema = isShared ? options.schema : undefined;
+  const check = schema && { cache: node.name, counter, schema };
+  const parts = { ...options, tier, form, failed, areCurrent, check };
 
   return {
     isShared,
@@ -160,7 +165,8 @@ function authorityOver<Stored>(
         const since = instantOf(clock);
         const reply = await tier.lease(key, token, leaseMs, { timeoutMs, refresh });
         if (reply.state !== 'found') return reply;
-        return unlessOutdated(parts, foundAt(parts, key, since, reply.entry), timeoutMs);
+        const found = foundAt(parts, key, since, reply.entry);
+        return unlessUnfit(parts, key, await unlessOutdated(parts, found, timeoutMs));
       }),
     async fill(key, token, entry, timeoutMs) {
       const answer = await ask('fill', key, () => settle(parts, key, token, entry, timeoutMs));
@@ -225,6 +231,7 @@ interface Parts<Stored> {
   readonly form: Form<Stored>;
   readonly failed: TierCalls['failed'];
   readonly areCurrent: TagCalls['areCurrent'] | undefined;
+  readonly check: SchemaCheck | undefined;
 }
 
 /** A writer's fencing token as the tiers compare it. */
@@ -239,15 +246,6 @@ function fencing<Stored>(
   const message = `${counter.backend} compares no fencing tokens; needed is ${needed}`;
   const details = { backend: counter.backend, setting: 'fencingToken', found, needed };
   throw new CoordinationError('BACKEND_UNSUPPORTED', message, details);
-}
-
-function unlessStale<Reply>(
-  reply: Reply | FencedOff,
-  key: string,
-  fence: bigint | undefined,
-): Reply {
-  if (typeof reply !== 'object' || reply === null || !('newest' in reply)) return reply as Reply;
-  throw fenceStaleError(key, fence ?? 0n, BigInt(reply.newest));
 }
 
 const MISSING = { state: 'missing' } as const;
@@ -278,7 +276,7 @@ function read<Stored>(
     try {
       const found = foundAt(parts, key, since, entry);
       const { aging, tags } = found.local;
-      const isPlain = (aging === undefined || withRemaining) && tags === undefined;
+      const isPlain = (aging === undefined || withRemaining) && tags === undefined && !parts.check;
       if (!isPlain) return readOn(parts, found, { key, timeoutMs, isCounted }).catch(failed);
       if (isCounted) counter.hitCount += 1;
       return found;
@@ -303,7 +301,7 @@ async function readOn<Stored>(
     // Another node lets its entries age: how old this one is must be known after all.
     return read({ ...parts, withRemaining: true }, key, timeoutMs, isCounted);
   }
-  const checked = await unlessOutdated(parts, found, timeoutMs);
+  const checked = await unlessUnfit(parts, key, await unlessOutdated(parts, found, timeoutMs));
   if (isCounted && checked.state !== 'found') counter.missCount += 1;
   else if (isCounted) counter.hitCount += 1;
   return checked;
@@ -332,6 +330,17 @@ async function unlessOutdated<Stored>(
   const { tags } = found.local;
   if (tags === undefined || areCurrent === undefined) return found;
   return (await areCurrent(tags, timeoutMs)) ? found : OUTDATED;
+}
+
+/** An entry that does not fit the schema is outdated too: the next load takes its place. */
+async function unlessUnfit<Stored>(
+  { check }: Parts<Stored>,
+  key: string,
+  answer: Found | typeof OUTDATED,
+): Promise<Found | typeof OUTDATED> {
+  if (check === undefined || answer.state !== 'found') return answer;
+  const local = await fitting(check, key, answer.local);
+  return local === undefined ? OUTDATED : { ...answer, local };
 }
 
 /** What nobody can read is no entry: it goes, so that the next load can take its place. */

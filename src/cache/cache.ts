@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import type { Random } from '../core/random.js';
+import type { StandardSchema } from '../core/standard-schema.js';
 import type { CacheBreakerOptions } from './breaker.js';
 import type { CacheDriver } from './driver.js';
 import type { CacheStats } from './stats.js';
@@ -25,7 +26,7 @@ export interface DeferredInvalidationOptions {
 }
 
 /** Options of `createCache`. Times are in milliseconds. */
-export interface CacheOptions {
+export interface CacheOptions<Value = unknown> {
   /** Names the cache in its backends, metrics and messages: 1 to 128 UTF-8 bytes, well-formed. */
   readonly name: string;
   /**
@@ -118,6 +119,15 @@ export interface CacheOptions {
    * least 100. It is renewed at a third while the work goes on. Default 3,000.
    */
   readonly leaseMs?: number | undefined;
+  /**
+   * What values look like, as a Standard Schema (zod, valibot, arktype and others): the cache's type is
+   * inferred from it. It is asked where foreign data enters, on each read of a shared tier, and not for
+   * what a loader or a writer of this process gives, nor for memory. An entry that does not fit is a
+   * miss, told by `tricord:cache.schema-mismatch` and `schemaMismatchCount`, and the next load takes its
+   * place. Readers get what the schema makes of a value, so it must fit what it made itself.
+   * Default: every value fits.
+   */
+  readonly schema?: StandardSchema<Value> | undefined;
   /** The source of time. Default: the machine's. */
   readonly clock?: Clock | undefined;
   /** The source of chance. Default: the machine's. */

@@ -1,5 +1,6 @@
 import { systemClock } from '../core/clock.js';
 import { systemRandom } from '../core/random.js';
+import type { StandardSchema } from '../core/standard-schema.js';
 import { assertName, assertNumber, assertTtlMs, invalidArgument } from '../core/validate.js';
 import type { BreakerPolicy } from './breaker.js';
 import type { Cache, CacheConsistency, CacheKeyOptions, CacheOptions } from './cache.js';
@@ -38,12 +39,12 @@ const EARLY_REFRESH_MAX = 100;
  * @throws TypeError (INVALID_ARGUMENT) for options out of their bounds, and for tiers other than one,
  * or a process's memory before one shared tier.
  */
-export function createCache<Value>(options: CacheOptions): Cache<Value>;
+export function createCache<Value>(options: CacheOptions<Value>): Cache<Value>;
 export function createCache<Value, Key>(
-  options: CacheOptions & CacheKeyOptions<Key>,
+  options: CacheOptions<Value> & CacheKeyOptions<Key>,
 ): Cache<Value, Key>;
 export function createCache<Value, Key>(
-  options: CacheOptions & Partial<CacheKeyOptions<Key>>,
+  options: CacheOptions<Value> & Partial<CacheKeyOptions<Key>>,
 ): Cache<Value> | Cache<Value, Key> {
   const { keyOf, ...given } = options;
   const cache = cacheEngine<Value>(validated(given));
@@ -76,7 +77,14 @@ function validated(options: CacheOptions): CacheSettings {
   const ages = { aging, negativeTtlMs, softTimeoutMs, errorBackoffMs };
   const times = { ttlMs, localTtlMs, timeoutMs, tierTimeoutMs: hardTimeoutMs, leaseMs };
   const outage = { breaker: breakerOf(given), deferral: deferralOf(given), outageTtlMs };
-  return { name, tiers, consistency, clock, random, ...ages, ...times, ...outage };
+  const schema = schemaOf(given);
+  return { name, tiers, consistency, schema, clock, random, ...ages, ...times, ...outage };
+}
+
+function schemaOf({ schema }: Partial<CacheOptions>): CacheSettings['schema'] {
+  const standard = (schema as Partial<StandardSchema<unknown>> | undefined)?.['~standard'];
+  if (schema === undefined || typeof standard?.validate === 'function') return schema;
+  throw invalidArgument('schema', schema, 'a schema with the Standard Schema interface');
 }
 
 function breakerOf({ breaker }: Partial<CacheOptions>): BreakerPolicy | undefined {

@@ -97,11 +97,27 @@ export interface CacheDeferredEvent {
   readonly count: number;
 }
 
+/** What `tricord:cache.schema-mismatch` tells about an entry that does not fit the cache's schema. */
+export interface CacheSchemaMismatchEvent {
+  /** The cache's name. */
+  readonly cache: string;
+  /** The tier's backend. */
+  readonly tier: string;
+  /** The key, whose entry counts as a miss and is replaced by the next load. */
+  readonly key: string;
+  /** What is wrong, at most five lines of `path: message`. */
+  readonly issues: readonly string[];
+}
+
 /** Calls of loaders. */
 export const cacheLoad: OperationChannel<CacheLoadContext> = operationChannel('tricord:cache.load');
 /** Calls that a tier did not answer as it should. */
 export const cacheTierFailed: EventChannel<CacheTierFailedEvent> = eventChannel(
   'tricord:cache.tier-failed',
+);
+/** Entries of a shared tier that do not fit the schema. */
+export const cacheSchemaMismatch: EventChannel<CacheSchemaMismatchEvent> = eventChannel(
+  'tricord:cache.schema-mismatch',
 );
 /** Loads that were not stored because a write had overtaken them. */
 export const cacheFillRefused: EventChannel<CacheFillRefusedEvent> = eventChannel(

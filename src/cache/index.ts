@@ -22,6 +22,7 @@ export type {
   CacheFillRefusedEvent,
   CacheInvalidatedEvent,
   CacheLoadContext,
+  CacheSchemaMismatchEvent,
   CacheStoredEvent,
   CacheTierFailedEvent,
 } from './diagnostics.js';

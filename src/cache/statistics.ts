@@ -101,9 +101,11 @@ function tierCounts({
   missCount,
   skippedCount,
   failureCount,
+  schemaMismatchCount,
   evictionCount,
 }: CacheTierStats): CacheTierCounts {
-  const counts = { hitCount, missCount, skippedCount, failureCount, evictionCount };
+  const faults = { skippedCount, failureCount, schemaMismatchCount };
+  const counts = { hitCount, missCount, ...faults, evictionCount };
   return { backend, ...counts, ...hitRateOf(counts) };
 }
 
@@ -122,6 +124,7 @@ const TIER_COUNTS = [
   'missCount',
   'skippedCount',
   'failureCount',
+  'schemaMismatchCount',
   'evictionCount',
 ] as const;
 const COUNTS = [

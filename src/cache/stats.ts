@@ -53,6 +53,8 @@ export interface CacheTierCounts {
   readonly skippedCount: number;
   /** Calls of any kind that it did not answer, or with an error. */
   readonly failureCount: number;
+  /** Entries that it had and that did not fit `schema`: misses of it. */
+  readonly schemaMismatchCount: number;
   /** Live entries given up for others; 0 where the tier does not tell. */
   readonly evictionCount: number;
 }
@@ -110,6 +112,7 @@ export interface TierCounter {
   missCount: number;
   skippedCount: number;
   failureCount: number;
+  schemaMismatchCount: number;
 }
 
 /** The counters of one cache, which its parts increment. */
@@ -140,7 +143,8 @@ export function newCounters(clock: Clock): Counters {
 }
 
 export function newTierCounter(backend: string): TierCounter {
-  return { backend, hitCount: 0, missCount: 0, skippedCount: 0, failureCount: 0 };
+  const faults = { failureCount: 0, schemaMismatchCount: 0 };
+  return { backend, hitCount: 0, missCount: 0, skippedCount: 0, ...faults };
 }
 
 /** `hitCount / requestCount`, where there is one. */

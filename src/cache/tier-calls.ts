@@ -2,8 +2,9 @@ import { sleep } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { elapsedMs, instantOf } from '../core/clock.js';
 import { CoordinationError, isCoordinationError } from '../core/errors.js';
+import { fenceStaleError } from '../core/fencing-token.js';
 import { cacheTierFailed } from './diagnostics.js';
-import type { CacheNode, CallBounds } from './driver.js';
+import type { CacheNode, CallBounds, FencedOff } from './driver.js';
 import type { TierCounter } from './stats.js';
 
 /** The tier did not answer, or with an error. It was counted and published. */
@@ -70,6 +71,16 @@ export function tierCalls({ name, clock, random }: CacheNode, counter: TierCount
       }
     },
   };
+}
+
+/** The reply, unless it refuses a fencing token: then throws FENCE_STALE. */
+export function unlessStale<Reply>(
+  reply: Reply | FencedOff,
+  key: string,
+  fence: bigint | undefined,
+): Reply {
+  if (typeof reply !== 'object' || reply === null || !('newest' in reply)) return reply as Reply;
+  throw fenceStaleError(key, fence ?? 0n, BigInt(reply.newest));
 }
 
 function isRepeatable(error: unknown): boolean {

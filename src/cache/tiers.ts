@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import type { Random } from '../core/random.js';
+import type { StandardSchema } from '../core/standard-schema.js';
 import { type Authority, authority as authorityOver } from './authority.js';
 import type { BreakerPolicy } from './breaker.js';
 import type { CacheConsistency } from './cache.js';
@@ -32,6 +33,8 @@ export interface CacheSettings {
   readonly negativeTtlMs: number | undefined;
   readonly softTimeoutMs: number | undefined;
   readonly errorBackoffMs: number;
+  /** Undefined: every value of a shared tier fits. */
+  readonly schema: StandardSchema<unknown> | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -57,7 +60,7 @@ interface OpenTier {
 
 /** Opens the tiers; sends nothing, except that a tracked one begins to listen. */
 export function openTiers(settings: CacheSettings): CacheTiers {
-  const { leaseMs } = settings;
+  const { leaseMs, schema } = settings;
   const open = settings.tiers.map((driver) => openTier(settings, driver));
   const [first] = open;
   const last = open.at(-1);
@@ -70,7 +73,7 @@ export function openTiers(settings: CacheSettings): CacheTiers {
   const node = nodeOf(settings, last.counter);
   const withRemaining = near !== undefined || isAging(settings);
   const knownTags = settings.consistency === 'tracked' ? near?.tags : undefined;
-  const bare = authorityOver({ ...last, node, leaseMs, withRemaining, knownTags });
+  const bare = authorityOver({ ...last, node, leaseMs, withRemaining, knownTags, schema });
   const { authority, direct, state } = survived(settings, bare, last.counter);
   return {
     authority,

@@ -26,5 +26,10 @@ export {
 } from './ids.js';
 export type { Random } from './random.js';
 export { seededRandom, systemRandom } from './random.js';
+export type {
+  StandardSchema,
+  StandardSchemaIssue,
+  StandardSchemaResult,
+} from './standard-schema.js';
 export type { InvalidArgumentError } from './validate.js';
 export { NODE_ID_BYTES_MAX, RESOURCE_ID_BYTES_MAX } from './validate.js';

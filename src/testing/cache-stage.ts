@@ -44,7 +44,7 @@ export interface CacheStage {
   /** One more process with this case's cache, or with another one. */
   tier(nameSuffix?: string): Promise<StagedTier>;
   /** One more process with a whole cache whose only tier is the driver's. */
-  cache<Value>(options?: Partial<CacheOptions>): Promise<Cache<Value>>;
+  cache<Value>(options?: Partial<CacheOptions<Value>>): Promise<Cache<Value>>;
 }
 
 /** A sentence of the contract and how it is checked on a stage. */
@@ -83,9 +83,9 @@ export async function onCacheStage(
             ({ value }) => String(value),
           );
     },
-    async cache(options) {
+    async cache<Value>(options?: Partial<CacheOptions<Value>>) {
       const tiers = [await driver()];
-      const cache = createCache<never>({
+      const cache = createCache<Value>({
         name,
         tiers,
         ttlMs: LONG_MS,

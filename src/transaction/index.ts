@@ -78,12 +78,7 @@ export type {
   UnknownBranch,
 } from './recovery-report.js';
 export type { CallKey, CallNo, CallRecord, CallVote, CallYes } from './remote/call-record.js';
-export type {
-  CallSchema,
-  CallSchemaIssue,
-  CallSchemaResult,
-  CallSchemas,
-} from './remote/call-schema.js';
+export type { CallSchemas } from './remote/call-schema.js';
 export type {
   CallHint,
   CallNode,

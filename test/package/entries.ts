@@ -4,7 +4,7 @@
  * not a nuisance; raise it with the reason in the commit.
  */
 export const ENTRIES = [
-  { name: 'tricord', file: 'index', drivers: [], budget: 90_000 },
+  { name: 'tricord', file: 'index', drivers: [], budget: 91_000 },
   { name: 'tricord/memory', file: 'memory', drivers: ['memory'], budget: 24_000 },
   { name: 'tricord/redis', file: 'redis', drivers: ['redis'], budget: 72_000 },
   { name: 'tricord/zookeeper', file: 'zookeeper', drivers: ['zookeeper'], budget: 46_000 },

@@ -1,6 +1,6 @@
 import { Cluster, Redis } from 'ioredis';
 import { expectTypeOf, test } from 'vitest';
-import type { Cache, CacheDriver, CacheStats } from '../../src/index.js';
+import type { Cache, CacheDriver, CacheStats, StandardSchema } from '../../src/index.js';
 import { createCache } from '../../src/index.js';
 import { memoryCache } from '../../src/memory.js';
 import { redisCache } from '../../src/redis.js';
@@ -34,6 +34,17 @@ test('a loader that always finds gives the value; one that may not gives undefin
   cache.getOrLoad('k', () => 7);
   // @ts-expect-error not a Product
   cache.set('k', 7);
+});
+
+test('a schema gives the type of the values', () => {
+  const validate = (): { value: Product } => ({ value: product });
+  const schema: StandardSchema<Product> = { '~standard': { version: 1, validate } };
+  const given = { name: 'c', tiers: [memoryCache()], ttlMs: 1, schema };
+  expectTypeOf(createCache(given)).toEqualTypeOf<Cache<Product>>();
+  const keyOf = (id: number): string => `${id}`;
+  expectTypeOf(createCache({ ...given, keyOf })).toEqualTypeOf<Cache<Product, number>>();
+  // @ts-expect-error a schema of something else
+  createCache<number>({ name: 'c', tiers: [memoryCache()], ttlMs: 1, schema });
 });
 
 test('loaders know their key and signal, and stats may have no rate yet', () => {

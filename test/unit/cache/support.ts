@@ -8,7 +8,7 @@ export interface CacheBench {
   readonly clock: VirtualClock;
   readonly shared: SharedMemory;
   /** One more node: memory before the shared tier, unless the options say otherwise. */
-  node<Value = string>(options?: Partial<CacheOptions>): Cache<Value>;
+  node<Value = string>(options?: Partial<CacheOptions<Value>>): Cache<Value>;
 }
 
 export function cacheBench(): CacheBench {
@@ -17,8 +17,8 @@ export function cacheBench(): CacheBench {
   return {
     clock,
     shared,
-    node: (options) =>
-      createCache({
+    node: <Value = string>(options?: Partial<CacheOptions<Value>>) =>
+      createCache<Value>({
         name: 'bench',
         tiers: [memoryCache(), shared],
         ttlMs: 60_000,
