@@ -1,7 +1,13 @@
 import { Redis } from 'ioredis';
-import type { DecisionLog, LockDriver } from 'tricord';
-import { redisCache, redisLock, redisTransactions } from 'tricord/redis';
-import { zookeeper, zookeeperCache, zookeeperLock, zookeeperTransactions } from 'tricord/zookeeper';
+import type { DecisionLog, LockDriver, SiteTransport } from 'tricord';
+import { redisCache, redisLock, redisTransactions, redisTransport } from 'tricord/redis';
+import {
+  zookeeper,
+  zookeeperCache,
+  zookeeperLock,
+  zookeeperTransactions,
+  zookeeperTransport,
+} from 'tricord/zookeeper';
 import type { SharedTiers } from './shop-caches.js';
 
 /** The server that the cords of a sale run on. */
@@ -13,6 +19,8 @@ export type Coordination =
 export interface Cords extends SharedTiers {
   readonly lock: LockDriver;
   readonly log: DecisionLog;
+  /** Between the sites of three-phase transactions. */
+  readonly transport: SiteTransport;
   close(): Promise<void>;
 }
 
@@ -35,6 +43,7 @@ function redisCords(url: string, namespace: string): Cords {
     log: redisTransactions({ client, namespace, livenessTimeoutMs: SILENT_AFTER_MS }),
     tiers: [redisCache({ client, namespace })],
     settings: [],
+    transport: redisTransport({ client, namespace }),
     close: async () => client.disconnect(),
   };
 }
@@ -46,6 +55,7 @@ function zookeeperCords(servers: string, namespace: string): Cords {
     log: zookeeperTransactions({ session }),
     tiers: [],
     settings: [zookeeperCache({ session })],
+    transport: zookeeperTransport({ session }),
     close: () => session.close(),
   };
 }

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { systemClock, systemRandom } from 'tricord';
 import { audit } from '../audit.js';
 import type { Told } from '../books.js';
 import { Cleanup } from '../cleanup.js';
@@ -12,8 +11,10 @@ import { type PreparedWatch, watchPrepared } from '../prepared-watch.js';
 import { violationLines } from '../report.js';
 import { openServers } from '../servers.js';
 import type { ServicesOptions } from './options.js';
+import { quiesce, remainsOf } from './remains.js';
 import type { ServiceSetup } from './service.js';
 import { type ServiceNode, startService } from './service-node.js';
+import { openVotes } from './voting-site.js';
 
 const PROCESSES = [
   ['catalog', 1],
@@ -25,18 +26,18 @@ const PROCESSES = [
 const TILLS = 4;
 const KILL_AFTER = 0.2;
 const KILL_WITHIN_MS = 30_000;
-const QUIESCE_WITHIN_MS = 30_000;
-const QUIESCE_LOOK_MS = 100;
+/** Until a killed process is there again. */
+const BACK_AFTER_MS = 2_000;
 
 /** Holds one sale over four services, from its opening to the audit; answers whether that was clean. */
 export async function holdServicesSale(
-  { shop: options, kill }: ServicesOptions,
+  { shop: options, protocol, kill }: ServicesOptions,
   signal: AbortSignal,
 ): Promise<boolean> {
   const offer = makeOffer(options);
   const { buyers, products, units, seed } = options;
   say(
-    `Sale over four services: ${buyers} buyers, ${products} products of ${units}, --seed ${seed}`,
+    `Sale over four services, ${protocol}: ${buyers} buyers, ${products} products of ${units}, --seed ${seed}`,
   );
   await using cleanup = new Cleanup();
   const { coordination, databases, surroundings } = await openServers(options, cleanup);
@@ -45,7 +46,9 @@ export async function holdServicesSale(
   const watch = await watchPrepared(databases);
   cleanup.add(() => watch[Symbol.asyncDispose]());
   const namespace = `sale-${randomBytes(2).toString('hex')}`;
-  const facts = { namespace, coordination, databases, products: offer.products };
+  const votes = await openVotes(protocol, databases, cleanup);
+  const { products: listed } = offer;
+  const facts = { namespace, coordination, databases, protocol, votes, products: listed };
   const nodes = await startAll(facts, cleanup, signal);
   say(`  ${nodes.length} processes: catalog, two of stock, two of payment, two of order`);
 
@@ -58,14 +61,19 @@ export async function holdServicesSale(
   const killing =
     kill === 'none' || victim === undefined
       ? true
-      : killInDoubt(victim, watch, () => told.length >= buyers * KILL_AFTER, signal);
-  await serveAll(offer, ordering, told);
-  const wasKilled = await killing;
+      : killInDoubt(
+          victim,
+          watch,
+          () => told.length >= buyers * KILL_AFTER,
+          () => startAgain(victim, facts, cleanup, signal),
+          signal,
+        );
+  const [wasKilled] = await Promise.all([killing, serveAll(offer, ordering, told)]);
   const tookMs = performance.now() - startedAt;
 
   const cords = openCords(coordination, namespace);
   cleanup.add(() => cords.close());
-  const remains = remainsOf(cords.log, namespace, watch);
+  const remains = remainsOf(cords.log, { namespace, protocol }, watch);
   cleanup.add(() => remains.close());
   await quiesce(remains.read, signal);
   const books = { ...(await readDatabases(databases)), ...(await remains.read()) };
@@ -99,6 +107,25 @@ async function startAll(
   return nodes;
 }
 
+/**
+ * Any other process ends what a dead one left in two-phase commit. In three-phase commit a site is what
+ * its name and its votes are: it comes back under its name, and takes up what it had voted for.
+ */
+async function startAgain(
+  { name }: ServiceNode,
+  facts: Omit<ServiceSetup, 'role' | 'node'>,
+  cleanup: Cleanup,
+  signal: AbortSignal,
+): Promise<void> {
+  if (facts.protocol === 'two-phase') return;
+  await sleep(BACK_AFTER_MS, undefined, { signal });
+  const role = PROCESSES.find(([each]) => name.startsWith(each))?.[0] ?? 'order';
+  const node = startService({ ...facts, role, node: name }, signal);
+  cleanup.add(() => node.close());
+  await node.opened;
+  say(`  ${name} is back (process ${node.pid})`);
+}
+
 /** Every buyer asks until an answer comes; who stood at a process that died asks at another. */
 async function serveAll(offer: Offer, nodes: readonly ServiceNode[], told: Told[]): Promise<void> {
   const queue: Buyer[] = [...offer.buyers];
@@ -125,6 +152,7 @@ async function killInDoubt(
   victim: ServiceNode,
   watch: PreparedWatch,
   isTime: () => boolean,
+  onKilled: () => Promise<void>,
   signal: AbortSignal,
 ): Promise<boolean> {
   const since = performance.now();
@@ -133,53 +161,12 @@ async function killInDoubt(
       await victim.kill();
       const left = (await watch.prepared()).length;
       say(`  killed ${victim.name} (process ${victim.pid}); ${left} branches are prepared`);
+      await onKilled();
       return true;
     }
     await sleep(2, undefined, { signal });
   }
   return false;
-}
-
-type Log = ReturnType<typeof openCords>['log'];
-
-/** What is left over: prepared branches, decisions without acknowledgement, calls. */
-function remainsOf(log: Log, namespace: string, watch: PreparedWatch) {
-  const node = { nodeId: 'auditor', namespace, clock: systemClock, random: systemRandom };
-  const session = log.open(node);
-  const calls = log.openCalls?.(node);
-  return {
-    async read() {
-      const statuses = await session.incarnations();
-      const open = statuses.filter(({ unacknowledgedCount }) => unacknowledgedCount > 0);
-      const services = ['catalog', 'stock', 'payment'];
-      const left = await Promise.all(
-        services.map(async (name) => (await calls?.list(name, 100)) ?? []),
-      );
-      return {
-        locks: [],
-        prepared: await watch.prepared(),
-        inDoubt: [
-          ...open.map(({ incarnation }) => `of ${incarnation}`),
-          ...left.flat().map(({ callId, state }) => `${callId} is ${state}`),
-        ],
-      };
-    },
-    async close() {
-      await Promise.all([session.close(), calls?.close()]);
-    },
-  };
-}
-
-async function quiesce(
-  read: ReturnType<typeof remainsOf>['read'],
-  signal: AbortSignal,
-): Promise<void> {
-  const startedAt = performance.now();
-  while (performance.now() - startedAt < QUIESCE_WITHIN_MS) {
-    const { prepared, inDoubt } = await read();
-    if (prepared.length + inDoubt.length === 0) return;
-    await sleep(QUIESCE_LOOK_MS, undefined, { signal });
-  }
 }
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { BadFlag, type Options } from '../options.js';
+import { PROTOCOLS } from './service.js';
 
 export const KILLS = ['none', 'coordinator', 'participant'] as const;
 const DRIVERS = ['redis', 'zookeeper'] as const;
@@ -9,6 +10,7 @@ const DRIVERS = ['redis', 'zookeeper'] as const;
 export interface ServicesOptions {
   /** For the servers: what the other topology reads from its flags. */
   readonly shop: Options;
+  readonly protocol: (typeof PROTOCOLS)[number];
   readonly kill: (typeof KILLS)[number];
 }
 
@@ -17,7 +19,7 @@ order), and an order is one transaction over all of them.
 
   --topology services
   --drivers <name>       redis (default) or zookeeper: it carries the calls and holds the decisions
-  --protocol <name>      two-phase (default)
+  --protocol <name>      two-phase (default), or three-phase: a majority of the services decides
   --kill <whom>          none (default); coordinator: an order process, while it has prepared branches;
                          participant: a stock process, while it has
   --buyers, --products, --units, --seed, --redis-url, --zookeeper, --postgres-url: as above
@@ -32,10 +34,7 @@ export function isServices(args: readonly string[]): boolean {
 /** Reads the flags of the services. Throws a BadFlag. */
 export function readServicesOptions(args: readonly string[]): ServicesOptions {
   const flags = parse(args);
-  const protocol = flags.protocol ?? 'two-phase';
-  if (protocol !== 'two-phase') {
-    throw new BadFlag(`--protocol is "${protocol}"; it must be two-phase`);
-  }
+  const protocol = oneOf('protocol', flags.protocol ?? 'two-phase', PROTOCOLS);
   const shop: Options = {
     drivers: oneOf('drivers', flags.drivers ?? 'redis', DRIVERS),
     nodes: 2,
@@ -49,7 +48,7 @@ export function readServicesOptions(args: readonly string[]): ServicesOptions {
     zookeeper: flags.zookeeper,
     postgresUrl: flags['postgres-url'],
   };
-  return { shop, kill: oneOf('kill', flags.kill ?? 'none', KILLS) };
+  return { shop, protocol, kill: oneOf('kill', flags.kill ?? 'none', KILLS) };
 }
 
 function parse(args: readonly string[]) {

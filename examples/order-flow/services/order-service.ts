@@ -6,6 +6,7 @@ import type { Told } from '../books.js';
 import { openCords } from '../cords.js';
 import type { Buyer } from '../offer.js';
 import { type OpenService, type ServiceSetup, SWEEP_MS } from './service.js';
+import { openVotingSite } from './voting-site.js';
 
 /** $1 order, $2 buyer, $3 sku, $4 cents, $5 transaction. */
 const WRITE_ORDER = `
@@ -15,10 +16,12 @@ const WRITE_ORDER = `
 const PATIENCE_MS = 60_000;
 const PAUSE_MS = 100;
 const TIMEOUT_MS = 10_000;
+const UNIQUE_VIOLATION = '23505';
 
 /** Takes orders: its own row, a unit from the stock service and money from the payment service, or nothing. */
 export async function openOrders(setup: ServiceSetup): Promise<OpenService> {
   const cords = openCords(setup.coordination, setup.namespace);
+  const voting = await openVotingSite(setup, cords);
   const connection = { connectionString: setup.databases.orders, max: 20 };
   const pool = new Pool({ ...connection, application_name: setup.node });
   pool.on('error', () => {});
@@ -28,17 +31,27 @@ export async function openOrders(setup: ServiceSetup): Promise<OpenService> {
     nodeId: setup.node,
     namespace: setup.namespace,
     participants: [orders],
+    site: voting.site,
     sweepMs: SWEEP_MS,
   });
+  const { protocol } = setup;
   const order = ({ orderId, name: buyer, sku }: Buyer) =>
-    // The key makes it one order, however often the buyer has to ask, here or elsewhere.
     coordinator.run(
-      { resourceId: orderId, key: orderId, timeoutMs: TIMEOUT_MS, retry: { attempts: 3 } },
+      {
+        resourceId: orderId,
+        protocol,
+        // It makes it one order, however often the buyer has to ask, here or elsewhere. The decisions
+        // of three-phase commit have no keys: there the primary key of the order does.
+        key: protocol === 'two-phase' ? orderId : undefined,
+        timeoutMs: TIMEOUT_MS,
+        retry: { attempts: 3 },
+      },
       async (tx) => {
         const { priceCents: cents } = await tx.call<{ priceCents: number }>('catalog', { sku });
         const db = await tx.enlist(orders);
+        // First of all: it waits for an earlier try at this order that is not decided yet.
+        await db.query(WRITE_ORDER, [orderId, buyer, sku, cents, tx.transactionId]);
         await Promise.all([
-          db.query(WRITE_ORDER, [orderId, buyer, sku, cents, tx.transactionId]),
           tx.call('stock', { orderId, sku }),
           tx.call('payment', { orderId, buyer, cents }),
         ]);
@@ -56,6 +69,7 @@ export async function openOrders(setup: ServiceSetup): Promise<OpenService> {
     },
     async close() {
       await coordinator.close();
+      await voting.close();
       await Promise.all([cords.close(), pool.end()]);
     },
   };
@@ -68,10 +82,17 @@ function notBegun(error: unknown): undefined {
 
 function answerOf(outcome: Outcome<unknown> | undefined): Told['answer'] | undefined {
   if (outcome?.state === 'committed') return 'sold';
+  if (outcome?.state === 'aborted' && isOrderThere(outcome.cause)) return 'sold';
   if (outcome?.state !== 'aborted' || !isCoordinationError(outcome.cause, 'CALL_REFUSED')) {
     return undefined;
   }
   const { code } = outcome.cause.details;
   if (code === 'SOLD_OUT') return 'sold out';
   return code === 'DECLINED' ? 'payment declined' : undefined;
+}
+
+/** An earlier try at this order was committed. */
+function isOrderThere(cause: unknown): boolean {
+  const { code, table } = (cause ?? {}) as { readonly code?: unknown; readonly table?: unknown };
+  return code === UNIQUE_VIOLATION && table === 'orders';
 }

@@ -3,6 +3,7 @@ import { serveParticipant } from 'tricord';
 import { postgresParticipant } from 'tricord/postgres';
 import { openCords } from '../cords.js';
 import { type OpenService, Refusal, type ServiceSetup, SWEEP_MS } from './service.js';
+import { openVotingSite } from './voting-site.js';
 
 /** $1 buyer, $2 cents, $3 order → a row, or none when the wallet holds too little. */
 const TAKE_PAYMENT = `
@@ -20,6 +21,7 @@ interface Charge {
 /** Charges wallets in its own database, within the transaction of whoever calls. */
 export async function openPayments(setup: ServiceSetup): Promise<OpenService> {
   const cords = openCords(setup.coordination, setup.namespace);
+  const voting = await openVotingSite(setup, cords);
   const pool = new Pool({
     connectionString: setup.databases.payments,
     max: 20,
@@ -32,6 +34,7 @@ export async function openPayments(setup: ServiceSetup): Promise<OpenService> {
     name: 'payment',
     nodeId: setup.node,
     namespace: setup.namespace,
+    site: voting.site,
     participants: [payments],
     sweepMs: SWEEP_MS,
     handlers: {
@@ -47,6 +50,7 @@ export async function openPayments(setup: ServiceSetup): Promise<OpenService> {
   return {
     async close() {
       await served.close();
+      await voting.close();
       await Promise.all([cords.close(), pool.end()]);
     },
   };

@@ -3,14 +3,20 @@ import type { Coordination } from '../cords.js';
 import type { Buyer, Product } from '../offer.js';
 import type { Databases } from '../postgres-stores.js';
 
+export const PROTOCOLS = ['two-phase', 'three-phase'] as const;
+type Role = 'catalog' | 'stock' | 'payment' | 'order';
+
 /** All that the process of a service must know. */
 export interface ServiceSetup {
-  readonly role: 'catalog' | 'stock' | 'payment' | 'order';
+  readonly role: Role;
   readonly node: string;
   /** Of the sale: at most 10 characters. */
   readonly namespace: string;
   readonly coordination: Coordination;
   readonly databases: Databases;
+  readonly protocol: (typeof PROTOCOLS)[number];
+  /** Three-phase: the database in which a service keeps its votes, its own. */
+  readonly votes: Readonly<Record<Role, string>>;
   /** What the catalog lists. */
   readonly products: readonly Product[];
 }

@@ -3,6 +3,7 @@ import { serveParticipant } from 'tricord';
 import { postgresParticipant } from 'tricord/postgres';
 import { openCords } from '../cords.js';
 import { type OpenService, Refusal, type ServiceSetup, SWEEP_MS } from './service.js';
+import { openVotingSite } from './voting-site.js';
 
 /** $1 sku, $2 order → a row, or none when sold out. The count of units is the token. */
 const RESERVE_UNIT = `
@@ -15,6 +16,7 @@ const RESERVE_UNIT = `
 /** Reserves units in its own database, within the transaction of whoever calls. */
 export async function openStock(setup: ServiceSetup): Promise<OpenService> {
   const cords = openCords(setup.coordination, setup.namespace);
+  const voting = await openVotingSite(setup, cords);
   const pool = new Pool({
     connectionString: setup.databases.stock,
     max: 20,
@@ -27,6 +29,7 @@ export async function openStock(setup: ServiceSetup): Promise<OpenService> {
     name: 'stock',
     nodeId: setup.node,
     namespace: setup.namespace,
+    site: voting.site,
     participants: [stock],
     sweepMs: SWEEP_MS,
     handlers: {
@@ -42,6 +45,7 @@ export async function openStock(setup: ServiceSetup): Promise<OpenService> {
   return {
     async close() {
       await served.close();
+      await voting.close();
       await Promise.all([cords.close(), pool.end()]);
     },
   };
