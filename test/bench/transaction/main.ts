@@ -1,12 +1,13 @@
 // npm run bench:transaction [-- --quick] [-- --only price-2,recovery,…] [-- --no-page]
 //
 // Measures transactions on servers that it starts, against the same SQL by hand, and writes its
-// section of docs/reference/benchmarks.md. Eight minutes in all; each part that `--only` names takes
+// section of docs/reference/benchmarks.md. Nine minutes in all; each part that `--only` names takes
 // less than two and replaces its own table alone. `--quick` takes one in all, and leaves the page.
 
 import { parseArgs } from 'node:util';
 import { startPostgres, startRedis, startZookeeper } from '../../servers/provider.js';
 import { machine, printed, type Table, writeParts } from '../lock/report.js';
+import { calls } from './calls.js';
 import { hotStock } from './hot-stock.js';
 import { price } from './price.js';
 import { recovery } from './recovery.js';
@@ -42,6 +43,7 @@ async function main(): Promise<void> {
     'price-2': () => price(servers, { count: 2, rounds, roundMs }),
     'price-3': () => price(servers, { count: 3, rounds, roundMs }),
     'price-5': () => price(servers, { count: 5, rounds, roundMs }),
+    remote: () => calls(servers, { rounds, roundMs, counted: values.quick ? 20 : 200 }),
     recovery: () => recovery(servers, { branches: values.quick ? 200 : 1_000 }),
     hot: () => hotStock(servers, { rounds, roundMs: 2 * roundMs }),
     zookeeper: () => zookeeperDecisions(zookeeper, { rounds, roundMs: 2 * roundMs }),

@@ -24,7 +24,7 @@ const FLOOR =
 const LIMIT =
   'The messages and forced writes are those of the floor, and fewer with `last()` ([What a transaction costs](transaction-costs.md)): what is above it is processor time of this process, for deadlines, signals, the state of the protocol, batches and promises, and with many clients its one thread is what they wait for. On a slower disk, or a network, the same time is a smaller share.';
 
-type Commit = (id: number, count: number) => Promise<unknown>;
+export type Commit = (id: number, count: number) => Promise<unknown>;
 
 /** What one contender did in all rounds. */
 interface Score {
@@ -118,7 +118,7 @@ function rowsOf(scores: ReadonlyMap<string, Score>, clients: number): string[][]
 }
 
 /** In turn, round after round; the first round of each only warms up. */
-async function compete(
+export async function compete(
   contenders: Readonly<Record<string, Commit>>,
   options: {
     readonly count: number;
@@ -146,7 +146,7 @@ async function compete(
   return scores;
 }
 
-async function rush(
+export async function rush(
   commit: Commit,
   count: number,
   clients: number,
