@@ -36,6 +36,14 @@ export const mutants: readonly Mutant[] = [
     why: 'Work that was done under a valid lease would be reported as having raced.',
   },
   {
+    id: 'zookeeper-release-guessed-after-the-session',
+    file: `${folder}/lock-keeping.ts`,
+    find: "    if (live.ended.aborted) return 'lost';\n    reaper.undo",
+    replace: '    reaper.undo',
+    tests: { project: 'unit', file: 'test/unit/zookeeper/release.test.ts' },
+    why: 'A holder would be told that all was well although another had the lock before it let go.',
+  },
+  {
     id: 'zookeeper-aborted-place-stays-in-line',
     file: `${folder}/lock-acquire.ts`,
     find: 'void taking.catch(() => {}).then(() => leavePlace(context, place.name));',

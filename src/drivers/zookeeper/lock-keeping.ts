@@ -85,6 +85,8 @@ export async function releaseGrant(
     const isHopeless = removed === undefined || removed.kind === 'refused';
     const isBack = !isHopeless && (await isConnectedAgain(live, scope.signal));
     if (isBack) continue;
+    // The session took the place with it, perhaps before this was asked: it is not ours to tell.
+    if (live.ended.aborted) return 'lost';
     reaper.undo(live, async () => (isGone(await remove()) ? 'done' : 'again'));
     const failure = removed ?? ({ ok: false, kind: 'unknown', rc: 0 } as const);
     throw errorOf(failure, `release ${JSON.stringify(grant.resource)}`);
