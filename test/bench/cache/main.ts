@@ -13,6 +13,7 @@ import { bench as c3 } from './c3-redis.js';
 import { bench as c4 } from './c4-memcached.js';
 import { bench as c5 } from './c5-heap.js';
 import { bench as c6 } from './c6-processes.js';
+import { bench as c7 } from './c7-bar.js';
 import { writePart } from './page.js';
 
 const { values } = parseArgs({
@@ -23,7 +24,7 @@ const { values } = parseArgs({
   },
   allowNegative: true,
 });
-const BENCHES = [c1, c2, c3, c4, c5, c6];
+const BENCHES = [c1, c2, c3, c4, c5, c6, c7];
 const wanted = values.only?.split(',');
 const chosen = BENCHES.filter(({ id }) => wanted === undefined || wanted.includes(id));
 
