@@ -11,6 +11,7 @@ import { systemClock } from '../../src/core/clock.js';
 import { systemRandom } from '../../src/core/random.js';
 import { eventually } from '../integration/postgres-stage.js';
 import { startPostgres, startRedis, startZookeeper } from '../servers/provider.js';
+import { bundledProcess } from './bundled-process.js';
 import {
   callerOf,
   type NodeOptions,
@@ -26,7 +27,8 @@ const QUIET_MS = 25_000;
 export type RemoteStage = Awaited<ReturnType<typeof remoteStage>>;
 
 export async function remoteStage(kind: StoreAddress['kind']) {
-  const [postgres, server] = await Promise.all([
+  const [program, postgres, server] = await Promise.all([
+    bundledProcess(PROCESS),
     startPostgres(),
     kind === 'redis' ? startRedis({ appendonly: 'always' }) : startZookeeper(),
   ]);
@@ -75,7 +77,7 @@ export async function remoteStage(kind: StoreAddress['kind']) {
     process(config: Pick<RemoteProcessConfig, 'role' | 'id' | 'point' | 'signal' | 'service'>) {
       const databaseUrl = config.role === 'caller' ? ordersUrl : stockUrl;
       const text = JSON.stringify({ ...config, store, databaseUrl });
-      const child = spawn(process.execPath, ['--import', 'tsx', PROCESS, text], {
+      const child = spawn(process.execPath, [program.path, text], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       children.add(child);
@@ -114,7 +116,8 @@ export async function remoteStage(kind: StoreAddress['kind']) {
       await Promise.allSettled([log.close(), calls?.close()]);
       await looking.close();
       await Promise.all(pools.map((pool) => pool.end()));
-      await Promise.all([postgres[Symbol.asyncDispose](), server[Symbol.asyncDispose]()]);
+      const started = [program, postgres, server];
+      await Promise.all(started.map((each) => each[Symbol.asyncDispose]()));
     },
   };
 }
