@@ -92,9 +92,9 @@ async function namedSoak(name: string | undefined): Promise<Soak | undefined> {
   return module.soak;
 }
 
-/** Files with a hyphen are parts of soaks, and the programs that these start. */
+/** Other files with a hyphen are parts of soaks, and the programs that these start. */
 async function soakNames(): Promise<string[]> {
   const files = await readdir(new URL('.', import.meta.url));
-  const names = files.flatMap((file) => /^(\w+)\.ts$/.exec(file)?.[1] ?? []);
+  const names = files.flatMap((file) => /^(\w+|three-phase)\.ts$/.exec(file)?.[1] ?? []);
   return names.filter((name) => !['run', 'soak'].includes(name)).sort();
 }
