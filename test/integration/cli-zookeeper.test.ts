@@ -42,9 +42,10 @@ onServer('zookeeper', 'tricord locks on ZooKeeper', (server) => {
     const waiting = other.acquire('sku:42', { mode: 'shared', waitMs: 10_000 });
     const list = (...args: string[]) => tricord('locks', '--zookeeper', server.url, ...args);
     const here = ['--namespace', namespace];
+    // The holder writes its token beside its name when it hears of the waiter.
     await eventually(async () => {
       const [found] = JSON.parse((await list(...here, '--json')).out);
-      return found?.waiters.length === 1;
+      return found?.waiters.length === 1 && found.holders[0].fencingToken !== undefined;
     });
     const { code, out } = await list(...here);
     expect(code).toBe(0);
