@@ -9,7 +9,7 @@ import { type BarrierState, barrierMove } from '../../transaction/barrier-machin
 import { type BarrierWrite, barrierWrites, type RedisBarrierClient } from './barrier-client.js';
 import { BARRIER_FORMAT, LOOK, PREPARED, STEP } from './barrier-scripts.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, type RedisCalls, redisCalls } from './calls.js';
-import { keyPrefixOf, type RedisClient } from './client.js';
+import { assertClient, keyPrefixOf, type RedisClient } from './client.js';
 import { formatError, unknown } from './errors.js';
 import { readRedisGuarantees } from './guarantees.js';
 import { hashTagOf, redisKeys } from './keys.js';
@@ -50,9 +50,7 @@ const RETRY_BACKOFF = { baseMs: 20, maxMs: 500 };
 export function redisBarrier(options: RedisBarrierOptions): Barrier<RedisBarrierClient> {
   const { client, namespace, hashTag, retainMs = RETAIN_MS, clock = systemClock } = options;
   const { replyTimeoutMs: timeoutMs = REPLY_TIMEOUT_MS_DEFAULT } = options;
-  if (typeof client?.evalsha !== 'function') {
-    throw invalidArgument('client', client, "a Redis or Cluster of the package 'ioredis'");
-  }
+  assertClient(client);
   if (hashTag !== undefined && !HASH_TAG.test(hashTag)) {
     throw invalidArgument('hashTag', hashTag, '1 to 128 characters of [A-Za-z0-9_.:@-]');
   }

@@ -1,3 +1,5 @@
+import { invalidArgument } from '../../core/validate.js';
+
 /** What may stand as a key or argument of a command. */
 export type RedisArgument = string | number | Uint8Array;
 
@@ -75,6 +77,12 @@ export function keyPrefixOf(client: RedisClient): string {
   const { keyPrefix, redisOptions } = client.options;
   const prefix = keyPrefix ?? redisOptions?.keyPrefix ?? '';
   return typeof prefix === 'string' ? prefix : Buffer.from(prefix).toString();
+}
+
+/** Refuses what is no client. @throws TypeError (INVALID_ARGUMENT) */
+export function assertClient(client: RedisClient | undefined): asserts client is RedisClient {
+  if (typeof client?.evalsha === 'function') return;
+  throw invalidArgument('client', client, "a Redis or Cluster of the package 'ioredis'");
 }
 
 /** The client as the event emitter that it is. */

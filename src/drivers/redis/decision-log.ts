@@ -15,7 +15,7 @@ import {
   type LogStep,
 } from '../../transaction/log-session.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
-import type { RedisClient } from './client.js';
+import { assertClient, type RedisClient } from './client.js';
 import { decisionSteps } from './decision-log-decider.js';
 import { logKeys } from './decision-log-keys.js';
 import { decodeRecord } from './decision-log-record.js';
@@ -92,9 +92,7 @@ const GUARANTEES_OF = {
  */
 export function redisTransactions(options: RedisTransactionsOptions): DecisionLog {
   const { client, namespace: prefix = NAMESPACE_DEFAULT } = options;
-  if (typeof client?.evalsha !== 'function') {
-    throw invalidArgument('client', client, "a Redis or Cluster of the package 'ioredis'");
-  }
+  assertClient(client);
   const defaults = { authority: 'redis', replyTimeoutMs: REPLY_TIMEOUT_MS_DEFAULT };
   const settings = { client, prefix, ...heartbeatLogSettings(options, defaults) };
   const { authority } = settings;

@@ -11,7 +11,7 @@ import {
   invalidArgument,
 } from '../../core/validate.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
-import type { RedisArgument, RedisClient } from './client.js';
+import { assertClient, type RedisArgument, type RedisClient } from './client.js';
 import { fenceKeys } from './fence-keys.js';
 import { FENCED, newestOf } from './fence-script.js';
 
@@ -110,9 +110,7 @@ interface FenceCall {
 export function redisFence(options: RedisFenceOptions): RedisFence {
   const { client, retainMs, clock = systemClock } = options;
   const { replyTimeoutMs: timeoutMs = REPLY_TIMEOUT_MS_DEFAULT } = options;
-  if (typeof client?.evalsha !== 'function') {
-    throw invalidArgument('client', client, "a Redis or Cluster of the package 'ioredis'");
-  }
+  assertClient(client);
   if (retainMs !== undefined) assertTtlMs(retainMs, 'retainMs');
   assertNumber('replyTimeoutMs', timeoutMs, { min: 1 });
   const keysOf = fenceKeys(client, options.namespace);

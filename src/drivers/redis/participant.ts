@@ -6,7 +6,7 @@ import { assertNumber, invalidArgument } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import type { Participant, ParticipantCallOptions } from '../../transaction/participant.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
-import type { RedisClient } from './client.js';
+import { assertClient, type RedisClient } from './client.js';
 import { readRedisGuarantees } from './guarantees.js';
 import { assertAborted, assertCommitted, redisBranch } from './participant-branch.js';
 import type { RedisBranch } from './participant-intents.js';
@@ -82,9 +82,7 @@ export function redisParticipant(options: RedisParticipantOptions): Participant<
   const { hashTag = name, preparedMax = PREPARED_MAX, evidenceMax = EVIDENCE_MAX } = options;
   const { evidenceRetainMs = EVIDENCE_RETAIN_MS } = options;
   const { replyTimeoutMs: timeoutMs = REPLY_TIMEOUT_MS_DEFAULT } = options;
-  if (typeof client?.evalsha !== 'function') {
-    throw invalidArgument('client', client, "a Redis or Cluster of the package 'ioredis'");
-  }
+  assertClient(client);
   if (typeof hashTag !== 'string' || !HASH_TAG.test(hashTag)) {
     throw invalidArgument('hashTag', hashTag, '1 to 128 characters of [A-Za-z0-9_.:@-]');
   }

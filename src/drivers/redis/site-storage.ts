@@ -1,5 +1,5 @@
 import { CoordinationError } from '../../core/errors.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber } from '../../core/validate.js';
 import type {
   SiteNode,
   SiteStorage,
@@ -7,7 +7,7 @@ import type {
   StoredSite,
 } from '../../transaction/three-phase/site-storage.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
-import type { RedisClient } from './client.js';
+import { assertClient, type RedisClient } from './client.js';
 import { readRedisGuarantees } from './guarantees.js';
 import { redisKeys } from './keys.js';
 import { redisScript } from './script.js';
@@ -71,9 +71,7 @@ return 1`,
  */
 export function redisSiteStorage(options: RedisSiteStorageOptions): SiteStorage {
   const { client, namespace, replyTimeoutMs = REPLY_TIMEOUT_MS_DEFAULT } = options;
-  if (typeof client?.evalsha !== 'function') {
-    throw invalidArgument('client', client, "a Redis or Cluster of the package 'ioredis'");
-  }
+  assertClient(client);
   assertNumber('replyTimeoutMs', replyTimeoutMs, { min: 1 });
   const keys = redisKeys('site', namespace);
   return {

@@ -1,10 +1,10 @@
 import { backoffMs } from '../../core/backoff.js';
 import type { CancelTimer } from '../../core/clock.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber } from '../../core/validate.js';
 import type { SiteNode } from '../../transaction/three-phase/site-storage.js';
 import type { SiteLine, SiteTransport } from '../../transaction/three-phase/site-transport.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
-import { keyPrefixOf, type RedisClient, type RedisSubscriber } from './client.js';
+import { assertClient, keyPrefixOf, type RedisClient, type RedisSubscriber } from './client.js';
 import { type RedisKeys, redisKeys } from './keys.js';
 import { redisScript } from './script.js';
 
@@ -54,9 +54,7 @@ return texts`,
  */
 export function redisTransport(options: RedisTransportOptions): SiteTransport {
   const { client, namespace, replyTimeoutMs = REPLY_TIMEOUT_MS_DEFAULT } = options;
-  if (typeof client?.evalsha !== 'function') {
-    throw invalidArgument('client', client, "a Redis or Cluster of the package 'ioredis'");
-  }
+  assertClient(client);
   assertNumber('replyTimeoutMs', replyTimeoutMs, { min: 1 });
   const keys = redisKeys('site', namespace);
   return {
