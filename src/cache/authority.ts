@@ -1,7 +1,15 @@
-import { type Instant, instantOf, type Validity } from '../core/clock.js';
-import { CoordinationError, isCoordinationError } from '../core/errors.js';
+import { instantOf, type Validity } from '../core/clock.js';
+import { CoordinationError } from '../core/errors.js';
 import { paddedFencingToken } from '../core/fencing-token.js';
 import type { StandardSchema } from '../core/standard-schema.js';
+import {
+  foundAt,
+  type Parts,
+  read,
+  touch,
+  unlessOutdated,
+  unlessUnfit,
+} from './authority-reads.js';
 import { decodeValue, encodeValue } from './codec.js';
 import { type CacheStoredEvent, cacheStored } from './diagnostics.js';
 import type {
@@ -13,10 +21,8 @@ import type {
   LocalValue,
   ProcessTier,
   SharedTier,
-  TierEntry,
 } from './driver.js';
 import type { Isolated } from './isolation.js';
-import { fitting, type SchemaCheck } from './schema.js';
 import type { TierCounter } from './stats.js';
 import { type TagCalls, tagCalls } from './tag-calls.js';
 import { type Failed, type TierCalls, tierCalls, unlessStale } from './tier-calls.js';
@@ -101,11 +107,6 @@ export interface Fill {
 
 export type FillAnswer = 'accepted' | 'refused' | 'failed';
 
-/** What is left of an entry where nobody asked: it is kept nowhere else. */
-const UNKNOWN_MS = Number.MAX_SAFE_INTEGER;
-/** Where nobody asks for how long an entry is valid. */
-const NEVER: Instant = { monotonicMs: 0, wallMs: 0 };
-
 /** What an authority is made of. */
 export interface AuthorityOptions {
   readonly node: CacheNode;
@@ -134,15 +135,10 @@ export function authority(options: AuthorityOptions): Authority {
       });
 }
 
-interface Form<Stored> {
-  encode(value: Isolated): Stored;
-  decode(where: () => string, stored: Stored): LocalValue;
-}
-
 function authorityOver<Stored>(
   options: AuthorityOptions,
   tier: LeaseTier<Stored>,
-  form: Form<Stored>,
+  form: Parts<Stored>['form'],
 ): Authority {
   const { node, counter, leaseMs } = options;
   const { clock } = node;
@@ -223,17 +219,6 @@ function syncing(tier: AuthorityOptions['tier'], ask: TierCalls['ask']): Authori
     });
 }
 
-interface Parts<Stored> {
-  readonly node: CacheNode;
-  readonly counter: TierCounter;
-  readonly withRemaining: boolean;
-  readonly tier: LeaseTier<Stored>;
-  readonly form: Form<Stored>;
-  readonly failed: TierCalls['failed'];
-  readonly areCurrent: TagCalls['areCurrent'] | undefined;
-  readonly check: SchemaCheck | undefined;
-}
-
 /** A writer's fencing token as the tiers compare it. */
 function fencing<Stored>(
   { tier, counter }: Parts<Stored>,
@@ -246,126 +231,6 @@ function fencing<Stored>(
   const message = `${counter.backend} compares no fencing tokens; needed is ${needed}`;
   const details = { backend: counter.backend, setting: 'fencingToken', found, needed };
   throw new CoordinationError('BACKEND_UNSUPPORTED', message, details);
-}
-
-const MISSING = { state: 'missing' } as const;
-const OUTDATED = { state: 'outdated' } as const;
-
-/**
- * Every read of a shared tier comes this way: one promise, without an async function's own, and one
- * look at the clocks if at all.
- */
-function read<Stored>(
-  parts: Parts<Stored>,
-  key: string,
-  timeoutMs: number,
-  isCounted: boolean,
-): Promise<Answer<ReadAnswer>> {
-  const { node, counter, tier, withRemaining } = parts;
-  const since = withRemaining ? instantOf(node.clock) : NEVER;
-  const failed = (error: unknown): Answer<ReadAnswer> | Promise<Answer<ReadAnswer>> => {
-    if (isCounted) counter.missCount += 1;
-    const failure = parts.failed('read', key, error);
-    return isCoordinationError(error, 'DATA_CORRUPT') ? discard(parts, key, timeoutMs) : failure;
-  };
-  return tier.read(key, { timeoutMs, withRemaining }).then((entry) => {
-    if (entry === undefined) {
-      if (isCounted) counter.missCount += 1;
-      return MISSING;
-    }
-    try {
-      const found = foundAt(parts, key, since, entry);
-      const { aging, tags } = found.local;
-      const isPlain = (aging === undefined || withRemaining) && tags === undefined && !parts.check;
-      if (!isPlain) return readOn(parts, found, { key, timeoutMs, isCounted }).catch(failed);
-      if (isCounted) counter.hitCount += 1;
-      return found;
-    } catch (error) {
-      return failed(error);
-    }
-  }, failed);
-}
-
-/** The rest of a read for an entry with a note. */
-async function readOn<Stored>(
-  parts: Parts<Stored>,
-  found: Found,
-  {
-    key,
-    timeoutMs,
-    isCounted,
-  }: { readonly key: string; readonly timeoutMs: number; readonly isCounted: boolean },
-): Promise<Answer<ReadAnswer>> {
-  const { counter, withRemaining } = parts;
-  if (!withRemaining && found.local.aging !== undefined) {
-    // Another node lets its entries age: how old this one is must be known after all.
-    return read({ ...parts, withRemaining: true }, key, timeoutMs, isCounted);
-  }
-  const checked = await unlessUnfit(parts, key, await unlessOutdated(parts, found, timeoutMs));
-  if (isCounted && checked.state !== 'found') counter.missCount += 1;
-  else if (isCounted) counter.hitCount += 1;
-  return checked;
-}
-
-async function touch<Stored>(
-  parts: Parts<Stored>,
-  demand: TierCalls['demand'],
-  key: string,
-  { ttlMs, timeoutMs }: { readonly ttlMs: number; readonly timeoutMs: number },
-): Promise<boolean> {
-  return demand('touch', key, timeoutMs, async (bounds) => {
-    const entry = await parts.tier.touch(key, ttlMs, bounds);
-    if (entry === undefined) return false;
-    const found = foundAt(parts, key, NEVER, entry);
-    const { state } = await unlessOutdated(parts, found, bounds.timeoutMs);
-    return state === 'found' && !found.local.isAbsent;
-  });
-}
-
-async function unlessOutdated<Stored>(
-  { areCurrent }: Parts<Stored>,
-  found: Found,
-  timeoutMs: number,
-): Promise<Found | typeof OUTDATED> {
-  const { tags } = found.local;
-  if (tags === undefined || areCurrent === undefined) return found;
-  return (await areCurrent(tags, timeoutMs)) ? found : OUTDATED;
-}
-
-/** An entry that does not fit the schema is outdated too: the next load takes its place. */
-async function unlessUnfit<Stored>(
-  { check }: Parts<Stored>,
-  key: string,
-  answer: Found | typeof OUTDATED,
-): Promise<Found | typeof OUTDATED> {
-  if (check === undefined || answer.state !== 'found') return answer;
-  const local = await fitting(check, key, answer.local);
-  return local === undefined ? OUTDATED : { ...answer, local };
-}
-
-/** What nobody can read is no entry: it goes, so that the next load can take its place. */
-async function discard<Stored>(
-  { tier, failed }: Parts<Stored>,
-  key: string,
-  timeoutMs: number,
-): Promise<Answer<typeof MISSING>> {
-  try {
-    await tier.invalidate(key, undefined, { timeoutMs });
-    return MISSING;
-  } catch (error) {
-    return failed('invalidate', key, error);
-  }
-}
-
-function foundAt<Stored>(
-  { node, counter, form }: Parts<Stored>,
-  key: string,
-  since: Validity['since'],
-  entry: TierEntry<Stored>,
-): Found {
-  const where = () => `cache ${node.name}, key ${JSON.stringify(key)} in ${counter.backend},`;
-  const local = form.decode(where, entry.stored);
-  return { state: 'found', local, validity: { since, forMs: entry.remainingMs ?? UNKNOWN_MS } };
 }
 
 /** Publishes what was stored. */

@@ -15,7 +15,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'cache-schema-is-not-asked-for-plain-entries',
-    file: 'src/cache/authority.ts',
+    file: 'src/cache/authority-reads.ts',
     find: '&& tags === undefined && !parts.check;',
     replace: '&& tags === undefined;',
     tests: schema('that does not fit the schema is a miss'),

@@ -127,7 +127,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'cache-touch-of-what-a-tag-has-taken',
-    file: 'src/cache/authority.ts',
+    file: 'src/cache/authority-reads.ts',
     find: "    return state === 'found' && !found.local.isAbsent;",
     replace: '    return state !== undefined && !found.local.isAbsent;',
     tests: batches('touch over memory before'),
