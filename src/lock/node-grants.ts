@@ -44,7 +44,7 @@ export interface NodeGrant {
   /** The epoch of a reader's grant. */
   epoch: bigint | undefined;
   reservation: 'none' | 'under-way' | 'failed';
-  /** How many wait for it in the backend, this node's own requests among them, and since when. */
+  /** How many of other nodes wait for it in the backend, and since when. */
   othersCount: number;
   othersSinceMs: number;
   /** How many tasks were served here since others are known to wait; below 0, who it was won for. */
@@ -97,23 +97,22 @@ export function mayServe(grant: NodeGrant): boolean {
 }
 
 /**
- * Whether those who wait elsewhere, `ownRequests` not counted, get their turn now. Writers and who
+ * Whether those who wait elsewhere get their turn now. Writers and who
  * counts pass them over for so many turns and for so long. Readers that come later do not: they
  * would keep a writer out by following one another.
  */
 export function mustYield(
   grant: NodeGrant,
-  ownRequests: number,
   nowMs: number,
   { localHandoffs }: QueueLimits,
 ): boolean {
   // The tasks that the grant was won for are always served.
-  if (grant.turnCount < 0 || grant.othersCount <= ownRequests) return false;
+  if (grant.turnCount < 0 || grant.othersCount === 0) return false;
   if (grant.mode === 'shared') return true;
   return grant.turnCount >= localHandoffs || nowMs - grant.othersSinceMs >= grant.patienceMs;
 }
 
-/** So many wait for the grant in the backend. */
+/** So many of other nodes wait for the grant in the backend. */
 export function noteOthers(grant: NodeGrant, count: number, nowMs: number): void {
   if (grant.othersCount === 0 && count > 0) {
     grant.othersSinceMs = nowMs;

@@ -85,7 +85,7 @@ function apply(queue: NodeQueue, event: QueueEvent, nowMs: number): QueueEffect[
       return [];
     default: {
       const grant = queue.grants.get(event.grant);
-      if (grant !== undefined) change(grant, event, nowMs);
+      if (grant !== undefined) change(queue, grant, event, nowMs);
       return [];
     }
   }
@@ -93,6 +93,7 @@ function apply(queue: NodeQueue, event: QueueEvent, nowMs: number): QueueEffect[
 
 /** Something happened to a grant that stands. */
 function change(
+  queue: NodeQueue,
   grant: NodeGrant,
   event: Extract<QueueEvent, { readonly grant: number }>,
   nowMs: number,
@@ -114,7 +115,7 @@ function change(
       grant.sharesTtlMs = event.sharesTtlMs;
       return;
     case 'others':
-      noteOthers(grant, event.count, nowMs);
+      noteOthers(grant, othersAmong(queue, event.count), nowMs);
       return;
     case 'retained':
       grant.retainMs = 0;
@@ -146,10 +147,6 @@ function answered(queue: NodeQueue, request: number): QueuedTask | undefined {
   const task = queue.requests.get(request);
   if (task === undefined) return undefined;
   queue.requests.delete(request);
-  // It stood in line before this node's other grants, and is not counted there any more.
-  for (const grant of queue.grants.values()) {
-    grant.othersCount = Math.max(0, grant.othersCount - 1);
-  }
   return task;
 }
 
@@ -184,8 +181,16 @@ function granted(
     isRetained: false,
   };
   queue.grants.set(request, grant);
-  noteOthers(grant, othersCount, nowMs);
+  noteOthers(grant, othersAmong(queue, othersCount), nowMs);
   return [];
+}
+
+/**
+ * How many of those who wait in the backend are not of this node, as far as can be told now. A request
+ * that is made later is behind them, and is not taken for one of them.
+ */
+function othersAmong({ requests }: NodeQueue, count: number): number {
+  return Math.max(0, count - requests.size);
 }
 
 /** The readers that waited together are let in together; any other grant is won for one task. */
@@ -220,7 +225,7 @@ function failed(
 
 /** Gives what is held to those who are first here, and lets go of what serves nobody. */
 function serve(queue: NodeQueue, nowMs: number, limits: QueueLimits, effects: QueueEffect[]): void {
-  const { waiting, grants, requests } = queue;
+  const { waiting, grants } = queue;
   for (let head = firstOf(queue); head !== undefined; head = firstOf(queue)) {
     const grant = grantFor(queue, head, nowMs, limits);
     if (grant === undefined) break;
@@ -229,8 +234,8 @@ function serve(queue: NodeQueue, nowMs: number, limits: QueueLimits, effects: Qu
   const head = firstOf(queue);
   for (const grant of grants.values()) {
     const isInUse = grant.holders.size > 0;
-    const isYielding = mustYield(grant, requests.size, nowMs, limits);
-    if (isInUse || isKept(grant, head, requests.size, isYielding)) {
+    const isYielding = mustYield(grant, nowMs, limits);
+    if (isInUse || isKept(grant, head, isYielding)) {
       // Tokens are for writers.
       refill(grant, head?.mode === 'exclusive' ? waiting.size : 0, effects);
       if (!isInUse && head === undefined) retain(grant, effects);
@@ -242,14 +247,14 @@ function serve(queue: NodeQueue, nowMs: number, limits: QueueLimits, effects: Qu
 }
 
 function grantFor(
-  { grants, requests }: NodeQueue,
+  { grants }: NodeQueue,
   task: QueuedTask,
   nowMs: number,
   limits: QueueLimits,
 ): NodeGrant | undefined {
   for (const grant of grants.values()) {
     if (!suits(grant, task) || !hasToken(grant)) continue;
-    if (!mustYield(grant, requests.size, nowMs, limits)) return grant;
+    if (!mustYield(grant, nowMs, limits)) return grant;
   }
   return undefined;
 }
@@ -269,15 +274,10 @@ function start(queue: NodeQueue, grant: NodeGrant, task: QueuedTask): QueueEffec
 }
 
 /** Whether a grant that nobody holds is kept: for its next tokens, or for whoever may come. */
-function isKept(
-  grant: NodeGrant,
-  head: QueuedTask | undefined,
-  ownRequests: number,
-  isYielding: boolean,
-): boolean {
+function isKept(grant: NodeGrant, head: QueuedTask | undefined, isYielding: boolean): boolean {
   if (!mayServe(grant)) return false;
   if (head !== undefined) return suits(grant, head) && !isYielding;
-  return grant.retainMs > 0 && grant.othersCount <= ownRequests;
+  return grant.retainMs > 0 && grant.othersCount === 0;
 }
 
 function retain(grant: NodeGrant, effects: QueueEffect[]): void {

@@ -328,9 +328,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'lock-own-request-counts-as-others',
-    file: 'src/lock/node-grants.ts',
-    find: 'if (grant.turnCount < 0 || grant.othersCount <= ownRequests) return false;',
-    replace: 'if (grant.turnCount < 0 || grant.othersCount === 0) return false;',
+    file: 'src/lock/node-queue.ts',
+    find: 'return Math.max(0, count - requests.size);',
+    replace: 'return count;',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/node-queue.test.ts',
@@ -349,7 +349,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-retained-while-others-wait',
     file: 'src/lock/node-queue.ts',
-    find: 'return grant.retainMs > 0 && grant.othersCount <= ownRequests;',
+    find: 'return grant.retainMs > 0 && grant.othersCount === 0;',
     replace: 'return grant.retainMs > 0;',
     tests: { project: 'unit', file: 'test/unit/lock/retain.test.ts', name: 'first waiter' },
     why: 'A retained lock would keep others out until its time is over.',

@@ -484,6 +484,8 @@ test('readers share one grant until somebody else waits for it; then they stand 
   const started = happen(granted(1, { othersCount: 1 }));
   expect(started.map(({ type }) => type)).toEqual(['start', 'start']);
   expect(join(3)).toMatchObject([{ type: 'ask' }]);
+  expect(join(5), 'its own place in line is behind the writer').toEqual([]);
+  happen({ type: 'left', task: 5 });
   // A writer that gave up its wait is in nobody's way.
   happen({ type: 'left', task: 3 });
   happen({ type: 'others', grant: 1, count: 0 });
