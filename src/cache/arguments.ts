@@ -11,7 +11,7 @@ import {
 import type { Authority } from './authority.js';
 import type { CacheFencedOptions, CacheReadOptions, CacheWriteOptions } from './cache.js';
 import type { Deck } from './deck.js';
-import { type Isolated, isolate } from './isolation.js';
+import type { Isolated } from './isolation.js';
 
 /** The options of a call, complete. */
 export interface CallOptions {
@@ -96,10 +96,14 @@ export function assertFunction(argument: string, value: unknown): void {
 }
 
 /** Checks what is to be stored, and copies it. */
-export function newEntry(key: unknown, value: unknown): Isolated {
+export function newEntry(
+  { settings }: Pick<Deck, 'settings'>,
+  key: unknown,
+  value: unknown,
+): Isolated {
   assertKey(key);
   if (value === undefined) {
     throw invalidArgument('value', value, 'a value other than undefined, or call delete(key)');
   }
-  return isolate(key, value);
+  return settings.values.take(key, value);
 }

@@ -1,6 +1,8 @@
 import { type Instant, instantOf, type Validity } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
 import type { Answer, Found, ReadAnswer } from './authority.js';
+import { UnreadableError } from './codec-error.js';
+import { cacheUnreadable } from './diagnostics.js';
 import type { CacheNode, LeaseTier, LocalValue, TierEntry } from './driver.js';
 import type { Isolated } from './isolation.js';
 import { fitting, type SchemaCheck } from './schema.js';
@@ -58,6 +60,10 @@ export function read<Stored>(
     }
     try {
       const found = foundAt(parts, key, since, entry);
+      if (found.state !== 'found') {
+        if (isCounted) counter.missCount += 1;
+        return found;
+      }
       const { aging, tags } = found.local;
       const isPlain = (aging === undefined || withRemaining) && tags === undefined && !parts.check;
       if (!isPlain) return readOn(parts, found, { key, timeoutMs, isCounted }).catch(failed);
@@ -100,16 +106,17 @@ export async function touch<Stored>(
     const entry = await parts.tier.touch(key, ttlMs, bounds);
     if (entry === undefined) return false;
     const found = foundAt(parts, key, NEVER, entry);
-    const { state } = await unlessOutdated(parts, found, bounds.timeoutMs);
-    return state === 'found' && !found.local.isAbsent;
+    const current = await unlessOutdated(parts, found, bounds.timeoutMs);
+    return current.state === 'found' && !current.local.isAbsent;
   });
 }
 
 export async function unlessOutdated<Stored>(
   { areCurrent }: Parts<Stored>,
-  found: Found,
+  found: Found | typeof OUTDATED,
   timeoutMs: number,
 ): Promise<Found | typeof OUTDATED> {
+  if (found.state !== 'found') return found;
   const { tags } = found.local;
   if (tags === undefined || areCurrent === undefined) return found;
   return (await areCurrent(tags, timeoutMs)) ? found : OUTDATED;
@@ -140,13 +147,23 @@ async function discard<Stored>(
   }
 }
 
+/** What stands in an entry; one that cannot be read is outdated: the next load takes its place. */
 export function foundAt<Stored>(
   { node, counter, form }: Parts<Stored>,
   key: string,
   since: Validity['since'],
   entry: TierEntry<Stored>,
-): Found {
+): Found | typeof OUTDATED {
   const where = () => `cache ${node.name}, key ${JSON.stringify(key)} in ${counter.backend},`;
-  const local = form.decode(where, entry.stored);
-  return { state: 'found', local, validity: { since, forMs: entry.remainingMs ?? UNKNOWN_MS } };
+  try {
+    const local = form.decode(where, entry.stored);
+    return { state: 'found', local, validity: { since, forMs: entry.remainingMs ?? UNKNOWN_MS } };
+  } catch (error) {
+    if (!(error instanceof UnreadableError)) throw error;
+    counter.unreadableCount += 1;
+    const { unreadable } = error;
+    const told = { cache: node.name, tier: counter.backend, key, ...unreadable };
+    cacheUnreadable.publish(() => told);
+    return OUTDATED;
+  }
 }

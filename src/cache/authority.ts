@@ -10,7 +10,6 @@ import {
   unlessOutdated,
   unlessUnfit,
 } from './authority-reads.js';
-import { decodeValue, encodeValue } from './codec.js';
 import { type CacheStoredEvent, cacheStored } from './diagnostics.js';
 import type {
   CacheNode,
@@ -22,10 +21,11 @@ import type {
   ProcessTier,
   SharedTier,
 } from './driver.js';
-import type { Isolated } from './isolation.js';
+import { type Isolated, inMemory } from './isolation.js';
 import type { TierCounter } from './stats.js';
 import { type TagCalls, tagCalls } from './tag-calls.js';
 import { type Failed, type TierCalls, tierCalls, unlessStale } from './tier-calls.js';
+import type { CacheValues } from './values.js';
 
 /** A value that the authority has, valid from before it was asked. */
 export interface Found {
@@ -117,6 +117,8 @@ export interface AuthorityOptions {
   readonly withRemaining: boolean;
   /** Versions of tags that this process is told of; undefined: the tier is asked. */
   readonly knownTags: LocalTags | undefined;
+  /** How values stand in a shared tier. */
+  readonly values: CacheValues;
   /** What values of a shared tier must fit. */
   readonly schema?: StandardSchema<unknown> | undefined;
 }
@@ -126,11 +128,11 @@ export function authority(options: AuthorityOptions): Authority {
   const { tier } = options;
   return tier.scope === 'shared'
     ? authorityOver<string>(options, tier, {
-        encode: encodeValue,
-        decode: (where, stored) => decodeValue(where, stored),
+        encode: options.values.encode,
+        decode: options.values.decode,
       })
     : authorityOver<LocalValue>(options, tier, {
-        encode: (value) => value,
+        encode: inMemory,
         decode: (_, stored) => stored,
       });
 }
@@ -148,7 +150,7 @@ function authorityOver<Stored>(
   // The entries of memory are compared with the tags of memory by the store itself.
   const areCurrent = isShared ? tags?.areCurrent : undefined;
   const schema = isShared ? options.schema : undefined;
-  const check = schema && { cache: node.name, counter, schema };
+  const check = schema && { cache: node.name, counter, schema, take: options.values.take };
   const parts = { ...options, tier, form, failed, areCurrent, check };
 
   return {

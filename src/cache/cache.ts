@@ -2,7 +2,9 @@ import type { Clock } from '../core/clock.js';
 import type { Random } from '../core/random.js';
 import type { StandardSchema } from '../core/standard-schema.js';
 import type { CacheBreakerOptions } from './breaker.js';
+import type { Codec } from './codec-types.js';
 import type { CacheDriver } from './driver.js';
+import type { CacheIsolation } from './isolation.js';
 import type { CacheStats } from './stats.js';
 import type { WrapOptions, Wrapped } from './wrap.js';
 
@@ -128,6 +130,18 @@ export interface CacheOptions<Value = unknown> {
    * Default: every value fits.
    */
   readonly schema?: StandardSchema<Value> | undefined;
+  /**
+   * How values stand in a shared tier, for all processes alike: `v8Codec`, `compressed(…)`, or one's own
+   * {@link Codec}. An entry of another codec, or one that cannot be decoded, is a miss, told by
+   * `tricord:cache.unreadable` and `unreadableCount`, and the next load takes its place. What memory
+   * keeps has passed the codec as well, unless `isolation` is `none`. Default `jsonCodec`.
+   */
+  readonly codec?: Codec | undefined;
+  /**
+   * Whether readers share the cache's own copy, frozen, get copies, or share the very object; see
+   * {@link CacheIsolation}. It says nothing to other processes. Default `frozen`.
+   */
+  readonly isolation?: CacheIsolation | undefined;
   /** The source of time. Default: the machine's. */
   readonly clock?: Clock | undefined;
   /** The source of chance. Default: the machine's. */
@@ -232,7 +246,8 @@ export type ManyLoader<Value, Key = string> = (
  *
  * What is kept is the cache's own copy. Objects and arrays that a read answers are frozen; where a
  * Date, Map, Set or byte array is among them, each reader gets a copy of its own. So neither the
- * writer nor a reader can change what is cached.
+ * writer nor a reader can change what is cached. Other values are carried by another `codec`, other
+ * rules for copies are those of `isolation`.
  *
  * **What a read promises.** With a shared tier alone, or the process's memory alone: a read that
  * begins after a `set`, `delete` or `update` was acknowledged never answers an older value; a load

@@ -24,14 +24,15 @@ import { dateOf, type Isolated, setOwn } from './isolation.js';
  * | object without a prototype | `{"$null":{…}}` |
  * | plain object that looks like one of these | `{"$plain":{…}}` |
  *
- * A newer format begins with a larger number, whatever follows; releases that know only this one
- * then refuse it with UPGRADE_NEEDED.
+ * Format 2 is that of all other codecs; see envelope.ts. A newer format begins with a larger number,
+ * whatever follows; releases that know only these then refuse it with UPGRADE_NEEDED.
  */
 const FORMAT = 1;
+const FORMAT_MAX = 2;
 const BEGINNING = `[${FORMAT},`;
 
 /** What stands behind a value. */
-interface Notes {
+export interface Notes {
   readonly t?: 1;
   readonly g?: number;
   readonly e?: number;
@@ -41,52 +42,78 @@ interface Notes {
 
 /** The text for a value that was isolated. */
 export function encodeValue(isolated: Isolated): string {
-  const { value, isBare, aging, isAbsent, tags } = isolated;
+  const { value, isBare, aging, isAbsent, tags, encoded } = isolated;
   const isPlain = isBare && aging === undefined && !isAbsent && tags === undefined;
-  if (isPlain) return `${BEGINNING}${JSON.stringify(value)}]`;
-  const notes: Notes = {
-    ...(isBare ? undefined : { t: 1 }),
+  if (isPlain) return `${BEGINNING}${encoded ?? JSON.stringify(value)}]`;
+  const notes: Notes = { ...(isBare ? undefined : { t: 1 }), ...notesOf(isolated) };
+  const content = isAbsent ? 'null' : (encoded ?? contentOf(isolated));
+  return `${BEGINNING}${content},${JSON.stringify(notes)}]`;
+}
+
+/** The JSON of a value that was isolated, without its format and its notes. */
+export function contentOf({ value, isBare }: Pick<Isolated, 'value' | 'isBare'>): string {
+  return JSON.stringify(isBare ? value : tag(value));
+}
+
+/** What every codec notes of an entry. */
+export function notesOf({ aging, isAbsent, tags }: LocalValue): Notes {
+  return {
     ...(aging && { g: Math.round(aging.graceMs), e: Math.round(aging.earlyMs) }),
     ...(isAbsent ? { n: 1 } : undefined),
     ...(tags && { v: tags.map(({ tag, version }) => [tag, version] as const) }),
   };
-  const content = isAbsent ? 'null' : JSON.stringify(isBare ? value : tag(value));
-  return `${BEGINNING}${content},${JSON.stringify(notes)}]`;
+}
+
+/** What was noted of an entry. */
+export function notedOf({ g, e, n, v }: Notes): Pick<LocalValue, 'aging' | 'isAbsent' | 'tags'> {
+  const aging = g === undefined ? undefined : { graceMs: g, earlyMs: e ?? 0 };
+  const tags = v?.map(([tag, version]) => ({ tag, version }));
+  return { ...(n === 1 && { isAbsent: true }), aging, tags };
 }
 
 /**
- * The value of a text, as the cache's own copy. `where` is asked only for an error.
+ * The value of a text, as the cache's own copy, frozen unless the cache is to hand out the copy itself.
+ * `where` is asked only for an error.
  *
  * @throws CoordinationError UPGRADE_NEEDED for a newer format, DATA_CORRUPT for anything else that
  * {@link encodeValue} does not write.
  */
-export function decodeValue(where: () => string, text: string): LocalValue {
+export function decodeValue(
+  where: () => string,
+  text: string,
+  isFreezing: boolean = true,
+): LocalValue {
   if (!text.startsWith(BEGINNING)) throw formatError(where(), text);
   try {
     // Not by destructuring, which iterates: this is the hot path of a shared tier.
     const parts = JSON.parse(text) as [number, unknown, Notes?];
     const notes = parts[2];
-    if (notes === undefined) return { value: freeze(parts[1]), isShareable: true };
-    return decodeNoted(parts[1], notes);
+    if (notes === undefined) {
+      return { value: isFreezing ? freeze(parts[1]) : parts[1], isShareable: true };
+    }
+    return decodeNoted(parts[1], notes, isFreezing);
   } catch (cause) {
     throw formatError(where(), text, cause);
   }
 }
 
-function decodeNoted(content: unknown, { t, g, e, n, v }: Notes): LocalValue {
-  const state = { isShareable: true };
-  const value = t === 1 ? untag(content, state) : freeze(content);
-  const aging = g === undefined ? undefined : { graceMs: g, earlyMs: e ?? 0 };
-  const tags = v?.map(([tag, version]) => ({ tag, version }));
-  if (n === 1) return { value: undefined, isShareable: true, isAbsent: true, aging, tags };
-  return { value, isShareable: state.isShareable, aging, tags };
+function decodeNoted(content: unknown, notes: Notes, isFreezing: boolean): LocalValue {
+  const state = { isShareable: true, isFreezing };
+  const noted = notedOf(notes);
+  if (noted.isAbsent) return { value: undefined, isShareable: true, ...noted };
+  if (notes.t === 1) {
+    const value = untag(content, state);
+    return { value, isShareable: state.isShareable, ...noted };
+  }
+  return { value: isFreezing ? freeze(content) : content, isShareable: true, ...noted };
 }
 
-function formatError(where: string, text: string, cause?: unknown): CoordinationError {
+/** The error for a text that nobody here has written: of a newer release, or of another program. */
+export function formatError(where: string, text: string, cause?: unknown): CoordinationError {
   const format = /^\[(\d{1,9}),/.exec(text)?.[1];
-  if (format !== undefined && Number(format) > FORMAT) {
-    const message = `${where} is in format ${format}; this release reads format ${FORMAT}: upgrade it`;
-    const details = { where, found: format, supported: String(FORMAT) };
+  if (format !== undefined && Number(format) > FORMAT_MAX) {
+    const message = `${where} is in format ${format}; this release reads up to format ${FORMAT_MAX}: upgrade it`;
+    const details = { where, found: format, supported: String(FORMAT_MAX) };
     return new CoordinationError('UPGRADE_NEEDED', message, details);
   }
   const message = `${where} holds a text that no tricord cache wrote; delete the key`;
@@ -138,14 +165,16 @@ function looksTagged(value: object): boolean {
 }
 
 interface UntagState {
+  readonly isFreezing: boolean;
   isShareable: boolean;
 }
 
 function untag(value: unknown, state: UntagState): unknown {
   if (typeof value !== 'object' || value === null) return value;
   const each = (item: unknown): unknown => untag(item, state);
-  if (Array.isArray(value)) return Object.freeze(value.map(each));
-  if (!looksTagged(value)) return Object.freeze(mapProperties(value, {}, each));
+  const frozen = <Part>(part: Part): Part => (state.isFreezing ? Object.freeze(part) : part);
+  if (Array.isArray(value)) return frozen(value.map(each));
+  if (!looksTagged(value)) return frozen(mapProperties(value, {}, each));
   const [[name, content]] = Object.entries(value) as [[string, unknown]];
   switch (name) {
     case '$bigint':
@@ -155,9 +184,9 @@ function untag(value: unknown, state: UntagState): unknown {
     case '$undefined':
       return undefined;
     case '$plain':
-      return Object.freeze(mapProperties(content as object, {}, each));
+      return frozen(mapProperties(content as object, {}, each));
     case '$null':
-      return Object.freeze(mapProperties(content as object, Object.create(null) as object, each));
+      return frozen(mapProperties(content as object, Object.create(null) as object, each));
     default:
       state.isShareable = false;
       return untagUnfreezable(name, content, each);

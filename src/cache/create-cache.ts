@@ -9,6 +9,7 @@ import { cacheEngine } from './engine.js';
 import { keyedCache } from './keyed.js';
 import type { AgingPolicy } from './lifetime.js';
 import type { CacheSettings } from './tiers.js';
+import { valuesOf } from './values.js';
 
 const NAME_BYTES_MAX = 128;
 const LOCAL_TTL_MS_DEFAULT = 5_000;
@@ -78,7 +79,10 @@ function validated(options: CacheOptions): CacheSettings {
   const times = { ttlMs, localTtlMs, timeoutMs, tierTimeoutMs: hardTimeoutMs, leaseMs };
   const outage = { breaker: breakerOf(given), deferral: deferralOf(given), outageTtlMs };
   const schema = schemaOf(given);
-  return { name, tiers, consistency, schema, clock, random, ...ages, ...times, ...outage };
+  const { codec, isolation } = given;
+  const isShared = tiers.at(-1)?.scope === 'shared';
+  const checks = { schema, values: valuesOf({ codec, isolation, isShared }) };
+  return { name, tiers, consistency, ...checks, clock, random, ...ages, ...times, ...outage };
 }
 
 function schemaOf({ schema }: Partial<CacheOptions>): CacheSettings['schema'] {

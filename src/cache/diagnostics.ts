@@ -109,6 +109,25 @@ export interface CacheSchemaMismatchEvent {
   readonly issues: readonly string[];
 }
 
+/** What `tricord:cache.unreadable` tells about an entry that the cache's codec cannot read. */
+export interface CacheUnreadableEvent {
+  /** The cache's name. */
+  readonly cache: string;
+  /** The tier's backend. */
+  readonly tier: string;
+  /** The key, whose entry counts as a miss and is replaced by the next load. */
+  readonly key: string;
+  /**
+   * `other-codec`: it was written by another one; `not-decoded`: the codec threw; `too-large`:
+   * decompressed it would have more bytes than allowed.
+   */
+  readonly reason: 'other-codec' | 'not-decoded' | 'too-large';
+  /** The codec by which the entry was written. */
+  readonly codec: string;
+  /** What the codec threw. */
+  readonly error?: unknown;
+}
+
 /** Calls of loaders. */
 export const cacheLoad: OperationChannel<CacheLoadContext> = operationChannel('tricord:cache.load');
 /** Calls that a tier did not answer as it should. */
@@ -118,6 +137,10 @@ export const cacheTierFailed: EventChannel<CacheTierFailedEvent> = eventChannel(
 /** Entries of a shared tier that do not fit the schema. */
 export const cacheSchemaMismatch: EventChannel<CacheSchemaMismatchEvent> = eventChannel(
   'tricord:cache.schema-mismatch',
+);
+/** Entries of a shared tier that the codec cannot read. */
+export const cacheUnreadable: EventChannel<CacheUnreadableEvent> = eventChannel(
+  'tricord:cache.unreadable',
 );
 /** Loads that were not stored because a write had overtaken them. */
 export const cacheFillRefused: EventChannel<CacheFillRefusedEvent> = eventChannel(

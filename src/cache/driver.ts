@@ -47,11 +47,20 @@ export interface CacheNode {
   readonly clock: Clock;
   /** The cache's source of chance. */
   readonly random: Random;
+  /**
+   * How the texts of a shared tier stand as bytes: with `latin1`, when the codec writes bytes, every
+   * character is one byte. A driver that always stores UTF-8 keeps such texts exactly too, but larger.
+   * Default `utf8`.
+   */
+  readonly encoding?: TextEncoding | undefined;
   /** Counts and publishes what failed in the background. */
   onFailure?(operation: string, error: unknown): void;
   /** Publishes that a live entry of a process's memory was given up for others. */
   onEvicted?(key: string): void;
 }
+
+/** How texts stand as bytes; see {@link CacheNode.encoding}. */
+export type TextEncoding = 'utf8' | 'latin1';
 
 /** An entry that was found. */
 export interface TierEntry<Stored> {
@@ -283,6 +292,8 @@ export interface LocalValue {
   readonly value: unknown;
   /** True: deeply frozen or primitive, and handed out as it is. False: copied for each reader. */
   readonly isShareable: boolean;
+  /** Makes a reader's copy of `value`, which then may stand in another form; undefined: as plain data. */
+  readonly copy?: ((value: unknown) => unknown) | undefined;
   /** How it ages; undefined: it is as good as new until its end. */
   readonly aging?: Aging | undefined;
   /** True: the source has no value for this key. */

@@ -60,12 +60,15 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
       return (await getOrLoadMany(deck, reader, keys, request)) as Map<string, Value>;
     },
     async set(key, value, options) {
-      const entry = newEntry(key, value);
+      const entry = newEntry(deck, key, value);
       return write(options, (given) => writer.set(key, entry, given));
     },
     async setMany(pairs, options) {
       assertIterable('entries', pairs);
-      const entries = Array.from(pairs, ([key, value]) => [key, newEntry(key, value)] as const);
+      const entries = Array.from(
+        pairs,
+        ([key, value]) => [key, newEntry(deck, key, value)] as const,
+      );
       return write(options, (given) =>
         allOrTold(entries.map(([key, entry]) => writer.set(key, entry, given))),
       );

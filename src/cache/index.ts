@@ -14,6 +14,11 @@ export type {
   LoadManyContext,
   ManyLoader,
 } from './cache.js';
+export type { CompressionOptions } from './codec-compressed.js';
+export { compressed } from './codec-compressed.js';
+export { jsonCodec } from './codec-json.js';
+export type { BytesCodec, Codec, CodecId, TextCodec } from './codec-types.js';
+export { v8Codec } from './codec-v8.js';
 export { createCache } from './create-cache.js';
 export type {
   CacheBreakerEvent,
@@ -25,6 +30,7 @@ export type {
   CacheSchemaMismatchEvent,
   CacheStoredEvent,
   CacheTierFailedEvent,
+  CacheUnreadableEvent,
 } from './diagnostics.js';
 export type {
   Aging,
@@ -47,10 +53,12 @@ export type {
   SharedTier,
   TagStamp,
   TagStamps,
+  TextEncoding,
   TierEntry,
   TierListener,
   TierTags,
 } from './driver.js';
+export type { CacheIsolation } from './isolation.js';
 export { stableKey } from './keyed.js';
 export type { CacheParticipantOptions } from './participant.js';
 export { cacheParticipant } from './participant.js';

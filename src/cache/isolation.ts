@@ -6,7 +6,20 @@ import type { LocalValue } from './driver.js';
 export interface Isolated extends LocalValue {
   /** Whether JSON alone carries it exactly. */
   readonly isBare: boolean;
+  /** What stands for it in a shared tier, where that was made already; never kept in memory. */
+  readonly encoded?: string | undefined;
 }
+
+/**
+ * What becomes of the objects that a cache keeps in this process, and of those that it answers.
+ *
+ * | | what is kept | what a reader gets |
+ * |---|---|---|
+ * | `frozen` | the cache's own copy, its plain objects and arrays frozen | that very copy; where a Date, Map, Set or byte array is among it, one of its own |
+ * | `cloned` | the cache's own copy | one of its own, which it may change |
+ * | `none` | in memory the very object that was given or decoded | that very object: who changes it changes the cache |
+ */
+export type CacheIsolation = 'frozen' | 'cloned' | 'none';
 
 /** What is kept when the source has no value. */
 export const ABSENT: Isolated = {
@@ -28,18 +41,57 @@ const DEPTH_MAX = 500;
  * as it was: instances of classes, functions, symbols, cycles, sparse or extended arrays.
  */
 export function isolate(key: string, value: unknown): Isolated {
-  const walk: Walk = { key, path: [], ancestors: [], isBare: true, isShareable: true };
+  const walk = newWalk(key, true);
   const copy = copyOf(walk, value);
   return { value: copy, isBare: walk.isBare, isShareable: walk.isShareable };
 }
 
 /** What a reader gets: the value itself where nobody can change it, else a copy of its own. */
 export function handOut(key: string, local: LocalValue): unknown {
-  return local.isShareable ? local.value : isolate(key, local.value).value;
+  if (local.isShareable) return local.value;
+  return local.copy === undefined ? isolate(key, local.value).value : local.copy(local.value);
+}
+
+/** The value as memory keeps it: without what a shared tier was sent. */
+export function inMemory(isolated: Isolated): Isolated {
+  return isolated.encoded === undefined ? isolated : { ...isolated, encoded: undefined };
+}
+
+/** A copy of an isolated value of which nothing is frozen. */
+export function thawed(value: unknown): unknown {
+  return copyOf(newWalk('', false), value);
+}
+
+/** Freezes all of a value that nobody else has; false: not all of it can be frozen. */
+export function frozenWhole(value: unknown): boolean {
+  const seen = new Set<object>();
+  const waiting: unknown[] = [value];
+  while (waiting.length > 0) {
+    const item = waiting.pop();
+    if (typeof item === 'function') return false;
+    if (typeof item !== 'object' || item === null || seen.has(item)) continue;
+    if (!isPlain(item)) return false;
+    seen.add(item);
+    for (const each of Object.values(item)) waiting.push(each);
+  }
+  for (const each of seen) Object.freeze(each);
+  return true;
+}
+
+function isPlain(value: object): boolean {
+  if (Object.getOwnPropertySymbols(value).length > 0) return false;
+  if (Array.isArray(value)) return isDirect(value, 2);
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
+function newWalk(key: string, isFreezing: boolean): Walk {
+  return { key, isFreezing, path: [], ancestors: [], isBare: true, isShareable: true };
 }
 
 interface Walk {
   readonly key: string;
+  readonly isFreezing: boolean;
   readonly path: string[];
   readonly ancestors: object[];
   isBare: boolean;
@@ -82,7 +134,8 @@ function copyOfArray(walk: Walk, value: readonly unknown[]): readonly unknown[] 
   // One check for holes and for named properties, both of which JSON loses.
   if (Object.keys(value).length !== value.length) return refuse(walk, 'sparse or extended array');
   // Not by the array's own `map`, which would make an array of its realm.
-  return Object.freeze(Array.from(value, (item, index) => childOf(walk, `[${index}]`, item)));
+  const copy = Array.from(value, (item, index) => childOf(walk, `[${index}]`, item));
+  return walk.isFreezing ? Object.freeze(copy) : copy;
 }
 
 function copyOfOther(walk: Walk, value: object): unknown {
@@ -107,7 +160,7 @@ function copyOfOther(walk: Walk, value: object): unknown {
 }
 
 /** Whether a value is a direct instance of a built-in, whose own chain of prototypes is so long. */
-function isDirect(value: object, prototypeCount: number): boolean {
+export function isDirect(value: object, prototypeCount: number): boolean {
   let prototype: unknown = value;
   for (let i = 0; i <= prototypeCount && prototype !== null; i += 1) {
     prototype = Object.getPrototypeOf(prototype);
@@ -130,7 +183,7 @@ function copyOfPlain(walk: Walk, value: object, copy: object): object {
     const item = childOf(walk, segmentOf(name), (value as Record<string, unknown>)[name]);
     setOwn(copy, name, item);
   }
-  return Object.freeze(copy);
+  return walk.isFreezing ? Object.freeze(copy) : copy;
 }
 
 /** Sets a property as data, also where its name is `__proto__`, which assignment would obey. */
@@ -159,7 +212,8 @@ function segmentOf(name: string): string {
   return /^[A-Za-z_$][\w$]*$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`;
 }
 
-function typeName(value: object): string {
+/** What an object is, for a message. */
+export function typeName(value: object): string {
   const maker = (value as { readonly constructor?: { readonly name?: unknown } }).constructor;
   return typeof maker?.name === 'string' && maker.name !== ''
     ? `instance of ${maker.name}`

@@ -6,7 +6,7 @@ import type { Loader } from './cache.js';
 import type { Deck } from './deck.js';
 import { cacheLoad } from './diagnostics.js';
 import type { LocalValue } from './driver.js';
-import { ABSENT, handOut, type Isolated, isolate } from './isolation.js';
+import { ABSENT, handOut, type Isolated } from './isolation.js';
 import { lifetimeOf } from './lifetime.js';
 
 /** What a loader is called for. */
@@ -66,7 +66,7 @@ export async function callLoader(deck: Deck, call: LoadCall): Promise<Loaded> {
       async () => loader(context),
     );
     const value = await endedWith(running, scope);
-    const local = value === undefined ? undefined : isolate(key, value);
+    const local = value === undefined ? undefined : settings.values.take(key, value);
     const loadMs = clock.monotonicMs() - sinceMs;
     counters.loadMs.add(loadMs);
     const fill = isStored ? fillOf(settings, local, { ttlMs, loadMs }) : NOT_KEPT;

@@ -1,6 +1,7 @@
 import type { Validity } from '../core/clock.js';
 import type { Deck } from './deck.js';
 import type { FillTicket, LocalValue } from './driver.js';
+import type { Isolated } from './isolation.js';
 import { freshMsOf } from './lifetime.js';
 
 /**
@@ -11,7 +12,7 @@ import { freshMsOf } from './lifetime.js';
 export function keepNear(
   { tiers: { near }, settings: { localTtlMs } }: Deck,
   ticket: FillTicket | undefined,
-  local: LocalValue | undefined,
+  local: LocalValue | Isolated | undefined,
   { since, forMs }: Validity,
   stampedAfter: number = ticket?.moment ?? 0,
 ): void {
@@ -19,6 +20,7 @@ export function keepNear(
   const { aging } = local;
   const freshMs = Math.min(freshMsOf(aging, forMs), localTtlMs);
   for (const { tag, version } of local.tags ?? []) near.tags.note(tag, version, stampedAfter);
-  const copy = aging === undefined ? local : { ...local, aging: undefined };
+  const isLean = aging === undefined && !('encoded' in local);
+  const copy = isLean ? local : { ...local, aging: undefined, encoded: undefined };
   near.put(ticket, copy, { since, forMs: freshMs });
 }

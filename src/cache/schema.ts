@@ -5,14 +5,16 @@ import {
 } from '../core/standard-schema.js';
 import { cacheSchemaMismatch } from './diagnostics.js';
 import type { LocalValue } from './driver.js';
-import { isolate } from './isolation.js';
+import { handOut } from './isolation.js';
 import type { TierCounter } from './stats.js';
+import type { CacheValues } from './values.js';
 
 /** What checks the values that a shared tier has. */
 export interface SchemaCheck {
   readonly cache: string;
   readonly counter: TierCounter;
   readonly schema: StandardSchema<unknown>;
+  readonly take: CacheValues['take'];
 }
 
 /**
@@ -20,7 +22,7 @@ export interface SchemaCheck {
  * published. That there is no value fits every schema.
  */
 export async function fitting(
-  { cache, counter, schema }: SchemaCheck,
+  { cache, counter, schema, take }: SchemaCheck,
   key: string,
   local: LocalValue,
 ): Promise<LocalValue | undefined> {
@@ -30,13 +32,14 @@ export async function fitting(
     cacheSchemaMismatch.publish(() => ({ cache, tier: counter.backend, key, issues }));
   };
   try {
-    const checked: StandardSchemaResult<unknown> = await schema['~standard'].validate(local.value);
+    const found = handOut(key, local);
+    const checked: StandardSchemaResult<unknown> = await schema['~standard'].validate(found);
     if (checked.issues !== undefined) return mismatch(issueLines(checked.issues));
     if (checked.value === undefined) return mismatch(['the schema made nothing of it']);
-    if (checked.value === local.value) return local;
+    if (checked.value === found) return local;
     // What the schema made belongs to the schema: the cache has its own copy.
-    const { value, isShareable } = isolate(key, checked.value);
-    return { ...local, value, isShareable };
+    const { value, isShareable, copy } = take(key, checked.value);
+    return { ...local, value, isShareable, copy };
   } catch (error) {
     return mismatch([`the schema threw: ${String(error)}`]);
   }

@@ -102,9 +102,10 @@ function tierCounts({
   skippedCount,
   failureCount,
   schemaMismatchCount,
+  unreadableCount,
   evictionCount,
 }: CacheTierStats): CacheTierCounts {
-  const faults = { skippedCount, failureCount, schemaMismatchCount };
+  const faults = { skippedCount, failureCount, schemaMismatchCount, unreadableCount };
   const counts = { hitCount, missCount, ...faults, evictionCount };
   return { backend, ...counts, ...hitRateOf(counts) };
 }
@@ -125,6 +126,7 @@ const TIER_COUNTS = [
   'skippedCount',
   'failureCount',
   'schemaMismatchCount',
+  'unreadableCount',
   'evictionCount',
 ] as const;
 const COUNTS = [

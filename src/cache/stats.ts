@@ -55,6 +55,8 @@ export interface CacheTierCounts {
   readonly failureCount: number;
   /** Entries that it had and that did not fit `schema`: misses of it. */
   readonly schemaMismatchCount: number;
+  /** Entries that it had and that the codec could not read: misses of it. */
+  readonly unreadableCount: number;
   /** Live entries given up for others; 0 where the tier does not tell. */
   readonly evictionCount: number;
 }
@@ -113,6 +115,7 @@ export interface TierCounter {
   skippedCount: number;
   failureCount: number;
   schemaMismatchCount: number;
+  unreadableCount: number;
 }
 
 /** The counters of one cache, which its parts increment. */
@@ -143,7 +146,7 @@ export function newCounters(clock: Clock): Counters {
 }
 
 export function newTierCounter(backend: string): TierCounter {
-  const faults = { failureCount: 0, schemaMismatchCount: 0 };
+  const faults = { failureCount: 0, schemaMismatchCount: 0, unreadableCount: 0 };
   return { backend, hitCount: 0, missCount: 0, skippedCount: 0, ...faults };
 }
 

@@ -11,6 +11,7 @@ import { type Survived, survived } from './outage.js';
 import { type CacheTierStats, hitRateOf, newTierCounter, type TierCounter } from './stats.js';
 import { tierCalls } from './tier-calls.js';
 import { trackedStore } from './tracked-store.js';
+import type { CacheValues } from './values.js';
 
 /** Options of `createCache`, checked and completed. */
 export interface CacheSettings {
@@ -35,6 +36,7 @@ export interface CacheSettings {
   readonly errorBackoffMs: number;
   /** Undefined: every value of a shared tier fits. */
   readonly schema: StandardSchema<unknown> | undefined;
+  readonly values: CacheValues;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -60,7 +62,7 @@ interface OpenTier {
 
 /** Opens the tiers; sends nothing, except that a tracked one begins to listen. */
 export function openTiers(settings: CacheSettings): CacheTiers {
-  const { leaseMs, schema } = settings;
+  const { leaseMs, schema, values } = settings;
   const open = settings.tiers.map((driver) => openTier(settings, driver));
   const [first] = open;
   const last = open.at(-1);
@@ -73,7 +75,7 @@ export function openTiers(settings: CacheSettings): CacheTiers {
   const node = nodeOf(settings, last.counter);
   const withRemaining = near !== undefined || isAging(settings);
   const knownTags = settings.consistency === 'tracked' ? near?.tags : undefined;
-  const bare = authorityOver({ ...last, node, leaseMs, withRemaining, knownTags, schema });
+  const bare = authorityOver({ ...last, node, leaseMs, withRemaining, knownTags, schema, values });
   const { authority, direct, state } = survived(settings, bare, last.counter);
   return {
     authority,
@@ -94,8 +96,8 @@ function openTier(settings: CacheSettings, driver: CacheDriver): OpenTier {
   return { tier, counter };
 }
 
-function nodeOf({ name, clock, random }: CacheSettings, counter: TierCounter): CacheNode {
-  const node = { name, clock, random };
+function nodeOf({ name, clock, random, values }: CacheSettings, counter: TierCounter): CacheNode {
+  const node = { name, clock, random, encoding: values.encoding };
   const { failed } = tierCalls(node, counter);
   return {
     ...node,

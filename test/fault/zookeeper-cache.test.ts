@@ -141,6 +141,7 @@ describe('a cache on a server of its own [zookeeper]', () => {
     const store = (aheadMs: number) => ({
       base,
       copies: nodeCopies(10),
+      encoding: 'utf8' as const,
       connection: { ...connection, serverTimeMs: async () => Date.now() + aheadMs },
     });
     assert.equal(await sweepOnce(store(0)), 0);

@@ -24,8 +24,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-schema-hands-out-its-own-copy',
     file: 'src/cache/schema.ts',
-    find: 'return { ...local, value, isShareable };',
-    replace: 'return { ...local, value: checked.value, isShareable };',
+    find: 'return { ...local, value, isShareable, copy };',
+    replace: 'return { ...local, value: checked.value, isShareable, copy };',
     tests: schema('nobody can change it'),
     why: 'A reader changes the cache for all others.',
   },

@@ -128,7 +128,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-touch-of-what-a-tag-has-taken',
     file: 'src/cache/authority-reads.ts',
-    find: "    return state === 'found' && !found.local.isAbsent;",
+    find: "    return current.state === 'found' && !current.local.isAbsent;",
     replace: '    return state !== undefined && !found.local.isAbsent;',
     tests: batches('touch over memory before'),
     why: 'Touch says that there is an entry which no read would answer.',

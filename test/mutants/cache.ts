@@ -143,8 +143,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-object-shared-with-its-reader',
     file: 'src/cache/isolation.ts',
-    find: 'return local.isShareable ? local.value : isolate(key, local.value).value;',
-    replace: 'return local.isShareable ? local.value : local.value;',
+    find: 'return local.copy === undefined ? isolate(key, local.value).value : local.copy(local.value);',
+    replace: 'return local.copy === undefined ? local.value : local.copy(local.value);',
     tests: unit('codec', 'copied for each reader'),
     why: 'A reader that changes a Date or Map changes the cache.',
   },

@@ -52,12 +52,12 @@ export function memcachedCache(options: MemcachedCacheOptions): SharedCacheDrive
 }
 
 function memcachedStore(
-  { name, clock, random }: CacheNode,
+  { name, clock, random, encoding = 'utf8' }: CacheNode,
   servers: MemcachedCacheOptions['servers'],
   namespace: string,
 ): CasStore<Target> {
-  const keys = memcachedKeys(name, namespace);
-  const items = memcachedItems({ servers, keys, clock, random });
+  const keys = memcachedKeys(name, namespace, encoding);
+  const items = memcachedItems({ servers, keys, clock, random, encoding });
   return {
     tags: memcachedTags({ items, keys, clock, random }),
     item: items.item,

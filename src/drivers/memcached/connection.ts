@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { TextEncoding } from '../../cache/driver.js';
 import type { Clock } from '../../core/clock.js';
 import { type Deadlines, deadlines } from '../../core/deadlines.js';
 import { replyError, unavailable, unknown } from './errors.js';
@@ -42,9 +43,10 @@ export function memcachedConnection(options: {
   readonly clock: Clock;
   /** What is asked at the beginning of every message: `mg …`. */
   readonly generationCommand: string;
+  readonly encoding: TextEncoding;
   readonly onClose: () => void;
 }): MemcachedConnection {
-  const { socket, clock, generationCommand, onClose } = options;
+  const { socket, clock, generationCommand, encoding, onClose } = options;
   const times: Deadlines = deadlines(clock);
   let pending: Pending[] = [];
   /** Replies so far settled of `pending`: shifting a long array is slow. */
@@ -79,7 +81,7 @@ export function memcachedConnection(options: {
     if (first.settle !== undefined) first.settle(reply);
     else if (reply.status === 'VA') first.message.generation = reply.data;
   };
-  const reader = metaReader(onReply);
+  const reader = metaReader(onReply, encoding);
   socket.on('data', (bytes: Buffer) => {
     receivedCount += 1;
     try {
@@ -95,7 +97,7 @@ export function memcachedConnection(options: {
     const text = outgoing;
     outgoing = '';
     message = undefined;
-    if (isOpen) socket.write(text);
+    if (isOpen) socket.write(text, encoding);
   };
   const openMessage = (): Message => {
     const opened: Message = { generation: undefined };

@@ -20,7 +20,7 @@ const NO_GENERATION = '-'.repeat(GENERATION_LENGTH);
 const ENTRY = 1;
 const LEASE = 2;
 const HOLD = 4;
-/** The value stands behind ‹length of the key›`:`‹key›. */
+/** The value stands behind `ItemKey.whole`. */
 const WITH_KEY = 8;
 /** What is told of a claim in its last second. */
 const LAST_MS = 250;
@@ -36,7 +36,7 @@ export function payloadOf({ whole }: ItemKey, state: NewCasState, generation: st
   }
   const begin = FORMAT + generation;
   if (whole === undefined) return { flags: ENTRY, text: begin + state.text };
-  return { flags: ENTRY | WITH_KEY, text: `${begin}${whole.length}:${whole}${state.text}` };
+  return { flags: ENTRY | WITH_KEY, text: begin + whole + state.text };
 }
 
 /** For how many seconds a state is stored: a claim must not end early, an entry not late. */
@@ -73,8 +73,7 @@ export function stateOf({ reply, generation }: Answer, key: ItemKey): CasState |
 
 /** Undefined when it is another key with the same digest. */
 function textBehindKey(body: string, { whole }: ItemKey): string | undefined {
-  const begin = `${whole?.length}:${whole}`;
-  return whole !== undefined && body.startsWith(begin) ? body.slice(begin.length) : undefined;
+  return whole !== undefined && body.startsWith(whole) ? body.slice(whole.length) : undefined;
 }
 
 /** The last second has begun already. */

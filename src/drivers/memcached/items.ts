@@ -1,5 +1,5 @@
 import type { CasChange, CasItem } from '../../cache/cas-tier.js';
-import type { CallBounds } from '../../cache/driver.js';
+import type { CallBounds, TextEncoding } from '../../cache/driver.js';
 import { type Clock, elapsedMs, instantOf } from '../../core/clock.js';
 import type { Random } from '../../core/random.js';
 import { type MemcachedAddress, parseAddresses } from './addresses.js';
@@ -51,12 +51,13 @@ export function memcachedItems(options: {
   readonly keys: MemcachedKeys;
   readonly clock: Clock;
   readonly random: Random;
+  readonly encoding: TextEncoding;
 }): MemcachedItems {
-  const { keys, clock, random } = options;
+  const { keys, clock, random, encoding } = options;
   const addresses: readonly MemcachedAddress[] = parseAddresses(options.servers);
   const generationCommand = `mg ${keys.generation} v\r\n`;
   const shards = addresses.map((address): Shard => {
-    const server = memcachedServer({ address, clock, random, generationCommand });
+    const server = memcachedServer({ address, clock, random, generationCommand, encoding });
     return { server, generation: undefined };
   });
   const indexOf = hashRing(addresses);
@@ -71,7 +72,10 @@ export function memcachedItems(options: {
     item(key, operation, bounds) {
       const itemKey = keys.item(key);
       const shard = shardOf(itemKey.text);
-      return newItem({ keys, clock, newGeneration, shard, key: itemKey, operation }, bounds);
+      return newItem(
+        { keys, clock, encoding, newGeneration, shard, key: itemKey, operation },
+        bounds,
+      );
     },
     async ask(name, operation, command, timeoutMs) {
       return shardOf(name).server.send(operation, command, timeoutMs);
@@ -90,6 +94,7 @@ export function memcachedItems(options: {
 interface ItemParts {
   readonly keys: MemcachedKeys;
   readonly clock: Clock;
+  readonly encoding: TextEncoding;
   readonly newGeneration: () => string;
   readonly shard: Shard;
   readonly key: ItemKey;
@@ -97,7 +102,7 @@ interface ItemParts {
 }
 
 function newItem(parts: ItemParts, bounds: CallBounds): CasItem<Target> {
-  const { key, shard } = parts;
+  const { key, shard, encoding } = parts;
   const { send, sendOn } = senders(parts, bounds);
   const generationNow = (): Promise<string> => generationOf(parts, send);
   const targetOf = async (answer: Answer): Promise<Target> => ({
@@ -121,16 +126,16 @@ function newItem(parts: ItemParts, bounds: CallBounds): CasItem<Target> {
     async add(state) {
       const generation = shard.generation ?? (await generationNow());
       const payload = payloadOf(key, state, generation);
-      const command = setCommand(key.text, payload, `ME T${secondsOf(state)} c`);
+      const command = setCommand(key.text, payload, `ME T${secondsOf(state)} c`, encoding);
       return changeOf(await send(command), generation);
     },
     async put(state) {
       const payload = payloadOf(key, state, '');
-      await send(setCommand(key.text, payload, `T${secondsOf(state)}`));
+      await send(setCommand(key.text, payload, `T${secondsOf(state)}`, encoding));
     },
     async replace({ cas, connection, generation }, state) {
       const payload = payloadOf(key, state, generation);
-      const command = setCommand(key.text, payload, `C${cas} T${secondsOf(state)} c`);
+      const command = setCommand(key.text, payload, `C${cas} T${secondsOf(state)} c`, encoding);
       return changeOf(await sendOn(connection, command), generation);
     },
     async remove({ cas, connection }) {
@@ -175,8 +180,13 @@ async function generationOf(
   return shard.generation ?? own;
 }
 
-function setCommand(key: string, { flags, text }: Payload, more: string): string {
-  return `ms ${key} ${Buffer.byteLength(text)} F${flags} ${more}\r\n${text}\r\n`;
+function setCommand(
+  key: string,
+  { flags, text }: Payload,
+  more: string,
+  encoding: TextEncoding = 'utf8',
+): string {
+  return `ms ${key} ${Buffer.byteLength(text, encoding)} F${flags} ${more}\r\n${text}\r\n`;
 }
 
 /** Of another generation it is never read: the cache was cleared in between. */

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { TextEncoding } from '../../cache/driver.js';
 import { percentEncode } from '../../core/percent.js';
 import { invalidArgument } from '../../core/validate.js';
 
@@ -6,7 +7,10 @@ import { invalidArgument } from '../../core/validate.js';
 export interface ItemKey {
   /** What the server calls it: at most 250 bytes without spaces and control characters. */
   readonly text: string;
-  /** The whole key, when `text` holds only its digest: it then stands in the item too. */
+  /**
+   * ‹bytes of the key›`:`‹key›, when `text` holds only its digest: it then stands in the item too, as
+   * its bytes.
+   */
   readonly whole: string | undefined;
 }
 
@@ -34,7 +38,11 @@ const KEY_BYTES_MAX = 250;
  *
  * @throws TypeError (INVALID_ARGUMENT) for a namespace outside 1 to 64 of `[A-Za-z0-9_.-]`.
  */
-export function memcachedKeys(name: string, namespace: string): MemcachedKeys {
+export function memcachedKeys(
+  name: string,
+  namespace: string,
+  encoding: TextEncoding = 'utf8',
+): MemcachedKeys {
   if (!NAMESPACE.test(namespace)) {
     throw invalidArgument('namespace', namespace, '1 to 64 characters of [A-Za-z0-9_.-]');
   }
@@ -51,7 +59,8 @@ export function memcachedKeys(name: string, namespace: string): MemcachedKeys {
     item(key) {
       const text = `${prefix}k:${encodeText(key)}`;
       if (text.length <= KEY_BYTES_MAX) return { text, whole: undefined };
-      return { text: `${prefix}h:${digestOf(key)}`, whole: key };
+      const whole = `${Buffer.byteLength(key)}:${Buffer.from(key).toString(encoding)}`;
+      return { text: `${prefix}h:${digestOf(key)}`, whole };
     },
   };
 }

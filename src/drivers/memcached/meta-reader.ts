@@ -1,3 +1,5 @@
+import type { TextEncoding } from '../../cache/driver.js';
+
 /** One reply of the meta protocol. */
 export interface MetaReply {
   /** `HD`, `VA`, `EN`, `NS`, `EX`, `NF`, `MN`, `VERSION`, `ERROR`, `CLIENT_ERROR`, `SERVER_ERROR`. */
@@ -27,7 +29,10 @@ const LINE_FEED = 0x0a;
 const NOTHING = Buffer.alloc(0);
 
 /** A reader at the beginning of a connection. */
-export function metaReader(onReply: (reply: MetaReply) => void): MetaReader {
+export function metaReader(
+  onReply: (reply: MetaReply) => void,
+  encoding: TextEncoding = 'utf8',
+): MetaReader {
   let pieces: Buffer[] = [];
   let pendingBytes = 0;
   /** No reply can be complete before so many bytes are there. */
@@ -64,7 +69,7 @@ export function metaReader(onReply: (reply: MetaReply) => void): MetaReader {
       return undefined;
     }
     if (bytes[end] !== 0x0d || bytes[end + 1] !== LINE_FEED) throw new Error('a value has no end');
-    const data = bytes.toString('utf8', from, end);
+    const data = bytes.toString(encoding, from, end);
     onReply({ status: 'VA', rest: rest.slice(size.length + 1), data });
     return end + 2;
   };

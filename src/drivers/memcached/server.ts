@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import type { TextEncoding } from '../../cache/driver.js';
 import { abortScope, onAbort } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
@@ -40,8 +41,9 @@ export function memcachedServer(options: {
   readonly clock: Clock;
   readonly random: Random;
   readonly generationCommand: string;
+  readonly encoding: TextEncoding;
 }): MemcachedServer {
-  const { address, clock, random, generationCommand } = options;
+  const { address, clock, random, generationCommand, encoding } = options;
   const name = addressText(address);
   const closing = new AbortController();
   const waiting = new Set<Waiting>();
@@ -58,6 +60,7 @@ export function memcachedServer(options: {
       socket,
       clock,
       generationCommand,
+      encoding,
       onClose: () => {
         if (connection === opened) connection = undefined;
       },

@@ -1,7 +1,8 @@
-import type { CallBounds } from '../../cache/driver.js';
+import type { CallBounds, TextEncoding } from '../../cache/driver.js';
 import type { Clock } from '../../core/clock.js';
 import { deadlines } from '../../core/deadlines.js';
 import { closedError } from '../../core/errors.js';
+import { entryCommands } from './cache-bytes.js';
 import type { RedisCacheClient } from './cache-client.js';
 import { type RedisCalls, redisCalls } from './calls.js';
 import type { RedisArgument } from './client.js';
@@ -10,6 +11,8 @@ import { type RedisScript, runScript } from './script.js';
 
 /** The calls of a cache, bounded in time and in how many may be left without an answer. */
 export interface CacheCalls {
+  /** The text of an entry as an argument of a script. */
+  argument(text: string): RedisArgument;
   mget(keys: string[], bounds: CallBounds): Promise<(string | null)[]>;
   script(
     script: RedisScript,
@@ -29,7 +32,12 @@ export interface CacheCalls {
 const ABANDONED_MAX = 1_000;
 
 /** Calls of a client that was passed in. */
-export function cacheCalls(client: RedisCacheClient, clock: Clock): CacheCalls {
+export function cacheCalls(
+  client: RedisCacheClient,
+  clock: Clock,
+  encoding: TextEncoding = 'utf8',
+): CacheCalls {
+  const entries = entryCommands(client, encoding);
   const calls = redisCalls({ client, clock });
   const direct = directCalls(calls, clock);
   // Such a client never settles what was under way when its connection closed; RedisCalls does.
@@ -77,10 +85,11 @@ export function cacheCalls(client: RedisCacheClient, clock: Clock): CacheCalls {
     });
   };
   return {
+    argument: entries.argument,
     send,
-    mget: (keys, bounds) => send('MGET', () => client.mget(keys), bounds),
+    mget: (keys, bounds) => send('MGET', () => entries.mget(keys), bounds),
     script: (script, keys, values, bounds) =>
-      send(script.name, () => runScript(client, script, keys, values), bounds),
+      send(script.name, () => runScript(entries, script, keys, values), bounds),
     dispose() {
       // A renewal or release may still come, and must not listen to the client again.
       isDisposed = true;

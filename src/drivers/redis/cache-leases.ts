@@ -84,7 +84,7 @@ function together({ calls, keys, clock }: CacheParts, marks: CacheMarks): Courie
       FILL.name,
       async (asked, timeoutMs) => {
         const names = [keys.generation, ...pairsOf(asked)];
-        const values = asked.flatMap((each) => [...each.values, each.stored]);
+        const values = asked.flatMap((each) => [...each.values, calls.argument(each.stored)]);
         const all = [1, keys.channel, ...values];
         const replies = await calls.script(FILL, names, all, { timeoutMs });
         return (replies as unknown[]).map((reply) => typeof reply === 'string');
@@ -104,7 +104,7 @@ function oneByOne({ calls, keys }: CacheParts, marks: CacheMarks): Courier {
       return { reply: (answer.reply as unknown[])[0], marks: answer.marks };
     },
     async fill({ key, values, stored }, timeoutMs) {
-      const all = [0, keys.channel, ...values, stored];
+      const all = [0, keys.channel, ...values, calls.argument(stored)];
       const [replies, now] = await Promise.all([
         calls.script(FILL, keys.pair(key), all, { timeoutMs }),
         marks.now(timeoutMs),

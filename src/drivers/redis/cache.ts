@@ -67,7 +67,7 @@ export function redisCache(options: RedisCacheOptions): SharedCacheDriver {
 
 function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): SharedTier {
   const { clock, random } = node;
-  const calls = cacheCalls(client, clock);
+  const calls = cacheCalls(client, clock, node.encoding);
   const onFailure = (error: unknown): void => node.onFailure?.('follow', error);
   const tracking = cacheTracking({ client, keys, clock, random, onFailure });
   const wakeups = cacheWakeups(client, keys.channel);

@@ -23,7 +23,7 @@ export function redisScript(name: string, lua: string): RedisScript {
  * routing of a cluster apply; `defineCommand` would change a client that is not ours.
  */
 export async function runScript(
-  client: RedisClient,
+  client: Pick<RedisClient, 'eval' | 'evalsha'>,
   script: RedisScript,
   keys: readonly string[],
   values: readonly RedisArgument[],
@@ -38,7 +38,7 @@ export async function runScript(
 
 /** Sends the hash of a script. */
 export function sendHash(
-  client: RedisClient,
+  client: Pick<RedisClient, 'evalsha'>,
   { sha1 }: RedisScript,
   keys: readonly string[],
   values: readonly RedisArgument[],
@@ -48,7 +48,7 @@ export function sendHash(
 
 /** Sends a script whole, which makes the server know it. */
 export function sendWhole(
-  client: RedisClient,
+  client: Pick<RedisClient, 'eval'>,
   { lua }: RedisScript,
   keys: readonly string[],
   values: readonly RedisArgument[],

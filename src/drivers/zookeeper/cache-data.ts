@@ -1,4 +1,5 @@
 import type { CasState, NewCasState } from '../../cache/cas-tier.js';
+import type { TextEncoding } from '../../cache/driver.js';
 import { CoordinationError } from '../../core/errors.js';
 import type { NodeData } from './requests.js';
 
@@ -25,10 +26,15 @@ export const REMOVED_DATA: Buffer = Buffer.from(REMOVED);
  *
  * @throws CoordinationError BACKEND_UNSUPPORTED for more than a znode holds.
  */
-export function encodeRecord(path: string, { state, generation }: CacheRecord): Buffer {
+export function encodeRecord(
+  path: string,
+  { state, generation }: CacheRecord,
+  encoding: TextEncoding = 'utf8',
+): Buffer {
   const text = state.kind === 'entry' ? state.text : state.token;
   const data = Buffer.from(
     `${FORMAT}${state.kind.charAt(0)}:${generation}:${Math.ceil(state.forMs)}:${text}`,
+    encoding,
   );
   if (data.length <= DATA_BYTES_MAX) return data;
   const found = `${data.length} bytes for ${path}`;
@@ -39,8 +45,12 @@ export function encodeRecord(path: string, { state, generation }: CacheRecord): 
 }
 
 /** Reads what was stored; undefined for what stands after a removal. */
-export function decodeRecord(path: string, data: Buffer): CacheRecord | undefined {
-  const text = data.toString('utf8');
+export function decodeRecord(
+  path: string,
+  data: Buffer,
+  encoding: TextEncoding = 'utf8',
+): CacheRecord | undefined {
+  const text = data.toString(encoding);
   if (text === REMOVED) return undefined;
   const [begin, letter, generation = '', digits] = RECORD.exec(text) ?? [];
   if (begin === undefined) throw formatError(path, text);
@@ -51,13 +61,20 @@ export function decodeRecord(path: string, data: Buffer): CacheRecord | undefine
   return { generation, state: { kind, token: rest, forMs } };
 }
 
+/** As of when, and how, a record is read. */
+export interface Moment {
+  readonly generation: string | undefined;
+  readonly nowMs: number;
+  readonly encoding?: TextEncoding | undefined;
+}
+
 /** What a record means now: `nowMs` is the leader's clock, whose time stands in the Stat. */
 export function stateOf(
   path: string,
   { data, stat }: NodeData,
-  { generation, nowMs }: { readonly generation: string | undefined; readonly nowMs: number },
+  { generation, nowMs, encoding }: Moment,
 ): CasState {
-  const record = decodeRecord(path, data);
+  const record = decodeRecord(path, data, encoding);
   if (record === undefined) return OUTDATED;
   const { state } = record;
   const remainingMs = stat.mtime.getTime() + state.forMs - nowMs;

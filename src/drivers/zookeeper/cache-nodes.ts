@@ -1,5 +1,5 @@
 import type { CasChange, CasItem, CasState, NewCasState } from '../../cache/cas-tier.js';
-import type { CallBounds } from '../../cache/driver.js';
+import type { CallBounds, TextEncoding } from '../../cache/driver.js';
 import { abortable, abortScope, type Scope } from '../../core/abort.js';
 import { elapsedMs, type Instant, instantOf } from '../../core/clock.js';
 import { CoordinationError } from '../../core/errors.js';
@@ -25,6 +25,7 @@ export interface CacheStore {
   readonly copies: NodeCopies;
   /** The parent of the znodes of the keys. */
   readonly base: string;
+  readonly encoding: TextEncoding;
 }
 
 /** Holds have no generation. */
@@ -116,7 +117,7 @@ export async function withinBounds<T>(
 }
 
 function callIn(store: CacheStore, live: LiveSession, scope: Scope, operation: string): NodeCall {
-  const { connection, copies } = store;
+  const { connection, copies, encoding } = store;
   const send = <R>(asking: Promise<Reply<R>>): Promise<Reply<R>> =>
     abortable(asking, scope.signal).catch(() => ANSWER_LOST);
   const call: NodeCall = {
@@ -129,13 +130,13 @@ function callIn(store: CacheStore, live: LiveSession, scope: Scope, operation: s
       const node = expectOk(reply, operation);
       const generation = await call.generation();
       const nowMs = await connection.serverTimeMs(live);
-      const state = stateOf(path, node, { generation, nowMs });
+      const state = stateOf(path, node, { generation, nowMs, encoding });
       const seen = instantOf(connection.clock);
       return { node, state, target: { version: node.stat.version, generation, seen } };
     },
     async write(path, { version, generation }, state) {
       const tag = state.kind === 'hold' ? NO_GENERATION : generation;
-      const data = encodeRecord(path, { state, generation: tag });
+      const data = encodeRecord(path, { state, generation: tag }, encoding);
       copies.drop(path);
       // Behind the write, so that it is of no earlier moment.
       const [written, now] = await Promise.all([
@@ -173,7 +174,8 @@ async function readCopied(
       node = expectOk(reply, 'read');
     }
     const generation = await call.generation();
-    return stateOf(path, node, { generation, nowMs: await connection.serverTimeMs(live) });
+    const nowMs = await connection.serverTimeMs(live);
+    return stateOf(path, node, { generation, nowMs, encoding: store.encoding });
   });
 }
 
@@ -211,7 +213,7 @@ async function add(
   state: NewCasState,
 ): Promise<CasChange<Target>> {
   const generation = await call.generation();
-  const data = encodeRecord(path, { state, generation });
+  const data = encodeRecord(path, { state, generation }, store.encoding);
   const created = await createNode(store, call.live, path, data, call.send);
   if (created.ok) {
     const now = await call.send(call.live.ask.get(generationPath(store)));
@@ -232,7 +234,7 @@ async function put(
   path: string,
   state: NewCasState,
 ): Promise<void> {
-  const data = encodeRecord(path, { state, generation: NO_GENERATION });
+  const data = encodeRecord(path, { state, generation: NO_GENERATION }, store.encoding);
   store.copies.drop(path);
   const set = () => call.send(call.live.ask.set(path, data, ANY_VERSION));
   let reply: Reply<unknown> = await set();

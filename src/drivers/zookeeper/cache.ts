@@ -64,13 +64,13 @@ export function zookeeperCache(options: ZookeeperCacheOptions): SharedCacheDrive
 
 function zookeeperStore(
   connection: Connection,
-  { name }: CacheNode,
+  { name, encoding = 'utf8' }: CacheNode,
   copiesMax: number,
 ): CasStore<Target> {
   // One place more: for the generation.
   const copies = nodeCopies(copiesMax + 1);
   const base = `${connection.root}/caches/${encodeName(name)}`;
-  const store: CacheStore = { connection, copies, base };
+  const store: CacheStore = { connection, copies, base, encoding };
   const sweep = cacheSweep(store);
   return {
     tags: zookeeperTags(store),

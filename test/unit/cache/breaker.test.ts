@@ -192,7 +192,7 @@ describe('a shared tier that does not answer, behind a breaker', () => {
   test('is not blamed for what stands there and cannot be read by this release', async () => {
     const { clock, shared, node } = cacheBench();
     const cache = node();
-    await plant(shared, clock, 'bench', 'key', '[2,"from the future"]');
+    await plant(shared, clock, 'bench', 'key', '[3,"from the future"]');
     for (let i = 0; i < 10; i += 1) await cache.get('key').catch(() => {});
     expect(cache.stats().tiers[1]?.breaker).toBe('closed');
   });

@@ -58,7 +58,7 @@ describe('the text of a value', () => {
   });
 
   test('of a newer format is refused with UPGRADE_NEEDED, whatever follows', () => {
-    for (const text of ['[2,{"a":1}]', '[12,\u0000binary']) {
+    for (const text of ['[3,{"a":1}]', '[12,\u0000binary']) {
       assert.throws(() => decodeValue(() => 'key', text), { code: 'UPGRADE_NEEDED' });
     }
   });

@@ -199,10 +199,10 @@ describe('an entry that this release cannot read', () => {
   test('of a newer format is UPGRADE_NEEDED to get, and left alone by getOrLoad', async () => {
     const { clock, shared, node } = cacheBench();
     const cache = node();
-    await plant(shared, clock, 'bench', 'key', '[2,"from the future"]');
+    await plant(shared, clock, 'bench', 'key', '[3,"from the future"]');
     await expect(cache.get('key')).rejects.toMatchObject({
       code: 'UPGRADE_NEEDED',
-      details: { found: '2', supported: '1' },
+      details: { found: '3', supported: '2' },
     });
     expect(await cache.getOrLoad('key', () => 'loaded')).toBe('loaded');
     await expect(node().get('key')).rejects.toMatchObject({ code: 'UPGRADE_NEEDED' });

@@ -12,6 +12,10 @@ class FakeCacheClient extends FakeClient {
     });
   }
 
+  callBuffer(): Promise<unknown> {
+    return new Promise(() => {});
+  }
+
   unlink(): Promise<number> {
     return new Promise(() => {});
   }
