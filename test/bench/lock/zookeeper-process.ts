@@ -5,9 +5,10 @@
 import { createLock, type Lock } from 'tricord';
 import { zookeeper, zookeeperLock } from 'tricord/zookeeper';
 import { median } from './measure.js';
+import { type BareClient, bareClient } from './zookeeper-bare.js';
 
 export interface Question {
-  readonly verb: 'pairs' | 'tasks' | 'handoff';
+  readonly verb: 'pairs' | 'bare' | 'tasks' | 'handoff';
   readonly count: number;
   readonly tasks: number;
   readonly resource: string;
@@ -20,12 +21,26 @@ const open = (): Lock =>
     waitMs: 60_000,
   });
 const [one, two] = [open(), open()] as const;
+let bare: Promise<BareClient> | undefined;
 
 async function pairs(count: number, resource: string): Promise<number> {
   const startedMs = performance.now();
   for (let done = 0; done < count; done += 1) {
     const lease = await one.acquire(resource);
     await lease.release();
+  }
+  return performance.now() - startedMs;
+}
+
+/** What every pair costs with this client: a place is made and the line listed in one go, and it goes. */
+async function barePairs(count: number, directory: string): Promise<number> {
+  bare ??= bareClient(servers);
+  const client = await bare;
+  await client.make(directory);
+  const startedMs = performance.now();
+  for (let done = 0; done < count; done += 1) {
+    const [place] = await Promise.all([client.stand(directory), client.list(directory)]);
+    await client.leave(place);
   }
   return performance.now() - startedMs;
 }
@@ -67,9 +82,11 @@ process.on('message', async ({ verb, count, tasks, resource }: Question) => {
   const answer =
     verb === 'pairs'
       ? await pairs(count, resource)
-      : verb === 'tasks'
-        ? await inTasks(tasks, count, resource)
-        : await handOff(count, resource);
+      : verb === 'bare'
+        ? await barePairs(count, resource)
+        : verb === 'tasks'
+          ? await inTasks(tasks, count, resource)
+          : await handOff(count, resource);
   process.send?.(answer);
 });
 process.once('disconnect', () => process.exit(0));

@@ -11,9 +11,14 @@ import type { Question } from './zookeeper-process.js';
 
 const PROGRAM = fileURLToPath(new URL('./zookeeper-process.ts', import.meta.url));
 const TASKS = 16;
+const BARE = 'npm zookeeper, bare: create and list in one go, delete';
+const BARE_NOTE: string =
+  'The bare row is the floor of any lock on this client: the three requests that a pair takes, and nothing else. What is between it and Curator is between the clients.';
 
 interface Side {
   pairs(count: number, resource: string): Promise<number>;
+  /** The same by the client's own calls. */
+  bare?(count: number, resource: string): Promise<number>;
   tasks(tasks: number, count: number, resource: string): Promise<number>;
   handOff(count: number, resource: string): Promise<number>;
   close(): void;
@@ -30,6 +35,7 @@ async function startTricord(servers: string): Promise<Side> {
   };
   return {
     pairs: (count, resource) => ask({ verb: 'pairs', count, tasks: 1, resource }),
+    bare: (count, resource) => ask({ verb: 'bare', count, tasks: 1, resource }),
     tasks: (tasks, count, resource) => ask({ verb: 'tasks', count, tasks, resource }),
     handOff: (count, resource) => ask({ verb: 'handoff', count, tasks: 1, resource }),
     close: () => void child.kill('SIGKILL'),
@@ -63,10 +69,12 @@ async function tablesOf(
     sides.map(([name, side]) => [name, () => play(side, name)]);
   const path = (name: string, what: string): string =>
     `/bench/${name.replaceAll(/\W/g, '')}-${what}`;
-  const alone = await interleaved(
-    rounds,
-    variantsOf((side, name) => side.pairs(pairs, path(name, 'alone'))),
-  );
+  const bareOf = ({ bare }: Side): Variant[] =>
+    bare === undefined ? [] : [[BARE, () => bare(pairs, '/bench-bare')]];
+  const alone = await interleaved(rounds, [
+    ...variantsOf((side, name) => side.pairs(pairs, path(name, 'alone'))),
+    ...sides.flatMap(([, side]) => bareOf(side)),
+  ]);
   const together = await interleaved(
     Math.ceil(rounds / 3),
     variantsOf((side, name) => side.tasks(TASKS, many, path(name, 'together'))),
@@ -80,7 +88,10 @@ async function tablesOf(
       ? ['Apache Curator (libcurator-recipes-java) or Java was not there to compare with.']
       : ['Apache Curator 5.4.0, InterProcessMutex, in a JVM of its own that was warmed up.'];
   return [
-    ratesOf(`B1: uncontended acquire and release, ZooKeeper ${version}`, alone, pairs, note),
+    ratesOf(`B1: uncontended acquire and release, ZooKeeper ${version}`, alone, pairs, [
+      ...note,
+      BARE_NOTE,
+    ]),
     ratesOf(`${TASKS} tasks of one node on one resource, ZooKeeper`, together, many, note),
     {
       title: 'B2: hand-off to one waiter, ZooKeeper',
