@@ -3,6 +3,7 @@ import { turnInstant } from '../core/coarse-clock.js';
 import { type Deadlines, deadlines } from '../core/deadlines.js';
 import { type WorkGate, workGate } from '../core/work-gate.js';
 import type { Flight } from './flight.js';
+import { type Looks, newLooks } from './looking.js';
 import { type CacheStatistics, cacheStatistics } from './statistics.js';
 import { type Counters, newCounters } from './stats.js';
 import { type CacheSettings, type CacheTiers, openTiers } from './tiers.js';
@@ -15,6 +16,8 @@ export interface Deck {
   readonly statistics: CacheStatistics;
   /** The keys that callers wait for. */
   readonly flights: Map<string, Flight>;
+  /** Callers that are alone with their key so far. */
+  readonly looks: Looks;
   /** The present as of this turn of the event loop. */
   readonly present: () => Instant;
   /** Of those callers. */
@@ -47,6 +50,7 @@ export function newDeck(settings: CacheSettings): Deck {
     counters,
     statistics: cacheStatistics(settings.clock, counters, tiers.stats),
     flights: new Map(),
+    looks: newLooks(),
     present: turnInstant(settings.clock),
     deadlines: deadlines(settings.clock, { keepAlive: true }),
     renewals: deadlines(settings.clock, { lingers: false }),

@@ -14,6 +14,7 @@ import { allOrTold, getMany, getOrLoadMany, uniqueKeys } from './batches.js';
 import type { Cache, CacheCallOptions } from './cache.js';
 import { type Deck, newDeck } from './deck.js';
 import { withDeck } from './deck-registry.js';
+import { failLooks } from './looking.js';
 import { cacheReader } from './reading.js';
 import type { CacheSettings } from './tiers.js';
 import { wrapWith } from './wrap.js';
@@ -123,6 +124,7 @@ async function end(deck: Deck, drainMs: number): Promise<void> {
   refreshes.ending.abort(closedError(`cache ${settings.name}`));
   const ending = await gate.close(drainMs);
   if (ending === 'timed-out') {
+    failLooks(deck, closedError(`cache ${settings.name}`));
     for (const flight of Array.from(flights.values())) {
       flight.fail(closedError(`cache ${settings.name}`));
     }

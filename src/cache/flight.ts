@@ -12,6 +12,8 @@ export interface FlightRequest {
   readonly ttlMs: number;
   readonly tags: readonly string[];
   readonly timeoutMs: number;
+  /** What is left of that; default all of it. */
+  readonly leftMs?: number | undefined;
   readonly signal: AbortSignal | undefined;
   /** The read sees what was acknowledged before it. */
   readonly isLinearizable: boolean;
@@ -187,12 +189,12 @@ function abandonIfEmpty({ callers, abandoned, onAbandoned }: Self, reason: unkno
 }
 
 /** Watches a caller's time and signal, which was not aborted before. Answers how to stop. */
-function untilEnd(
+export function untilEnd(
   deadlines: Deadlines,
-  { timeoutMs, signal }: FlightRequest,
+  { timeoutMs, leftMs = timeoutMs, signal }: FlightRequest,
   listeners: { onTimeUp(): void; onAborted(): void },
 ): () => void {
-  const cancel = deadlines.after(timeoutMs, listeners.onTimeUp);
+  const cancel = deadlines.after(leftMs, listeners.onTimeUp);
   if (signal === undefined) return cancel;
   const stop = onAbort(signal, listeners.onAborted);
   return () => {
@@ -218,7 +220,8 @@ function firstOf(callers: ReadonlySet<Caller>): Caller | undefined {
   return first;
 }
 
-function timeoutError(key: string, waitedMs: number): CoordinationError<'CACHE_TIMEOUT'> {
+/** The caller's time is up. */
+export function timeoutError(key: string, waitedMs: number): CoordinationError<'CACHE_TIMEOUT'> {
   const message =
     `no value for ${JSON.stringify(key)} within ${waitedMs} ms; ` +
     'allow more with timeoutMs, or make the loader faster';

@@ -1,5 +1,6 @@
+import { type Clock, remainingMs as leftOf, type Validity } from '../core/clock.js';
 import type { Random } from '../core/random.js';
-import type { Aging } from './driver.js';
+import type { Aging, LocalValue } from './driver.js';
 
 /** How the entries of a cache age; see the options of `createCache`. */
 export interface AgingPolicy {
@@ -59,4 +60,12 @@ export function ageOf(aging: Aging | undefined, remainingMs: number): Age {
   if (remainingMs <= 0) return 'over';
   if (freshMsOf(aging, remainingMs) > 0) return 'fresh';
   return staleForMs(aging, remainingMs) < 0 ? 'early' : 'stale';
+}
+
+/** Whether what was found is as good as new. */
+export function isFresh(
+  clock: Clock,
+  { local: { aging }, validity }: { readonly local: LocalValue; readonly validity: Validity },
+): boolean {
+  return aging === undefined || ageOf(aging, leftOf(clock, validity)) === 'fresh';
 }

@@ -2,7 +2,7 @@ import { abortScope } from '../core/abort.js';
 import { elapsedMs, type Instant, instantOf, remainingMs, type Validity } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
 import { throwIfEnded } from './abandonable.js';
-import type { Fill, Found } from './authority.js';
+import type { Answer, Fill, Found, ReadAnswer } from './authority.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
 import { cacheFillRefused } from './diagnostics.js';
@@ -10,6 +10,7 @@ import type { FillTicket, LocalValue } from './driver.js';
 import type { Flight, Sighting } from './flight.js';
 import { ageOf, staleForMs } from './lifetime.js';
 import { callLoader, type Loaded } from './load-call.js';
+import type { Question } from './looking.js';
 import { keepNear } from './near.js';
 import { isBackingOff, noteFailure, startRefresh } from './refresh.js';
 import { stampFill, type TagsBefore, tagsBefore } from './tagging.js';
@@ -25,8 +26,12 @@ interface Trip {
   readonly deck: Deck;
   readonly flight: Flight;
   readonly begun: Instant;
+  /** The first look, until it is taken. */
+  question: Question | undefined;
   isMissed: boolean;
   hasLooked: boolean;
+  /** What {@link Flight.seal} gave before the last look. */
+  lookedAsOf: number;
   loadCount: number;
   /** What is left of the time that reads may wait for the authority. */
   tierMsLeft: number;
@@ -50,16 +55,20 @@ interface StaleSighting extends Sighting {
 
 /**
  * Serves a flight until nobody waits any more: looks, wins the lease or follows who has it, loads,
- * fills. Never rejects.
+ * fills. Its first look may have been asked already, for its first caller. Never rejects.
  */
-export async function fly(deck: Deck, flight: Flight): Promise<void> {
+export async function fly(
+  deck: Deck,
+  flight: Flight,
+  question: Question | undefined,
+): Promise<void> {
   const { near } = deck.tiers;
-  let trip = newTrip(deck, flight);
+  let trip = newTrip(deck, flight, question);
   try {
     // Callers of one turn share the first look.
-    await Promise.resolve();
+    if (question === undefined) await Promise.resolve();
     while (flight.callerCount > 0) {
-      const ticket = near?.begin(flight.key);
+      const ticket = trip.question?.ticket ?? near?.begin(flight.key);
       try {
         const sighting = await passOrFallBack(trip, ticket);
         if (sighting === undefined) continue;
@@ -79,11 +88,14 @@ export async function fly(deck: Deck, flight: Flight): Promise<void> {
   }
 }
 
-function newTrip(deck: Deck, flight: Flight): Trip {
+function newTrip(deck: Deck, flight: Flight, question?: Question): Trip {
   const { tierTimeoutMs } = deck.settings;
-  const counts = { isMissed: false, hasLooked: false, loadCount: 0, tierMsLeft: tierTimeoutMs };
-  const nothing = { hasOld: false, expectedTags: [], stale: undefined, cancelSoft: () => {} };
-  return { deck, flight, begun: deck.present(), ...counts, ...nothing };
+  const begun = question?.since ?? deck.present();
+  return {
+    ...{ deck, flight, begun, question, isMissed: false, loadCount: 0, lookedAsOf: 0 },
+    ...{ hasLooked: false, tierMsLeft: tierTimeoutMs, hasOld: false, expectedTags: [] },
+    ...{ stale: undefined, cancelSoft: () => {} },
+  };
 }
 
 /** One way through; when the load fails, what is stale serves as far as it may. */
@@ -121,12 +133,12 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   }
   const token = newToken(deck.settings.random);
   const asOf = flight.seal();
-  const answer = await timed(trip, (timeoutMs) =>
+  const answer = await timed(trip, (_, timeoutMs) =>
     authority.lease(flight.key, token, timeoutMs, trip.hasOld),
   );
   switch (answer.state) {
     case 'found':
-      return sighted(trip, ticket, answer, asOf);
+      return sighted(trip, ticket, answer, needsSync(trip) ? trip.lookedAsOf : asOf);
     case 'outdated':
       trip.hasOld = true;
       return undefined;
@@ -142,22 +154,41 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   }
 }
 
+/** Whether what was not asked for by a look may be too old for who came after it. */
+function needsSync({ deck, flight }: Trip): boolean {
+  return flight.isLinearizable && deck.tiers.authority.sync !== undefined;
+}
+
 const FAILED = { state: 'failed', error: undefined } as const;
 
 async function look(trip: Trip, ticket: FillTicket | undefined): Promise<Sighting | undefined> {
+  const { flight, question } = trip;
+  const asOf = question === undefined ? flight.seal() : FIRST_CALLER;
+  trip.lookedAsOf = asOf;
+  const answer = await (question === undefined ? timed(trip, ask) : asked(trip, question));
+  if (answer.state === 'failed') trip.tierMsLeft = 0;
+  if (answer.state === 'outdated') trip.hasOld = true;
+  return answer.state === 'found' ? sighted(trip, ticket, answer, asOf) : undefined;
+}
+
+const FIRST_CALLER = 1;
+
+async function ask(trip: Trip, timeoutMs: number): Promise<Answer<ReadAnswer>> {
   const { deck, flight } = trip;
   const { authority } = deck.tiers;
   const isCounted = authority.isShared && !trip.hasLooked;
   trip.hasLooked = true;
-  const asOf = flight.seal();
-  const answer = await timed(trip, async (timeoutMs) => {
-    const synced = flight.isLinearizable ? await authority.sync?.(timeoutMs) : undefined;
-    if (synced?.state === 'failed') return FAILED;
-    return authority.read(flight.key, timeoutMs, isCounted);
-  });
-  if (answer.state === 'failed') trip.tierMsLeft = 0;
-  if (answer.state === 'outdated') trip.hasOld = true;
-  return answer.state === 'found' ? sighted(trip, ticket, answer, asOf) : undefined;
+  const synced = flight.isLinearizable ? await authority.sync?.(timeoutMs) : undefined;
+  if (synced?.state === 'failed') return FAILED;
+  return authority.read(flight.key, timeoutMs, isCounted);
+}
+
+async function asked(trip: Trip, { answer, since }: Question): Promise<Answer<ReadAnswer>> {
+  trip.hasLooked = true;
+  trip.question = undefined;
+  const reply = await answer;
+  trip.tierMsLeft -= trip.deck.present().monotonicMs - since.monotonicMs;
+  return reply;
 }
 
 /** What an entry is worth that was found; undefined: it has to be loaded. */
@@ -218,10 +249,10 @@ function isValid({ settings: { clock } }: Deck, { validity }: StaleSighting): bo
 }
 
 /** Takes the time of a question from what the trip may spend on the authority. */
-async function timed<Reply>(trip: Trip, ask: (timeoutMs: number) => Promise<Reply>) {
+async function timed<Reply>(trip: Trip, call: (trip: Trip, timeoutMs: number) => Promise<Reply>) {
   const { present } = trip.deck;
   const since = present();
-  const reply = await ask(Math.max(trip.tierMsLeft, 1));
+  const reply = await call(trip, Math.max(trip.tierMsLeft, 1));
   trip.tierMsLeft -= present().monotonicMs - since.monotonicMs;
   return reply;
 }
@@ -286,7 +317,7 @@ async function lead(
     const sighting = { local, asOf: loadedAsOf };
     return fill === 'moved' ? refused(trip, sighting) : sighting;
   }
-  const answer = await timed(trip, (timeoutMs) => authority.fill(key, token, fill, timeoutMs));
+  const answer = await timed(trip, (_, timeoutMs) => authority.fill(key, token, fill, timeoutMs));
   if (answer === 'refused') return refused(trip, { local, asOf: loadedAsOf });
   if (answer === 'accepted') keepNear(deck, ticket, fill.value, { since, forMs: fill.ttlMs });
   else if (fill.value?.tags === undefined) keepUnheard(deck, ticket, fill, since);

@@ -6,12 +6,10 @@ import type { Authority, Found } from './authority.js';
 import type { CacheCallOptions, CacheReadOptions, CacheWriteOptions, Loader } from './cache.js';
 import type { Deck } from './deck.js';
 import type { LocalValue } from './driver.js';
-import { type FlightRequest, newFlight } from './flight.js';
 import { handOut } from './isolation.js';
 import { ageOf } from './lifetime.js';
-import { fly } from './loading.js';
+import { lookUp } from './looking.js';
 import { keepNear } from './near.js';
-import { noteFailure } from './refresh.js';
 
 /** The reads of one cache. */
 export interface CacheReader {
@@ -104,35 +102,23 @@ export function cacheReader(deck: Deck): CacheReader {
         return authority.isShared && abortable(exists(deck, key, waitMs), signal);
       });
     },
-    async getOrLoad(key, loader, options, onWait) {
-      if (typeof loader !== 'function') assertFunction('loader', loader);
-      const given = options && checked(options);
-      const found = passesBy(given) ? undefined : hitInFront(key);
-      if (found !== undefined) return found.isShareable ? found.value : handOut(key, found);
-      missInFront(key);
-      const request = { loader, onWait, ...(given ?? checked(options)) };
-      return gate.run(() => board(deck, key, request));
+    getOrLoad(key, loader, options, onWait) {
+      try {
+        if (typeof loader !== 'function') assertFunction('loader', loader);
+        const given = options && checked(options);
+        const found = passesBy(given) ? undefined : hitInFront(key);
+        if (found === undefined) {
+          missInFront(key);
+          const { ttlMs, timeoutMs, signal, tags, isLinearizable } = given ?? checked(options);
+          const bounds = { ttlMs, timeoutMs, signal };
+          return lookUp(deck, key, { loader, onWait, tags, isLinearizable, ...bounds });
+        }
+        return Promise.resolve(found.isShareable ? found.value : handOut(key, found));
+      } catch (error) {
+        return Promise.reject(error);
+      }
     },
   };
-}
-
-/** Joins the flight of a key, or begins one. */
-async function board(deck: Deck, key: string, request: FlightRequest): Promise<unknown> {
-  const { flights, counters, deadlines } = deck;
-  const present = flights.get(key);
-  const onAbandoned = (): void => {
-    if (flights.get(key) === flight) flights.delete(key);
-  };
-  const onStale = (): void => noteFailure(deck, key);
-  const flight = present ?? newFlight({ key, deadlines, counters, onAbandoned, onStale });
-  const answer = flight.join(request);
-  if (present !== undefined) request.onWait?.();
-  else {
-    flights.set(key, flight);
-    fly(deck, flight).catch(() => {});
-  }
-  const local = await answer;
-  return local && handOut(key, local);
 }
 
 /**

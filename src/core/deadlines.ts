@@ -17,8 +17,18 @@ export interface Deadlines {
 interface Batch {
   readonly delayMs: number;
   readonly sinceMs: number;
-  readonly waiting: Set<() => void>;
+  /**
+   * In any order. No Set: where very many come and go, each of its tables holds on to the next one, so
+   * that in the end the collector copies everything that ever waited.
+   */
+  readonly waiting: Waiting[];
   readonly cancel: CancelTimer;
+}
+
+interface Waiting {
+  /** Where it stands in its batch; -1: nowhere any more. */
+  at: number;
+  readonly onLate: () => void;
 }
 
 const EARLY_PART = 1 / 100;
@@ -45,17 +55,21 @@ export function deadlines(
     batch.cancel();
     batches.delete(batch);
     if (newest === batch) newest = undefined;
-    for (const onLate of batch.waiting) onLate();
-    batch.waiting.clear();
+    // One of them may take back others.
+    for (const one of batch.waiting.splice(0)) {
+      if (one.at < 0) continue;
+      one.at = -1;
+      one.onLate();
+    }
   };
   const batchFor = (delayMs: number): Batch => {
     const nowMs = presentMs();
     const earlyMs = Math.min(delayMs * EARLY_PART, EARLY_MS_MAX);
     if (newest?.delayMs === delayMs && nowMs - newest.sinceMs <= earlyMs) return newest;
     // Whoever comes later has a timer of his own; this one is needed no more if nobody waits for it.
-    if (newest?.waiting.size === 0) expire(newest);
+    if (newest?.waiting.length === 0) expire(newest);
     const cancel = clock.schedule(delayMs, () => expire(batch), { keepAlive });
-    const batch: Batch = { delayMs, sinceMs: nowMs, waiting: new Set(), cancel };
+    const batch: Batch = { delayMs, sinceMs: nowMs, waiting: [], cancel };
     batches.add(batch);
     newest = batch;
     return batch;
@@ -63,11 +77,11 @@ export function deadlines(
   return {
     after(delayMs, onLate) {
       const batch = batchFor(delayMs);
-      // A callback may be given twice; each time it is another deadline.
-      const late = (): void => onLate();
-      batch.waiting.add(late);
+      const { waiting } = batch;
+      const one: Waiting = { at: waiting.length, onLate };
+      waiting.push(one);
       return () => {
-        if (!batch.waiting.delete(late) || batch.waiting.size > 0) return;
+        if (!takeOut(waiting, one) || waiting.length > 0) return;
         if (batch !== newest || !lingers) expire(batch);
       };
     },
@@ -75,4 +89,17 @@ export function deadlines(
       for (const batch of Array.from(batches)) expire(batch);
     },
   };
+}
+
+/** False when it is not there any more. */
+function takeOut(waiting: Waiting[], one: Waiting): boolean {
+  const { at } = one;
+  if (at < 0) return false;
+  one.at = -1;
+  const last = waiting.pop();
+  if (last !== undefined && last !== one) {
+    last.at = at;
+    waiting[at] = last;
+  }
+  return true;
 }

@@ -119,9 +119,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'cache-batch-waits-for-somebody-else',
-    file: 'src/cache/reading.ts',
-    find: '  if (present !== undefined) request.onWait?.();',
-    replace: '  if (present !== undefined) present.seal();',
+    file: 'src/cache/looking.ts',
+    find: '    request.onWait?.();\n    return join',
+    replace: '    return join',
     tests: batches('keeps nobody waiting'),
     why: 'A batch waits for the slowest load of another caller before it begins its own.',
   },

@@ -11,11 +11,59 @@ const redisContract = (name: string) =>
 export const mutants: readonly Mutant[] = [
   {
     id: 'cache-no-single-flight',
-    file: 'src/cache/reading.ts',
-    find: '  const present = flights.get(key);',
-    replace: '  const present = flights.get(`${key} `);',
+    file: 'src/cache/looking.ts',
+    find: '  const flight = flights.get(key);\n',
+    replace: '  const flight = flights.get(`${key} `);\n',
     tests: unit('get-or-load', 'ask it once'),
     why: 'Every concurrent caller asks the shared tier and contends for the lease by itself.',
+  },
+  {
+    id: 'cache-look-answers-who-came-later',
+    file: 'src/cache/looking.ts',
+    find: '  if (present !== undefined) takeOff(deck, present);',
+    replace: `  if (present !== undefined) {
+    return new Promise((resolve, reject) => {
+      const { resolve: first, reject: failed } = present;
+      Object.assign(present, {
+        resolve: (value: unknown) => [first(value), resolve(value)],
+        reject: (error: unknown) => [failed(error), reject(error)],
+      });
+    });
+  }`,
+    tests: unit('looking', 'who comes later than the question'),
+    why: 'A read that begins after an acknowledged write has the answer to an earlier question.',
+  },
+  {
+    id: 'cache-look-joined-takes-a-later-ticket',
+    file: 'src/cache/loading.ts',
+    find: 'const ticket = trip.question?.ticket ?? near?.begin(flight.key);',
+    replace: 'const ticket = near?.begin(flight.key);',
+    tests: unit('looking', 'keeps no copy'),
+    why: 'What was deleted while it was read is kept in memory.',
+  },
+  {
+    id: 'cache-look-without-an-end',
+    file: 'src/cache/looking.ts',
+    find: '  if (isBounded && signal === undefined) return undefined;',
+    replace: '  if (signal === undefined) return undefined;',
+    tests: unit('looking', 'no longer than it may'),
+    why: 'A read waits for the tier although the time of its caller is up.',
+  },
+  {
+    id: 'cache-look-survives-the-close',
+    file: 'src/cache/engine.ts',
+    find: '    failLooks(deck, closedError(`cache ${settings.name}`));\n',
+    replace: '',
+    tests: unit('looking', 'told CLOSED'),
+    why: 'A call of a closed cache goes on, and calls its loader.',
+  },
+  {
+    id: 'cache-lease-answers-a-linearizable-read',
+    file: 'src/cache/loading.ts',
+    find: 'needsSync(trip) ? trip.lookedAsOf : asOf',
+    replace: 'needsSync(trip) ? asOf : asOf',
+    tests: unit('looking', 'not answered by an earlier question'),
+    why: 'Who came after the tier had caught up is given what it had before.',
   },
   {
     id: 'cache-late-caller-gets-what-was-asked-for-before-it-came',
