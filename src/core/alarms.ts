@@ -1,5 +1,6 @@
 import { agenda } from './agenda.js';
 import type { CancelTimer, Clock } from './clock.js';
+import { FewSet } from './few-map.js';
 
 /** Something that is to happen at a time, unless it is called off before. */
 export interface Alarm {
@@ -27,7 +28,7 @@ const SOON_MS = 20;
  * only put down, and sorted in when it is still there as the one timer rings.
  */
 export function alarms(clock: Clock, { keepAlive }: { readonly keepAlive: boolean }): Alarms {
-  const fresh = new Set<Alarm>();
+  const fresh = new FewSet<Alarm>();
   const sorted = agenda<Alarm>();
   let nextMs = Number.POSITIVE_INFINITY;
   let isSoon = true;
@@ -43,7 +44,7 @@ export function alarms(clock: Clock, { keepAlive }: { readonly keepAlive: boolea
   const look = (): void => {
     nextMs = Number.POSITIVE_INFINITY;
     const nowMs = clock.monotonicMs();
-    for (const alarm of fresh) sorted.note(alarm, alarm.atMs);
+    for (const alarm of fresh.keys()) sorted.note(alarm, alarm.atMs);
     fresh.clear();
     for (let due = sorted.take(nowMs); due !== undefined; due = sorted.take(nowMs)) due.ring();
     arm(sorted.nextMs, nowMs);

@@ -1,4 +1,5 @@
 import { isCoordinationError } from '../core/errors.js';
+import { FewMap } from '../core/few-map.js';
 import { type LockId, lockId } from '../core/ids.js';
 import type { LockContext } from './context.js';
 import type { Grant } from './driver.js';
@@ -21,9 +22,9 @@ export class Contender implements HoldListeners, RoomListeners {
   readonly #owner: LockId;
   readonly #queue = emptyQueue();
   readonly #room: WaitingRoom;
-  readonly #requests = new Map<number, LateRequest>();
+  readonly #requests = new FewMap<number, LateRequest>();
   /** Grants by the request that won them, until they are given back. */
-  readonly #holds = new Map<number, Hold>();
+  readonly #holds = new FewMap<number, Hold>();
   readonly #events: QueueEvent[] = [];
   readonly #onIdle: (contender: Contender) => void;
   /** Nothing is kept of it but this. Set by its office. */
@@ -74,7 +75,7 @@ export class Contender implements HoldListeners, RoomListeners {
     this.#room.dismiss(reason);
     for (const { id, holders } of Array.from(this.#queue.grants.values())) {
       this.#holds.get(id)?.end(reason);
-      for (const task of Array.from(holders)) this.#happen({ type: 'finished', grant: id, task });
+      for (const task of Array.from(holders.keys())) this.onFinished(id, task);
     }
   }
 
@@ -114,23 +115,29 @@ export class Contender implements HoldListeners, RoomListeners {
   /** Feeds the machine, and does what it says. Events that happen meanwhile wait for their turn. */
   #happen(event: QueueEvent, nowMs?: number): void {
     const events = this.#events;
-    // What is lost must not be handed on by an event that came before.
-    if (event.type === 'lost') events.unshift(event);
-    else events.push(event);
-    if (this.#isRunning) return;
+    if (this.#isRunning) {
+      // What is lost must not be handed on by an event that came before.
+      if (event.type === 'lost') events.unshift(event);
+      else events.push(event);
+      return;
+    }
     this.#isRunning = true;
-    const { node, limits } = this.#context;
-    let atMs = nowMs ?? node.clock.monotonicMs();
+    const { clock } = this.#context.node;
     try {
-      for (let next = events.shift(); next !== undefined; next = events.shift()) {
-        const effects = transition(this.#queue, next, atMs, limits);
-        for (const effect of effects) this.#perform(effect, atMs);
-        if (events.length > 0) atMs = node.clock.monotonicMs();
+      this.#step(event, nowMs ?? clock.monotonicMs());
+      while (events.length > 0) {
+        const next = events.shift();
+        if (next !== undefined) this.#step(next, clock.monotonicMs());
       }
     } finally {
       this.#isRunning = false;
     }
     if (isIdle(this.#queue)) this.#onIdle(this);
+  }
+
+  #step(event: QueueEvent, nowMs: number): void {
+    const effects = transition(this.#queue, event, nowMs, this.#context.limits);
+    for (const effect of effects) this.#perform(effect, nowMs);
   }
 
   #perform(effect: QueueEffect, nowMs: number): void {

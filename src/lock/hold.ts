@@ -6,6 +6,7 @@ import {
   remainingMs,
   type Validity,
 } from '../core/clock.js';
+import { FewSet } from '../core/few-map.js';
 import type { LockContext } from './context.js';
 import type { Grant, RenewReply } from './driver.js';
 import { lockLostError } from './errors.js';
@@ -48,7 +49,7 @@ export class Hold implements KeptGrant {
   released: Promise<'released' | 'lost'> | 'lost' | undefined;
   readonly #context: LockContext;
   readonly #listeners: HoldListeners;
-  readonly #tenures = new Set<Tenure>();
+  readonly #tenures = new FewSet<Tenure>();
   readonly #isProvisional: boolean;
   /** The end that `maxHoldMs` sets. */
   #longest: Validity | undefined;
@@ -160,7 +161,7 @@ export class Hold implements KeptGrant {
 
   /** Ends the leases, without giving the grant back. */
   end(reason: unknown): void {
-    for (const tenure of Array.from(this.#tenures)) tenure.lose(reason);
+    for (const tenure of Array.from(this.#tenures.keys())) tenure.lose(reason);
   }
 
   onRenewed(waiters: number): void {

@@ -1,5 +1,6 @@
 import { type Agenda, agenda } from '../core/agenda.js';
 import type { CancelTimer, Clock } from '../core/clock.js';
+import { FewSet } from '../core/few-map.js';
 import { type KeptGrant, keptForMs } from './kept-grant.js';
 
 /** Knows what is to be done next to which grant, and rings when it is time. */
@@ -29,9 +30,9 @@ const BATCH_PART = 1 / 12;
  * process may hold tens of thousands of leases.
  */
 export function leaseSchedule(clock: Clock, listeners: ScheduleListeners): LeaseSchedule {
-  const all = new Set<KeptGrant>();
+  const all = new FewSet<KeptGrant>();
   /** Those that are renewed as a matter of course, and were taken in since the timer rang last. */
-  const fresh = new Set<KeptGrant>();
+  const fresh = new FewSet<KeptGrant>();
   const renewals = agenda<KeptGrant>();
   const ends = agenda<KeptGrant>();
   const alarm = earliestAlarm(clock, () => ring());
@@ -71,7 +72,7 @@ export function leaseSchedule(clock: Clock, listeners: ScheduleListeners): Lease
   };
   const ring = (): void => {
     const nowMs = clock.monotonicMs();
-    for (const kept of fresh) sort(kept);
+    for (const kept of fresh.keys()) sort(kept);
     fresh.clear();
     const first = renewals.take(nowMs);
     const untilMs = nowMs + (first?.validity.forMs ?? 0) * BATCH_PART;
@@ -86,7 +87,7 @@ export function leaseSchedule(clock: Clock, listeners: ScheduleListeners): Lease
     put,
     remove,
     close() {
-      for (const kept of Array.from(all)) remove(kept);
+      for (const kept of Array.from(all.keys())) remove(kept);
       alarm.cancel();
     },
   };

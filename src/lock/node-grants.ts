@@ -1,3 +1,4 @@
+import type { FewSet } from '../core/few-map.js';
 import type { LockMode } from './driver.js';
 
 /** A task that wants the resource. */
@@ -36,7 +37,7 @@ export interface NodeGrant {
   /** Of the readers that hold it now. */
   sharesTtlMs: number | undefined;
   /** The tasks that hold it: one at most, or as many readers as share it. */
-  readonly holders: Set<number>;
+  readonly holders: FewSet<number>;
   /** The tokens that are left, in rising blocks; the one in use is not among them. */
   tokens: TokenBlock[];
   /** How many the last block had. */

@@ -8,6 +8,7 @@
  * what is to be done. It is deterministic, so a test can explore every order of events.
  */
 
+import { FewMap, FewSet } from '../core/few-map.js';
 import {
   hasToken,
   isSameKind,
@@ -27,11 +28,11 @@ import type { QueueEffect, QueueEvent } from './queue-events.js';
 /** Who waits here, what was asked for, and what is held. */
 export interface NodeQueue {
   /** First come, first served. */
-  readonly waiting: Map<number, QueuedTask>;
+  readonly waiting: FewMap<number, QueuedTask>;
   /** The requests under way, with the task that each was made for. Answers to others are stale. */
-  readonly requests: Map<number, QueuedTask>;
+  readonly requests: FewMap<number, QueuedTask>;
   /** By the request that won it. */
-  readonly grants: Map<number, NodeGrant>;
+  readonly grants: FewMap<number, NodeGrant>;
   /** How many requests there have been; the next one's id. */
   requestCount: number;
 }
@@ -41,7 +42,7 @@ const COUNTING_REQUESTS_MAX = 8;
 
 /** A queue that nobody is in. */
 export function emptyQueue(): NodeQueue {
-  return { waiting: new Map(), requests: new Map(), grants: new Map(), requestCount: 0 };
+  return { waiting: new FewMap(), requests: new FewMap(), grants: new FewMap(), requestCount: 0 };
 }
 
 /** Whether there is nothing to remember. */
@@ -167,7 +168,7 @@ function granted(
     capacity,
     lockDelayMs,
     sharesTtlMs,
-    holders: new Set(),
+    holders: new FewSet(),
     tokens: isExclusive && tokens !== undefined ? [tokens] : [],
     blockSize: tokens?.count ?? 1,
     epoch: isExclusive ? undefined : tokens?.first,
@@ -304,7 +305,9 @@ function contend(queue: NodeQueue, effects: QueueEffect[]): void {
   }
   const wanted = head === undefined ? 0 : requestsFor(queue, head);
   let kept = 0;
-  for (const [request, task] of requests) {
+  for (const request of requests.keys()) {
+    const task = requests.get(request);
+    if (task === undefined) continue;
     if (kept < wanted && head !== undefined && isAnswerFor(task, head)) {
       kept += 1;
       continue;
@@ -355,5 +358,5 @@ function requestsFor({ grants, waiting }: NodeQueue, head: QueuedTask): number {
 }
 
 function firstOf({ waiting }: NodeQueue): QueuedTask | undefined {
-  return waiting.values().next().value;
+  return waiting.first;
 }

@@ -1,4 +1,5 @@
 import type { Alarm } from '../core/alarms.js';
+import { FewMap } from '../core/few-map.js';
 import type { LockContext } from './context.js';
 import type { Grant, GrantRequest, LockMode } from './driver.js';
 import { lockTimeoutError } from './errors.js';
@@ -46,7 +47,7 @@ export class WaitingRoom {
   readonly #resource: string;
   readonly #context: LockContext;
   readonly #listeners: RoomListeners;
-  readonly #seats = new Map<number, Seat>();
+  readonly #seats = new FewMap<number, Seat>();
   #visitorCount = 0;
 
   constructor(resource: string, context: LockContext, listeners: RoomListeners) {

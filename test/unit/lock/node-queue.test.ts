@@ -6,6 +6,7 @@
 
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { FewMap, FewSet } from '../../../src/core/few-map.js';
 import type { NodeGrant, QueuedTask } from '../../../src/lock/node-grants.js';
 import { emptyQueue, isIdle, type NodeQueue, transition } from '../../../src/lock/node-queue.js';
 import type { QueueEffect, QueueEvent } from '../../../src/lock/queue-events.js';
@@ -245,7 +246,7 @@ function check(at: World): void {
     const isWanted = grant.reservation === 'under-way' && waiting.length > 0;
     must(grant.isRetained || isWanted, 'kept for a token or a task to come');
   }
-  for (const [id] of queue.requests) {
+  for (const id of queue.requests.keys()) {
     must(requests.get(id)?.isGivenUp === false, 'the current request is under way');
     must(waiting.length > 0, 'nobody asks for nobody');
   }
@@ -273,22 +274,19 @@ const keyOf = (at: World): string =>
   JSON.stringify({ ...at, tasks: 0 }, (_, value) => {
     // Only how tokens lie to each other matters.
     if (typeof value === 'bigint') return String(value - at.lastToken);
+    if (value instanceof FewMap) return Array.from(value.entries());
     return value instanceof Map || value instanceof Set ? Array.from(value) : value;
   });
 
 /** As `structuredClone`, at a tenth of its price; what never changes is shared. */
 function copyOf(at: World): World {
   const { waiting, requests, grants, requestCount } = at.queue;
-  const copies = Array.from(grants, ([id, grant]): [number, NodeGrant] => [
-    id,
-    { ...grant, holders: new Set(grant.holders), tokens: [...grant.tokens] },
-  ]);
   return {
     ...at,
     queue: {
-      waiting: new Map(waiting),
-      requests: new Map(requests),
-      grants: new Map(copies),
+      waiting: copyOfMap(waiting),
+      requests: copyOfMap(requests),
+      grants: copyOfMap(grants, copyOfGrant),
       requestCount,
     },
     coming: [...at.coming],
@@ -299,6 +297,21 @@ function copyOf(at: World): World {
     granted: new Map(at.granted),
     reservations: new Set(at.reservations),
   };
+}
+
+function copyOfMap<Value>(
+  map: FewMap<number, Value>,
+  copied = (value: Value): Value => value,
+): FewMap<number, Value> {
+  const copy = new FewMap<number, Value>();
+  for (const [key, value] of map.entries()) copy.set(key, copied(value));
+  return copy;
+}
+
+function copyOfGrant(grant: NodeGrant): NodeGrant {
+  const holders = new FewSet<number>();
+  for (const task of grant.holders.keys()) holders.add(task);
+  return { ...grant, holders, tokens: [...grant.tokens] };
 }
 
 /** Plays every order of events; answers how many states there are. */

@@ -1,4 +1,5 @@
 import { remainingMs, type Validity } from '../../../core/clock.js';
+import { FewMap } from '../../../core/few-map.js';
 import type { Grant, GrantRequest, LockNode } from '../../../lock/driver.js';
 
 /** A grant of this process, with what only the driver knows of it. */
@@ -55,13 +56,13 @@ const SWEEP_FROM = 128;
 export function heldGrants<
   Held extends Pick<HeldGrant, 'grant' | 'ttlMs' | 'validity'> = HeldGrant,
 >({ clock }: LockNode): HeldGrants<Held> {
-  const held = new Map<string, Held>();
+  const held = new FewMap<string, Held>();
   let sweepAt = SWEEP_FROM;
   return {
     add(one) {
       if (held.size >= sweepAt) {
-        for (const [id, { validity, ttlMs }] of held) {
-          if (remainingMs(clock, validity) < -ttlMs) held.delete(id);
+        for (const { grant, validity, ttlMs } of Array.from(held.values())) {
+          if (remainingMs(clock, validity) < -ttlMs) held.delete(grant.grantId);
         }
         sweepAt = Math.max(SWEEP_FROM, 2 * held.size);
       }
