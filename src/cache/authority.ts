@@ -93,6 +93,13 @@ export interface Authority {
     timeoutMs: number,
     fence?: bigint,
   ): Promise<void>;
+  /** Lets the entry with this mark last so long from now, if that is longer. */
+  extend(
+    key: string,
+    ttlMs: number,
+    mark: string,
+    timeoutMs: number,
+  ): Promise<'extended' | 'unchanged' | 'failed'>;
   /** Lets an entry last so long from now; false: there is none. */
   touch(key: string, ttlMs: number, timeoutMs: number): Promise<boolean>;
   clear(timeoutMs: number): Promise<void>;
@@ -204,6 +211,10 @@ function authorityOver<Stored>(
         tier.invalidate(key, holdToken, { ...bounds, ...fenced }),
       );
       unlessStale(reply, key, fence);
+    },
+    async extend(key, ttlMs, mark, timeoutMs) {
+      const answer = await ask('extend', key, () => tier.extend(key, ttlMs, mark, { timeoutMs }));
+      return typeof answer === 'string' ? answer : 'failed';
     },
     touch: (key, ttlMs, timeoutMs) => touch(parts, demand, key, { ttlMs, timeoutMs }),
     clear: (timeoutMs) => demand('clear', undefined, timeoutMs, (bounds) => tier.clear(bounds)),

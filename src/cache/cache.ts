@@ -112,6 +112,14 @@ export interface CacheOptions<Value = unknown> {
    */
   readonly jitter?: number | undefined;
   /**
+   * Sliding expiry: a hit of any node lets the entry live for its `ttlMs` from then on, and for
+   * `maxAgeMs` in all from when it was stored; at least `ttlMs`. The end moves in the background and at
+   * most once in a quarter of `ttlMs` for each process, so an entry that is hit may still end up to a
+   * quarter early. `maxAgeMs` is counted by the processes' own clocks, and exact as far as they agree.
+   * Default: hits extend nothing.
+   */
+  readonly sliding?: { readonly maxAgeMs: number } | undefined;
+  /**
    * How eagerly an entry that is still good is loaded anew in the background: the refresh begins about
    * so many load times before its end. 0 to 100; 0, the default, never.
    */

@@ -141,6 +141,16 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
         return change.isCurrent ? { stored: text, remainingMs: ttlMs } : null;
       }).then((entry) => entry ?? undefined);
     },
+    async extend(key, ttlMs, mark, bounds) {
+      const seen = await store.item(key, 'extend', bounds).look();
+      if (seen?.state.kind !== 'entry') return 'unchanged';
+      const { text, remainingMs } = seen.state;
+      if (remainingMs >= ttlMs || !text.includes(mark)) return 'unchanged';
+      const item = store.item(key, 'extend', bounds);
+      // Who changed it meanwhile has written something newer, or extended it.
+      const change = await item.replace(seen.target, { kind: 'entry', text, forMs: ttlMs });
+      return change.state === 'done' && change.isCurrent ? 'extended' : 'unchanged';
+    },
     clear: (bounds) => store.clear(bounds),
     changed: (key, signal) => store.changed(key, signal),
     close: () => store.close(),

@@ -10,6 +10,7 @@ import { dateOf, type Isolated, setOwn } from './isolation.js';
  * | `"t":1` | some of the value's parts are *tagged*: objects with one property whose name begins with `$` |
  * | `"g":milliseconds` | for so long before its end the entry is stale |
  * | `"e":milliseconds` | for so long before that a refresh is due |
+ * | `"s":[milliseconds,end]` | for so long from a hit it lasts, until so many milliseconds since 1970 |
  * | `"n":1` | the source has no value |
  * | `"v":[[tag,version],…]` | what it is invalidated by |
  *
@@ -36,14 +37,16 @@ export interface Notes {
   readonly t?: 1;
   readonly g?: number;
   readonly e?: number;
+  readonly s?: readonly [ttlMs: number, endMs: number];
   readonly n?: 1;
   readonly v?: readonly (readonly [tag: string, version: string])[];
 }
 
 /** The text for a value that was isolated. */
 export function encodeValue(isolated: Isolated): string {
-  const { value, isBare, aging, isAbsent, tags, encoded } = isolated;
-  const isPlain = isBare && aging === undefined && !isAbsent && tags === undefined;
+  const { value, isBare, aging, isAbsent, tags, sliding, encoded } = isolated;
+  const isTimed = aging !== undefined || sliding !== undefined;
+  const isPlain = isBare && !isTimed && !isAbsent && tags === undefined;
   if (isPlain) return `${BEGINNING}${encoded ?? JSON.stringify(value)}]`;
   const notes: Notes = { ...(isBare ? undefined : { t: 1 }), ...notesOf(isolated) };
   const content = isAbsent ? 'null' : (encoded ?? contentOf(isolated));
@@ -56,19 +59,24 @@ export function contentOf({ value, isBare }: Pick<Isolated, 'value' | 'isBare'>)
 }
 
 /** What every codec notes of an entry. */
-export function notesOf({ aging, isAbsent, tags }: LocalValue): Notes {
+export function notesOf({ aging, isAbsent, tags, sliding }: LocalValue): Notes {
   return {
     ...(aging && { g: Math.round(aging.graceMs), e: Math.round(aging.earlyMs) }),
+    ...(sliding && { s: [sliding.ttlMs, sliding.endMs] as const }),
     ...(isAbsent ? { n: 1 } : undefined),
     ...(tags && { v: tags.map(({ tag, version }) => [tag, version] as const) }),
   };
 }
 
+/** What stands beside the value of an entry. */
+export type Noted = Pick<LocalValue, 'aging' | 'isAbsent' | 'tags' | 'sliding'>;
+
 /** What was noted of an entry. */
-export function notedOf({ g, e, n, v }: Notes): Pick<LocalValue, 'aging' | 'isAbsent' | 'tags'> {
+export function notedOf({ g, e, s, n, v }: Notes): Noted {
   const aging = g === undefined ? undefined : { graceMs: g, earlyMs: e ?? 0 };
   const tags = v?.map(([tag, version]) => ({ tag, version }));
-  return { ...(n === 1 && { isAbsent: true }), aging, tags };
+  const sliding = s && { ttlMs: s[0], endMs: s[1] };
+  return { ...(n === 1 && { isAbsent: true }), aging, tags, sliding };
 }
 
 /**

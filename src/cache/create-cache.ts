@@ -21,6 +21,8 @@ const ERROR_BACKOFF_MS_DEFAULT = 1_000;
 const DEFERRED_KEYS_DEFAULT = 10_000;
 const DEFERRED_KEYS_MAX = 1_000_000;
 const JITTER_MAX = 0.9;
+/** A thousand years. */
+const MAX_AGE_MS_MAX = 31_557_600_000_000;
 const EARLY_REFRESH_MAX = 100;
 
 /**
@@ -114,12 +116,17 @@ function deferralOf({
 }
 
 function agingOf(given: Partial<CacheOptions>): AgingPolicy {
-  const { staleMs = 0, staleIfErrorMs = 0, jitter = 0, earlyRefresh = 0 } = given;
+  const { staleMs = 0, staleIfErrorMs = 0, jitter = 0, earlyRefresh = 0, sliding } = given;
   assertNumber('staleMs', staleMs, { min: 0 });
   assertNumber('staleIfErrorMs', staleIfErrorMs, { min: 0 });
   assertNumber('jitter', jitter, { min: 0, max: JITTER_MAX });
   assertNumber('earlyRefresh', earlyRefresh, { min: 0, max: EARLY_REFRESH_MAX });
-  return { staleMs, staleIfErrorMs, jitter, earlyRefresh };
+  const maxAgeMs = sliding?.maxAgeMs;
+  if (sliding !== undefined) {
+    const bounds = { min: given.ttlMs ?? 1, max: MAX_AGE_MS_MAX };
+    assertNumber('sliding.maxAgeMs', maxAgeMs as number, bounds);
+  }
+  return { staleMs, staleIfErrorMs, jitter, earlyRefresh, maxAgeMs };
 }
 
 /** The strongest that the tiers can give, or what was asked for if they can give that. */

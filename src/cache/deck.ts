@@ -4,6 +4,7 @@ import { type Deadlines, deadlines } from '../core/deadlines.js';
 import { type WorkGate, workGate } from '../core/work-gate.js';
 import type { Flight } from './flight.js';
 import { type Looks, newLooks } from './looking.js';
+import { type Slides, slides } from './sliding.js';
 import { type CacheStatistics, cacheStatistics } from './statistics.js';
 import { type Counters, newCounters } from './stats.js';
 import { type CacheSettings, type CacheTiers, openTiers } from './tiers.js';
@@ -26,6 +27,8 @@ export interface Deck {
   readonly renewals: Deadlines;
   /** What goes on in the background for keys that have a value. */
   readonly refreshes: Refreshes;
+  /** Where hits extend their entries. */
+  readonly slides: Slides | undefined;
   /** Counts the calls in flight, and refuses new ones once closed. */
   readonly gate: WorkGate;
 }
@@ -43,7 +46,11 @@ export interface Refreshes {
 export function newDeck(settings: CacheSettings): Deck {
   const counters = newCounters(settings.clock);
   const tiers = openTiers(settings);
+  const present = turnInstant(settings.clock);
+  const gate = workGate(`cache ${settings.name}`, settings.clock);
+  const isSliding = settings.aging.maxAgeMs !== undefined;
   return {
+    slides: isSliding ? slides({ settings, tiers, present, gate }) : undefined,
     refreshes: { running: new Set(), failures: new Map(), ending: new AbortController() },
     settings,
     tiers,
@@ -51,9 +58,9 @@ export function newDeck(settings: CacheSettings): Deck {
     statistics: cacheStatistics(settings.clock, counters, tiers.stats),
     flights: new Map(),
     looks: newLooks(),
-    present: turnInstant(settings.clock),
+    present,
     deadlines: deadlines(settings.clock, { keepAlive: true }),
     renewals: deadlines(settings.clock, { lingers: false }),
-    gate: workGate(`cache ${settings.name}`, settings.clock),
+    gate,
   };
 }

@@ -114,6 +114,7 @@ export function deferringAuthority(inner: Authority, parts: DeferringParts): Def
       const onDeferred = { reply: undefined, send: removal(key, holdToken) };
       return attempt(key, callMs, (ms) => inner.invalidate(key, holdToken, ms), onDeferred);
     },
+    extend: async (key, ...rest) => (deferred.blocks(key) ? 'failed' : inner.extend(key, ...rest)),
     // What is about to go is not there to live longer.
     touch: async (key, ...rest) => !deferred.blocks(key) && inner.touch(key, ...rest),
     clear: (callMs) =>

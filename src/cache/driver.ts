@@ -201,6 +201,16 @@ export interface LeaseTier<Stored> {
   /** Lets the entry that is there last `ttlMs` from now, longer or shorter than before; answers it. */
   touch(key: string, ttlMs: number, bounds: CallBounds): Promise<TierEntry<Stored> | undefined>;
   /**
+   * Lets an entry last `ttlMs` from now if it has more to lose: never shorter than before. Only where
+   * the entry is the one that was hit: its text has `mark` in it, or its value `slidingMark`.
+   */
+  extend(
+    key: string,
+    ttlMs: number,
+    mark: string,
+    bounds: CallBounds,
+  ): Promise<'extended' | 'unchanged'>;
+  /**
    * Removes every entry and every lease that was there when it was called; holds stay. An entry that
    * is filled meanwhile by a later lease may stay.
    */
@@ -300,6 +310,20 @@ export interface LocalValue {
   readonly isAbsent?: boolean | undefined;
   /** What it is invalidated by, beside its key. */
   readonly tags?: readonly TagStamp[] | undefined;
+  /** How hits extend it; undefined: they do not. */
+  readonly sliding?: Sliding | undefined;
+}
+
+/** How hits extend an entry. */
+export interface Sliding {
+  /** For how long from a hit it is as good as new, in whole milliseconds. */
+  readonly ttlMs: number;
+  /** When it ends at the latest: by the clock of the process that stored it, since 1970. */
+  readonly endMs: number;
+  /** How long it is kept beyond being as good as new, where a copy does not say. */
+  readonly graceMs?: number | undefined;
+  /** In the memory of a process: when a hit extends it next, on the monotonic clock. */
+  dueMs?: number | undefined;
 }
 
 /** The last parts of an entry's life, in milliseconds counted back from its end. */

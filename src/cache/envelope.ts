@@ -1,4 +1,4 @@
-import { formatError, type Notes, notedOf, notesOf } from './codec.js';
+import { formatError, type Noted, type Notes, notedOf, notesOf } from './codec.js';
 import { UnreadableError } from './codec-error.js';
 import type { Codec } from './codec-types.js';
 import type { LocalValue } from './driver.js';
@@ -22,7 +22,7 @@ interface Head extends Notes {
 /** The content of an entry, and what stands beside it. */
 export interface Opened {
   readonly content: string;
-  readonly noted: Pick<LocalValue, 'aging' | 'isAbsent' | 'tags'>;
+  readonly noted: Noted;
 }
 
 /** Puts what a codec wrote, and what is noted of the entry, into one text. */

@@ -69,6 +69,7 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
     },
     lease: async (...given) => (await ask(() => inner.lease(...given))) ?? failed,
     fill: async (...given) => (await ask(() => inner.fill(...given))) ?? 'failed',
+    extend: async (...given) => (await ask(() => inner.extend(...given))) ?? 'failed',
     seize: (...given) => demand(() => inner.seize(...given)),
     store: (...given) => demand(() => inner.store(...given)),
     hold: (...given) => demand(() => inner.hold(...given)),

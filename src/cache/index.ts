@@ -51,6 +51,7 @@ export type {
   ProcessTier,
   SharedCacheDriver,
   SharedTier,
+  Sliding,
   TagStamp,
   TagStamps,
   TextEncoding,

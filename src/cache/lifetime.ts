@@ -8,6 +8,8 @@ export interface AgingPolicy {
   readonly staleIfErrorMs: number;
   readonly jitter: number;
   readonly earlyRefresh: number;
+  /** Undefined: hits do not extend an entry. */
+  readonly maxAgeMs?: number | undefined;
 }
 
 /** What an entry is given when it is stored. */
@@ -16,6 +18,8 @@ export interface Lifetime {
   readonly ttlMs: number;
   /** Undefined: it is as good as new until its end. */
   readonly aging: Aging | undefined;
+  /** How long it lasts from a hit, and in all; undefined: hits do not extend it. */
+  readonly slides: { readonly ttlMs: number; readonly maxAgeMs: number } | undefined;
 }
 
 /** In which part of its life an entry is. */
@@ -30,11 +34,12 @@ export type Age = 'fresh' | 'early' | 'stale' | 'over';
  * entry is stored: the lease of the refresh already lets only one node load.
  */
 export function lifetimeOf(
-  { staleMs, staleIfErrorMs, jitter, earlyRefresh }: AgingPolicy,
+  { staleMs, staleIfErrorMs, jitter, earlyRefresh, maxAgeMs }: AgingPolicy,
   random: Random,
   { ttlMs, loadMs = 0 }: { readonly ttlMs: number; readonly loadMs?: number | undefined },
 ): Lifetime {
-  const freshMs = jitter === 0 ? ttlMs : Math.max(ttlMs * (1 - jitter * random.fraction()), 1);
+  const jitteredMs = jitter === 0 ? ttlMs : Math.max(ttlMs * (1 - jitter * random.fraction()), 1);
+  const freshMs = Math.min(jitteredMs, maxAgeMs ?? jitteredMs);
   const graceMs = Math.max(staleMs, staleIfErrorMs);
   const drawnMs = earlyRefresh === 0 ? 0 : -loadMs * earlyRefresh * Math.log(1 - random.fraction());
   const earlyMs = Math.min(drawnMs, freshMs / 2);
@@ -42,6 +47,7 @@ export function lifetimeOf(
   return {
     ttlMs: freshMs + graceMs,
     aging: isAging ? { graceMs, earlyMs } : undefined,
+    slides: maxAgeMs === undefined ? undefined : { ttlMs: Math.ceil(freshMs), maxAgeMs },
   };
 }
 

@@ -1,3 +1,4 @@
+import { type Clock, instantOf } from '../core/clock.js';
 import { assertTtlMs } from '../core/validate.js';
 import { endedWith, type LoadScope } from './abandonable.js';
 import { assertTags } from './arguments.js';
@@ -7,7 +8,8 @@ import type { Deck } from './deck.js';
 import { cacheLoad } from './diagnostics.js';
 import type { LocalValue } from './driver.js';
 import { ABSENT, handOut, type Isolated } from './isolation.js';
-import { lifetimeOf } from './lifetime.js';
+import { type Lifetime, lifetimeOf } from './lifetime.js';
+import { dueMs } from './sliding.js';
 
 /** What a loader is called for. */
 export interface LoadCall {
@@ -82,17 +84,26 @@ export const NOT_KEPT: Fill = { value: undefined, ttlMs: 0 };
 
 /** What is stored of a value; of none only where that is asked for. */
 function fillOf(
-  { aging, random, negativeTtlMs }: Deck['settings'],
+  { aging, random, negativeTtlMs, clock }: Deck['settings'],
   local: Isolated | undefined,
   { ttlMs, loadMs }: { readonly ttlMs: number; readonly loadMs: number },
 ): Fill {
   if (local === undefined) {
     return negativeTtlMs === undefined ? NOT_KEPT : { value: ABSENT, ttlMs: negativeTtlMs };
   }
-  return agingFill(local, lifetimeOf(aging, random, { ttlMs, loadMs }));
+  return agingFill(clock, local, lifetimeOf(aging, random, { ttlMs, loadMs }));
 }
 
 /** A value with its life. */
-export function agingFill(local: Isolated, { ttlMs, aging }: ReturnType<typeof lifetimeOf>): Fill {
-  return { value: aging === undefined ? local : { ...local, aging }, ttlMs };
+export function agingFill(clock: Clock, local: Isolated, { ttlMs, aging, slides }: Lifetime): Fill {
+  if (aging === undefined && slides === undefined) return { value: local, ttlMs };
+  const now = instantOf(clock);
+  const graceMs = aging?.graceMs ?? 0;
+  const sliding = slides && {
+    ttlMs: slides.ttlMs,
+    endMs: Math.round(now.wallMs + slides.maxAgeMs),
+    graceMs,
+    dueMs: dueMs({ ttlMs: slides.ttlMs, endMs: 0 }, { since: now, forMs: ttlMs }, graceMs),
+  };
+  return { value: { ...local, aging, sliding }, ttlMs };
 }

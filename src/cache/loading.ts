@@ -205,6 +205,7 @@ function sighted(
   const age = ageOf(aging, leftMs);
   if (age === 'fresh') {
     keepNear(deck, ticket, local, validity);
+    deck.slides?.read(flight.key, local, validity);
     return { local, asOf };
   }
   trip.hasOld = true;

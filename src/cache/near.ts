@@ -3,6 +3,7 @@ import type { Deck } from './deck.js';
 import type { FillTicket, LocalValue } from './driver.js';
 import type { Isolated } from './isolation.js';
 import { freshMsOf } from './lifetime.js';
+import { dueMs } from './sliding.js';
 
 /**
  * Keeps a copy in this process's memory, as long as it is as good as new: for its last parts the
@@ -18,9 +19,15 @@ export function keepNear(
 ): void {
   if (near === undefined || ticket === undefined || local === undefined) return;
   const { aging } = local;
+  const graceMs = aging?.graceMs ?? 0;
+  const sliding = local.sliding && {
+    ...local.sliding,
+    graceMs,
+    dueMs: dueMs(local.sliding, { since, forMs }, graceMs),
+  };
   const freshMs = Math.min(freshMsOf(aging, forMs), localTtlMs);
   for (const { tag, version } of local.tags ?? []) near.tags.note(tag, version, stampedAfter);
-  const isLean = aging === undefined && !('encoded' in local);
-  const copy = isLean ? local : { ...local, aging: undefined, encoded: undefined };
+  const isLean = aging === undefined && local.sliding === undefined && !('encoded' in local);
+  const copy = isLean ? local : { ...local, aging: undefined, encoded: undefined, sliding };
   near.put(ticket, copy, { since, forMs: freshMs });
 }

@@ -40,6 +40,7 @@ export function cacheReader(deck: Deck): CacheReader {
     if (found === undefined) return undefined;
     frontCounter.hitCount += 1;
     counters.hitCount += 1;
+    if (found.sliding !== undefined) deck.slides?.hit(key, found, found.sliding);
     return found;
   };
   /** Counts the miss, and checks what a hit would have proved: that the key is one. */
@@ -144,7 +145,10 @@ function readAndKeep<Result>(
   return reading.then(
     (answer) => {
       const isFound = answer.state === 'found' && isGood(deck, answer);
-      if (isFound) keepNear(deck, ticket, answer.local, answer.validity);
+      if (isFound) {
+        keepNear(deck, ticket, answer.local, answer.validity);
+        deck.slides?.read(key, answer.local, answer.validity);
+      }
       over();
       const result = finish(isFound ? answer.local : undefined);
       if (answer.state === 'failed') throwIfTold(answer.error);

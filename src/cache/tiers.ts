@@ -73,7 +73,8 @@ export function openTiers(settings: CacheSettings): CacheTiers {
       : undefined;
   const near = open.length > 1 ? nearStore(settings, front?.store, last.tier) : undefined;
   const node = nodeOf(settings, last.counter);
-  const withRemaining = near !== undefined || isAging(settings);
+  const isSliding = settings.aging.maxAgeMs !== undefined;
+  const withRemaining = near !== undefined || isSliding || isAging(settings);
   const knownTags = settings.consistency === 'tracked' ? near?.tags : undefined;
   const bare = authorityOver({ ...last, node, leaseMs, withRemaining, knownTags, schema, values });
   const { authority, direct, state } = survived(settings, bare, last.counter);

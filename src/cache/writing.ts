@@ -126,7 +126,7 @@ async function setThrough(
 ): Promise<void> {
   const { authority, near } = deck.tiers;
   const { clock, random, aging } = deck.settings;
-  const aged = agingFill(value, lifetimeOf(aging, random, { ttlMs }));
+  const aged = agingFill(clock, value, lifetimeOf(aging, random, { ttlMs }));
   const token = newToken(random);
   near?.delete(key);
   const ticket = near?.begin(key);

@@ -54,6 +54,27 @@ export const CACHE_BATCH_CASES: readonly StagedCacheCase[] = [
     },
   ],
   [
+    'an entry is extended where it is the one that was hit, and never shortened by that',
+    async (stage) => {
+      const a = await stage.tier();
+      const b = await stage.tier();
+      const leftMs = async (): Promise<number> => (await a.read('key'))?.remainingMs ?? 0;
+      const extend = (ttlMs: number, mark: string, key = 'key') =>
+        b.tier.extend(key, ttlMs, mark, BOUNDS);
+      await a.put('key', 'text "s":[1,20]', LONG_MS / 2);
+      assert.equal(await extend(LONG_MS, '"s":[1,21]'), 'unchanged');
+      assert.equal(await extend(LONG_MS / 10, '"s":[1,20]'), 'unchanged');
+      assert.ok((await leftMs()) > LONG_MS / 4 && (await leftMs()) <= LONG_MS / 2);
+      assert.equal(await extend(LONG_MS, '"s":[1,20]'), 'extended');
+      assert.ok((await leftMs()) > LONG_MS / 2, `${await leftMs()} ms are left`);
+      assert.equal(await a.textOf('key'), 'text "s":[1,20]');
+      assert.equal(await extend(LONG_MS, '"s":[1,20]', 'none'), 'unchanged');
+      await a.put('key', 'new "s":[1,22]', LONG_MS / 2);
+      assert.equal(await extend(LONG_MS, '"s":[1,20]'), 'unchanged');
+      assert.ok((await leftMs()) <= LONG_MS / 2);
+    },
+  ],
+  [
     'an entry that is touched lasts for the time that it is given, and nothing is made of none',
     async (stage) => {
       const a = await stage.tier();

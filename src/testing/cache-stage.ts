@@ -79,7 +79,7 @@ export async function onCacheStage(
         ? staged(opened, (text) => text, String)
         : staged<LocalValue>(
             opened,
-            (value) => ({ value, isShareable: true }),
+            (value) => ({ value, isShareable: true, sliding: slidingOf(value) }),
             ({ value }) => String(value),
           );
     },
@@ -104,6 +104,12 @@ export async function onCacheStage(
   } finally {
     for (const cleanup of cleanups.reverse()) await cleanup();
   }
+}
+
+/** What a text says of how hits extend it, as notes of an entry do. */
+function slidingOf(text: string): LocalValue['sliding'] {
+  const [, ttlMs, endMs] = /"s":\[(\d+),(\d+)\]/.exec(text) ?? [];
+  return ttlMs === undefined ? undefined : { ttlMs: Number(ttlMs), endMs: Number(endMs) };
 }
 
 function staged<Stored>(

@@ -7,6 +7,7 @@ import type {
   ProcessTier,
   TierTags,
 } from '../../cache/driver.js';
+import { slidingMark } from '../../cache/sliding.js';
 import { type WakeList, wakeList } from '../../cache/wake-list.js';
 import { type Clock, instantOf, remainingMs, type Validity } from '../../core/clock.js';
 import { assertNumber } from '../../core/validate.js';
@@ -172,6 +173,14 @@ function memoryTier({ clock }: CacheNode, space: Space): ProcessTier {
       if (found === undefined) return undefined;
       store.write(key, found.value, validFor(ttlMs));
       return { stored: found.value, remainingMs: ttlMs };
+    },
+    async extend(key, ttlMs, mark) {
+      const found = store.find(key);
+      const { sliding } = found?.value ?? {};
+      if (found === undefined || sliding === undefined) return 'unchanged';
+      if (slidingMark(sliding) !== mark || found.remainingMs >= ttlMs) return 'unchanged';
+      store.write(key, found.value, validFor(ttlMs));
+      return 'extended';
     },
     async clear() {
       store.clear();

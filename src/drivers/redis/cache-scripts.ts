@@ -149,6 +149,23 @@ return value`,
 );
 
 /**
+ * Lets entries last longer, none shorter. KEYS: any; ARGV: for each key milliseconds, and a text that
+ * the entry must have in it. → for each key 1 extended | 0 not
+ */
+export const EXTEND: RedisScript = redisScript(
+  'cache.extend',
+  `local replies = {}
+for i, key in ipairs(KEYS) do
+  local ms, mark = ARGV[2 * i - 1], ARGV[2 * i]
+  local left = redis.call('pttl', key)
+  local value = left >= 0 and left < tonumber(ms) and redis.call('get', key)
+  local isSame = value and string.find(value, mark, 1, true)
+  replies[i] = isSame and redis.call('pexpire', key, ms) or 0
+end
+return replies`,
+);
+
+/**
  * Versions, made where there are none: the format's version, the server's time, and chance. So none
  * is given out twice, whatever becomes of the clock.
  * KEYS: any. ARGV: 8 characters of chance; how many of the keys, from the first, end by themselves;

@@ -10,6 +10,7 @@ import { invalidArgument } from '../../core/validate.js';
 import { cacheCalls } from './cache-calls.js';
 import type { RedisCacheClient } from './cache-client.js';
 import { textOf } from './cache-entry.js';
+import { cacheExtend } from './cache-extend.js';
 import { type CacheKeys, cacheKeys } from './cache-keys.js';
 import { cacheLeases } from './cache-leases.js';
 import { cacheMarks } from './cache-marks.js';
@@ -122,6 +123,7 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
       const stored = typeof found === 'string' ? textOf(found, now.generation) : undefined;
       return stored === undefined ? undefined : { stored, remainingMs: ttlMs };
     },
+    extend: cacheExtend(parts),
     clear: marks.end,
     changed: (key, signal) => wakeups.next(key, signal),
     follow: tracking.open,

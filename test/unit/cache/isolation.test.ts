@@ -71,12 +71,12 @@ test('none, in memory alone, takes what no shared tier could have; before one it
   }
 });
 
-test('a loader that changes its value after it gave it changes nothing that was sent', async () => {
+test('a writer that changes its value after it gave it changes nothing that is sent', async () => {
   const { node, shared } = cacheBench();
   for (const isolation of ['frozen', 'cloned', 'none'] as const) {
     const given = { list: [1], at: new Date(5) };
-    shared.before = (operation) => operation === 'fill' && given.list.push(2);
-    await node<Item>({ isolation }).getOrLoad(isolation, () => given);
+    shared.before = (operation) => operation === 'seize' && given.list.push(2);
+    await node<Item>({ isolation }).set(isolation, given);
     shared.before = undefined;
     expect(await node<Item>().get(isolation)).toEqual({ list: [1], at: new Date(5) });
   }

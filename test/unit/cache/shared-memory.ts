@@ -115,6 +115,14 @@ export function sharedMemory(clock: Clock, { fences = false } = {}): SharedMemor
             const entry = await tier.touch(key, ttlMs, bounds);
             return entry && textual(entry);
           }),
+        extend: (key, ttlMs, mark, bounds) =>
+          call('extend', key, bounds.timeoutMs, async () => {
+            const entry = await tier.read(key, { ...bounds, withRemaining: true });
+            const isSame = entry !== undefined && String(entry.stored.value).includes(mark);
+            if (!isSame || (entry.remainingMs ?? 0) >= ttlMs) return 'unchanged';
+            await tier.touch(key, ttlMs, bounds);
+            return 'extended';
+          }),
         sync: (bounds) => call('sync', '', bounds.timeoutMs, async () => {}),
         clear: (bounds) => call('clear', '', bounds.timeoutMs, () => tier.clear(bounds)),
         changed: (key, signal) => tier.changed(key, signal),
