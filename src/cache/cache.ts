@@ -205,6 +205,15 @@ export interface CacheFencedOptions {
   readonly fencingToken?: bigint | string | undefined;
 }
 
+/** Options of `update`. */
+export interface CacheUpdateOptions<Value> extends CacheWriteOptions, CacheFencedOptions {
+  /**
+   * What the key has once `commit` has succeeded, for `ttlMs` and with `tags`. Default: nothing is
+   * stored, and the next read loads.
+   */
+  readonly value?: Value | undefined;
+}
+
 /** What a loader is given. */
 export interface LoadContext {
   /** The key whose value is wanted. */
@@ -379,6 +388,9 @@ export interface Cache<Value, Key = string> {
    * go to the source and are not stored. A process that dies in between leaves the key held for
    * `leaseMs`, and no old entry.
    *
+   * With `value` it is a write-through: the entry is that value afterwards, unless another write came in
+   * between; reads meanwhile wait for it, as they wait for a load.
+   *
    * Resolves with what `commit` gives. An error of `commit` is rethrown as it is, after the
    * invalidation. `timeoutMs` bounds the calls to the tiers, each of the two; not `commit`.
    *
@@ -389,7 +401,7 @@ export interface Cache<Value, Key = string> {
   update<Result>(
     key: Key,
     commit: (context: { readonly signal: AbortSignal | undefined }) => Result | Promise<Result>,
-    options?: CacheCallOptions & CacheFencedOptions,
+    options?: CacheUpdateOptions<Value>,
   ): Promise<Result>;
   /**
    * Invalidates every entry that carries the tag, on every node, and refuses every load that has begun

@@ -4,6 +4,7 @@ import type { StandardSchema } from '../core/standard-schema.js';
 import { assertName, assertNumber, assertTtlMs, invalidArgument } from '../core/validate.js';
 import type { BreakerPolicy } from './breaker.js';
 import type { Cache, CacheConsistency, CacheKeyOptions, CacheOptions } from './cache.js';
+import { deckOf, withDeck } from './deck-registry.js';
 import type { CacheDriver } from './driver.js';
 import { cacheEngine } from './engine.js';
 import { keyedCache } from './keyed.js';
@@ -51,7 +52,10 @@ export function createCache<Value, Key>(
 ): Cache<Value> | Cache<Value, Key> {
   const { keyOf, ...given } = options;
   const cache = cacheEngine<Value>(validated(given));
-  return keyOf === undefined ? cache : keyedCache(cache, keyOf);
+  if (keyOf === undefined) return cache;
+  const deck = deckOf(cache);
+  const keyed = keyedCache(cache, keyOf);
+  return deck === undefined ? keyed : withDeck(keyed, deck);
 }
 
 function validated(options: CacheOptions): CacheSettings {

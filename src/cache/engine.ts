@@ -91,7 +91,8 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
       const given = callOptions(deck, options);
       const { signal } = given;
       // The signal reaches the commit only: what was committed must be followed by its invalidation.
-      return gate.run(() => writer.update(key, () => commit({ signal }), given));
+      const entry = options?.value === undefined ? undefined : newEntry(deck, key, options.value);
+      return gate.run(() => writer.update(key, () => commit({ signal }), given, entry));
     },
     async invalidateTag(tag, options) {
       assertTags(deck, [tag]);

@@ -7,6 +7,7 @@ export type {
   CacheKeyOptions,
   CacheOptions,
   CacheReadOptions,
+  CacheUpdateOptions,
   CacheWriteOptions,
   DeferredInvalidationOptions,
   LoadContext,
@@ -64,6 +65,14 @@ export { stableKey } from './keyed.js';
 export type { CacheParticipantOptions } from './participant.js';
 export { cacheParticipant } from './participant.js';
 export type { CacheBranch } from './participant-branch.js';
+export type {
+  ReadThrough,
+  ReadThroughOptions,
+  WriteContext,
+  WriteThrough,
+  WriteThroughOptions,
+} from './policy-through.js';
+export { readThrough, writeThrough } from './policy-through.js';
 export type {
   CacheCounts,
   CacheLoadTimes,

@@ -1,7 +1,5 @@
 import { instantOf } from '../core/clock.js';
-import { CoordinationError, isCoordinationError } from '../core/errors.js';
 import type { CallOptions } from './arguments.js';
-import type { Fill } from './authority.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
 import { type CacheInvalidatedEvent, cacheInvalidated } from './diagnostics.js';
@@ -9,6 +7,7 @@ import type { Isolated } from './isolation.js';
 import { lifetimeOf } from './lifetime.js';
 import { agingFill } from './load-call.js';
 import { keepNear } from './near.js';
+import { stamped, toldCommitted, writeThrough } from './write-through.js';
 
 /** The writes of one cache. Bounds and values were checked. */
 export interface CacheWriter {
@@ -20,6 +19,7 @@ export interface CacheWriter {
     key: string,
     commit: () => Result | Promise<Result>,
     options: WriteOptions,
+    value?: Isolated,
   ): Promise<Result>;
   invalidateTags(tags: readonly string[], timeoutMs: number): Promise<void>;
   clear(timeoutMs: number): Promise<void>;
@@ -61,7 +61,15 @@ export function cacheWriter(deck: Deck): CacheWriter {
         near?.delete(key);
       }
     },
-    async update(key, commit, { timeoutMs, fence }) {
+    async update(key, commit, options, value) {
+      const { timeoutMs, fence } = options;
+      if (value !== undefined) {
+        const written = await writeThrough(deck, { key, value, commit, options });
+        if (written.isHeld === false) {
+          tell(key, 'update');
+          return written.result;
+        }
+      }
       const token = newToken(random);
       near?.delete(key);
       const held = authority.hold(key, token, timeoutMs, fence);
@@ -153,24 +161,4 @@ async function setThrough(
       near?.end(own);
     }
   }
-}
-
-async function stamped(
-  { tiers: { authority } }: Deck,
-  { value, ttlMs }: Fill,
-  tags: readonly string[],
-  timeoutMs: number,
-): Promise<Fill> {
-  const answer = await authority.tags?.demandStamps(tags, ttlMs, timeoutMs);
-  return { value: value && { ...value, tags: answer?.stamps }, ttlMs };
-}
-
-/** Says in the error of an update on which side of the commit it happened. */
-function toldCommitted(error: unknown, isCommitted: boolean): unknown {
-  if (!isCoordinationError(error, 'CACHE_TIER_UNREACHABLE')) return error;
-  const told = isCommitted ? 'committed, but' : 'not committed:';
-  const details = { ...error.details, isCommitted };
-  return new CoordinationError('CACHE_TIER_UNREACHABLE', `${told} ${error.message}`, details, {
-    cause: error.cause,
-  });
 }

@@ -278,6 +278,15 @@ export interface ErrorDetails {
     /** How long the call waited, in milliseconds. */
     readonly waitedMs: number;
   };
+  /** Too many writes wait for their source; nothing was queued or cached. Retryable. */
+  CACHE_QUEUE_FULL: {
+    /** The cache's name. */
+    readonly cache: string;
+    /** How many keys may wait. */
+    readonly pendingMax: number;
+    /** How long the call waited for room, in milliseconds. */
+    readonly waitedMs: number;
+  };
   /** A value cannot be stored without losing something; the path says where. */
   CACHE_VALUE_UNSUPPORTED: {
     /** The key that it was to be stored under. */
@@ -302,6 +311,7 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   'CALL_UNSERVED',
   'CALL_TIMEOUT',
   'CALL_QUEUE_FULL',
+  'CACHE_QUEUE_FULL',
   'CACHE_TIMEOUT',
 ]);
 
