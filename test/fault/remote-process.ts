@@ -18,8 +18,12 @@ const write = (line: string): boolean => process.stdout.write(`${line}\n`);
 /** A request leaves with the end of this turn of the event loop. */
 const sent = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+let isReached = false;
+/** Once: a step that is tried again is not met again. */
 function reached(point: string): void {
-  if (point === config.point) process.kill(process.pid, config.signal);
+  if (point !== config.point || isReached) return;
+  isReached = true;
+  process.kill(process.pid, config.signal);
 }
 
 /** A call with the three moments at which its process may end: before, on the way, and after. */

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
@@ -23,8 +24,20 @@ import type { RemoteProcessConfig } from './remote-process.js';
 
 const PROCESS = fileURLToPath(new URL('./remote-process.ts', import.meta.url));
 const QUIET_MS = 25_000;
+const STOPPED_MS = 20_000;
+
+/** A process that meets a signal at a step, on the store or on a proxy of it. */
+type ProcessOptions = Pick<RemoteProcessConfig, 'role' | 'id' | 'point' | 'signal' | 'service'> & {
+  readonly through?: StoreAddress | undefined;
+};
 
 export type RemoteStage = Awaited<ReturnType<typeof remoteStage>>;
+
+/** Whether a process is stopped by a signal, as /proc tells. */
+async function isStopped({ pid }: ChildProcess): Promise<boolean> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8');
+  return text.slice(text.lastIndexOf(')') + 2).startsWith('T');
+}
 
 export async function remoteStage(kind: StoreAddress['kind']) {
   const [program, postgres, server] = await Promise.all([
@@ -74,9 +87,9 @@ export async function remoteStage(kind: StoreAddress['kind']) {
     serve: (service: string, through?: StoreAddress) =>
       serverOf(optionsOf(stockUrl, service, through)),
     /** A process of its own that meets a signal at `point`. */
-    process(config: Pick<RemoteProcessConfig, 'role' | 'id' | 'point' | 'signal' | 'service'>) {
+    process({ through, ...config }: ProcessOptions) {
       const databaseUrl = config.role === 'caller' ? ordersUrl : stockUrl;
-      const text = JSON.stringify({ ...config, store, databaseUrl });
+      const text = JSON.stringify({ ...config, store: through ?? store, databaseUrl });
       const child = spawn(process.execPath, [program.path, text], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
@@ -88,7 +101,9 @@ export async function remoteStage(kind: StoreAddress['kind']) {
         assert.ok(done !== true, 'the process ended before it wrote what was awaited');
         return value;
       };
-      return { child, exited, line };
+      /** Resolves when SIGSTOP has met it. */
+      const stopped = (): Promise<void> => eventually(async () => isStopped(child), STOPPED_MS);
+      return { child, exited, line, stopped };
     },
     /** In how many of the two databases an order is. */
     async where(id: number): Promise<readonly boolean[]> {

@@ -44,16 +44,17 @@ export function callSpace(clock: Clock): CallSpace {
   const hint = (listener: Listener | undefined, news: CallHint): void => {
     if (listener !== undefined) queueMicrotask(() => listener.heard(news));
   };
-  const changed = (address: string, { callId }: CallRecord): void =>
-    hint(audience.get(address), { type: 'changed', callId });
+  const changed = (address: string, callId: string, record: CallRecord | undefined): void =>
+    hint(audience.get(address), { type: 'changed', callId, now: { record } });
   const queued = (service: string): void => {
     for (const listener of audience.values()) {
       if (listener.services.has(service)) hint(listener, { type: 'queued', service });
     }
   };
   const told = (record: CallRecord): void => {
-    if (record.state === 'voted') changed(record.caller, record);
-    if (record.state === 'ended') changed(record.server, record);
+    const { callId } = record;
+    if (record.state === 'voted') changed(record.caller, callId, record);
+    if (record.state === 'ended') changed(record.server, callId, record);
     if (record.state === 'open') queued(record.service);
   };
 
@@ -100,8 +101,8 @@ export function callSpace(clock: Clock): CallSpace {
       if (records.get(record.callId)?.writeId !== record.writeId) return;
       records.delete(record.callId);
       queue.delete(record.callId);
-      changed(record.caller, record);
-      changed(record.server, record);
+      changed(record.caller, record.callId, undefined);
+      changed(record.server, record.callId, undefined);
     },
     take(service, server, writeId) {
       const { records, queue } = serviceOf(service);
@@ -114,7 +115,7 @@ export function callSpace(clock: Clock): CallSpace {
         const claimed = callAfter(record, { type: 'claim', server }, writeId);
         if (claimed === undefined) continue;
         records.set(callId, claimed);
-        return { record: claimed, remainingMs };
+        return { record: claimed, remainingMs, isLast: queue.size === 0 };
       }
       return undefined;
     },

@@ -2,6 +2,7 @@ import { backoffMs } from '../../core/backoff.js';
 import type { CallHint, CallNode } from '../../transaction/remote/call-session.js';
 import { keyPrefixOf, type RedisClient, type RedisSubscriber } from './client.js';
 import { redisKeys } from './keys.js';
+import { decodeCall } from './remote-record.js';
 
 /** The channels of calls, and who listens to them. */
 export interface RemoteHints {
@@ -13,6 +14,33 @@ export interface RemoteHints {
   listen(services: readonly string[], heard: (hint: CallHint) => void): () => void;
 }
 
+/** Tells that a call was changed; its new value may stand behind a line break. */
+export function changedMessage(service: string, callId: string): string {
+  return `c ${service} ${callId}`;
+}
+
+/** Tells that a call is gone. */
+export function goneMessage(callId: string): string {
+  return `g ${callId}`;
+}
+
+function hintIn(message: string): CallHint | undefined {
+  const [, gone, service = '', changed, value] = MESSAGE.exec(message) ?? [];
+  if (gone !== undefined) return { type: 'changed', callId: gone, now: { record: undefined } };
+  if (changed === undefined) return undefined;
+  return { type: 'changed', callId: changed, now: standingIn(service, changed, value) };
+}
+
+/** Undefined where it has to be read: too large to come along, or of another release. */
+function standingIn(service: string, callId: string, value: string | undefined) {
+  try {
+    return value === undefined ? undefined : { record: decodeCall(service, callId, value) };
+  } catch {
+    return undefined;
+  }
+}
+
+const MESSAGE = /^(?:g (\S+)|c (\S+) (\S+)(?:\n(.*))?)$/s;
 const REOPEN = { baseMs: 100, maxMs: 10_000 };
 
 /**
@@ -42,8 +70,8 @@ export function remoteHints(
       const receive = (from: string, message: string): void => {
         const service = queues.get(from);
         if (service !== undefined) heard({ type: 'queued', service });
-        const isOwn = from === own && message.startsWith('c ');
-        if (isOwn) heard({ type: 'changed', callId: message.slice(2) });
+        const hint = from === own ? hintIn(message) : undefined;
+        if (hint !== undefined) heard(hint);
       };
       const subscribe = (connection: RedisSubscriber): void => {
         connection.subscribe(own, ...queues.keys()).then(

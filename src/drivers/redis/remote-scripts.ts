@@ -77,8 +77,9 @@ return value and {'ok', value} or {'none'}
 );
 
 /**
- * ARGV: call, the write that it replaces, value, channel to tell, message. Answers ok and what stands
- * there, or none.
+ * ARGV: call, the write that it replaces, value, channel to tell, message, and how many bytes of value
+ * may go with it. Answers ok and what stands there, or none. A message is sent when the reply is, after
+ * the disk has the write: who hears it need not read what it says.
  */
 export const REPLACE: RedisScript = script(
   'replace',
@@ -90,12 +91,16 @@ if alien then return {'upgrade', alien} end
 if old.write ~= ARGV[2] then return {'ok', known} end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 if head(ARGV[3]).state == 'open' then redis.call('RPUSH', KEYS[2], ARGV[1]) end
-if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+if ARGV[4] ~= '' then
+  local told = ARGV[5]
+  if #ARGV[3] <= tonumber(ARGV[6]) then told = told .. '\\n' .. ARGV[3] end
+  redis.call('PUBLISH', ARGV[4], told)
+end
 return {'ok', ARGV[3]}
 `,
 );
 
-/** ARGV: call, write, channel of the caller, channel of the server. Answers ok. */
+/** ARGV: call, write, channel of the caller, channel of the server, message. Answers ok. */
 export const REMOVE: RedisScript = script(
   'remove',
   `
@@ -106,13 +111,16 @@ if alien then return {'upgrade', alien} end
 if old.write ~= ARGV[2] then return {'ok'} end
 redis.call('HDEL', KEYS[1], ARGV[1])
 if old.state == 'open' then redis.call('LREM', KEYS[2], 1, ARGV[1]) end
-redis.call('PUBLISH', ARGV[3], 'c ' .. ARGV[1])
-if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], 'c ' .. ARGV[1]) end
+redis.call('PUBLISH', ARGV[3], ARGV[5])
+if ARGV[4] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return {'ok'}
 `,
 );
 
-/** ARGV: write, server. Answers ok, call, value and time; none; or more, when it looked long enough. */
+/**
+ * ARGV: write, server. Answers ok, call, value, time and how many wait behind it; none; or more, when
+ * it looked long enough.
+ */
 export const TAKE: RedisScript = script(
   'take',
   `
@@ -127,7 +135,7 @@ for _ = 1, 100 do
       local value = table.concat({'${CALL_FORMAT}', ARGV[1], 'claimed', old.attempt + 1,
         old.deadline, ARGV[2], old.caller}, ' ') .. '\\n' .. old.rest
       redis.call('HSET', KEYS[1], call, value)
-      return {'ok', call, value, now}
+      return {'ok', call, value, now, redis.call('LLEN', KEYS[2])}
     end
   end
 end

@@ -12,7 +12,7 @@ import { redisCalls } from './calls.js';
 import type { RedisClient } from './client.js';
 import { formatError, unknown } from './errors.js';
 import { redisKeys } from './keys.js';
-import { type RemoteHints, remoteHints } from './remote-hints.js';
+import { changedMessage, goneMessage, type RemoteHints, remoteHints } from './remote-hints.js';
 import { decodeCall, encodeCall, encodeRest } from './remote-record.js';
 import {
   ANNOUNCE,
@@ -41,6 +41,8 @@ export interface RemoteSettings {
 /** So often a server shows itself within the time after which it counts as gone. */
 const BEATS = 3;
 const STEP_TIMEOUT_MS = 10_000;
+/** A larger record is not sent along with the hint about it: listeners' buffers are bounded. */
+const TOLD_BYTES_MAX = 16_384;
 const LIST_BYTES_MAX = 4 * 1_024 * 1_024;
 const CLOSE_MS = 500;
 const BACKOFF = { baseMs: 20, maxMs: 500 };
@@ -93,21 +95,24 @@ export function redisCallSession(settings: RemoteSettings, node: CallNode): Call
     async replace(record, replaces, options) {
       const { service, callId } = record;
       const told = toldOf(hints, record);
-      const values = [callId, replaces, encodeCall(record), ...told];
+      const bytesMax = record.state === 'open' ? 0 : TOLD_BYTES_MAX;
+      const values = [callId, replaces, encodeCall(record), ...told, bytesMax];
       return found(service, callId, await ask(REPLACE, service, values, options));
     },
     async remove({ service, callId, writeId: write, caller, server }, options) {
       const to = server === '' ? '' : hints.addressed(server);
-      await ask(REMOVE, service, [callId, write, hints.addressed(caller), to], options);
+      const channels = [hints.addressed(caller), to];
+      await ask(REMOVE, service, [callId, write, ...channels, goneMessage(callId)], options);
     },
     async take(service, options) {
       while (true) {
         const reply = await ask(TAKE, service, [writeId(), address], options);
-        const [status, callId = '', stored = '', nowMs] = reply;
+        const [status, callId = '', stored = '', nowMs, behind] = reply;
         if (status === 'none') return undefined;
         if (status === 'more') continue;
         const record = decodeCall(service, callId, stored);
-        return { record, remainingMs: record.deadlineMs - Number(nowMs) };
+        const remainingMs = record.deadlineMs - Number(nowMs);
+        return { record, remainingMs, isLast: behind === '0' };
       }
     },
     async list(service, limit, options) {
@@ -143,9 +148,10 @@ export function redisCallSession(settings: RemoteSettings, node: CallNode): Call
 function toldOf(hints: RemoteHints, record: CallRecord): readonly [string, string] {
   const { state, caller, server, service, callId } = record;
   if (state === 'open') return [hints.queue(service), 'q'];
-  if (state === 'voted') return [hints.addressed(caller), `c ${callId}`];
+  const message = changedMessage(service, callId);
+  if (state === 'voted') return [hints.addressed(caller), message];
   const isToServer = state === 'ended' && server !== '';
-  return isToServer ? [hints.addressed(server), `c ${callId}`] : ['', ''];
+  return isToServer ? [hints.addressed(server), message] : ['', ''];
 }
 
 /** One step about a service: sent again while its reply is lost, within a bound. */

@@ -1,4 +1,5 @@
-import { abortable } from '../../core/abort.js';
+import { setMaxListeners } from 'node:events';
+import { abortable, abortScope } from '../../core/abort.js';
 import { parseTransactionId } from '../../core/ids.js';
 import type {
   Acknowledgement,
@@ -138,13 +139,16 @@ export async function listIncarnations(
   signal?: AbortSignal,
 ): Promise<readonly IncarnationStatus[]> {
   const names = await incarnationNames(store, signal);
+  using scope = abortScope({ clock: store.connection.clock, parents: [signal] });
+  // Each head listens to it.
+  setMaxListeners(0, scope.signal);
   const listed = await Promise.all(
     names.map(async (incarnation): Promise<IncarnationStatus | undefined> => {
-      const stored = await readHead(store, incarnation, signal);
+      const stored = await readHead(store, incarnation, scope.signal);
       if (stored === undefined || isForgotten(stored)) return undefined;
       const { nodeId, fencedAtMs } = stored.head;
       const unacknowledgedCount = openCountOf(stored.head);
-      const open = (await isLive(store, incarnation, signal)) ? 'live' : 'silent';
+      const open = (await isLive(store, incarnation, scope.signal)) ? 'live' : 'silent';
       const state = fencedAtMs === undefined ? open : 'fenced';
       return { incarnation, nodeId, state, unacknowledgedCount };
     }),

@@ -63,7 +63,8 @@ export function zookeeperCallSession(
       const buried = { attempt: 0, server: '', payload: '', outcome: 'aborted' } as const;
       return store.create({ ...facts, ...buried, state: 'ended' }, signal);
     },
-    read: async (key, options) => (await store.read(key, enter(options)))?.record,
+    read: async (key, options) =>
+      (await store.read(key, enter(options), options?.isHinted))?.record,
     replace: async (record, replaces, options) =>
       (await store.replace(record, replaces, enter(options)))?.record,
     remove: (record, options) => store.remove(record, enter(options)),
@@ -72,7 +73,8 @@ export function zookeeperCallSession(
       const isListened = listened.has(service);
       const ids = await idsOf(store, service, signal, isListened ? watches : undefined);
       forgetGone(taken, ids);
-      return takeOne({ store, address, writeId, taken, watches, timed }, service, ids, signal);
+      const taking = { store, address, writeId, taken, watches, timed, isListened };
+      return takeOne(taking, service, ids, signal);
     },
     async list(service, limit, options) {
       const signal = enter(options);
@@ -126,10 +128,13 @@ async function idsOf(
   const children = await readAgain(timed, `list ${parent}`, signal, async (live) => {
     watches?.followService(live, parent, service);
     const { ask } = live;
-    const [synced, reply] = await Promise.all([ask.sync(parent), ask.children(parent, isWatched)]);
-    if (!synced.ok || reply.ok || reply.kind !== 'no-node' || !isWatched) {
+    if (!isWatched) {
+      const [synced, reply] = await Promise.all([ask.sync(parent), ask.children(parent)]);
       return synced.ok ? reply : synced;
     }
+    // The watch tells of whatever this server does not have yet.
+    const reply = await ask.children(parent, true);
+    if (reply.ok || reply.kind !== 'no-node') return reply;
     // A parent that is not there cannot be watched for children.
     await connection.ensure(live, parent, CREATE.container);
     return ask.children(parent, true);
@@ -151,17 +156,20 @@ interface Taking {
   readonly taken: Set<string>;
   readonly watches: ReturnType<typeof remoteWatches>;
   readonly timed: Parameters<typeof nowOf>[0];
+  /** Whether a hint tells of the next call. */
+  readonly isListened: boolean;
 }
 
 async function takeOne(
-  { store, address, writeId, taken, watches, timed }: Taking,
+  { store, address, writeId, taken, watches, timed, isListened }: Taking,
   service: string,
   ids: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<TakenCall | undefined> {
-  for (const callId of ids) {
-    if (taken.has(callId)) continue;
-    const found = await store.read({ service, callId }, signal);
+  const waiting = ids.filter((callId) => !taken.has(callId));
+  for (const [index, callId] of waiting.entries()) {
+    // A version that is behind is found out by the claim.
+    const found = await store.read({ service, callId }, signal, true);
     if (found === undefined) continue;
     const remainingMs = found.record.deadlineMs - (await nowOf(timed, signal));
     const claim = { type: 'claim', server: address } as const;
@@ -179,7 +187,7 @@ async function takeOne(
     watches.follow(live, path, callId);
     // Without waiting: the watch by which its end is heard.
     void live.ask.exists(path, true);
-    return { record: claimed, remainingMs };
+    return { record: claimed, remainingMs, isLast: isListened && index === waiting.length - 1 };
   }
   return undefined;
 }

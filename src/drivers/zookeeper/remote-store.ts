@@ -22,7 +22,8 @@ export interface RemoteStore {
   callsOf(service: string): string;
   serversOf(service: string): string;
   pathOf(key: CallKey): string;
-  read(key: CallKey, signal?: AbortSignal): Promise<StoredCall | undefined>;
+  /** `isSynced`: this session's server is known to have what is asked for, so that it need not catch up. */
+  read(key: CallKey, signal?: AbortSignal, isSynced?: boolean): Promise<StoredCall | undefined>;
   /** Creates the record unless one is there; answers what stands there then. */
   create(record: CallRecord, signal?: AbortSignal): Promise<CallRecord>;
   /** As of `CallSession`. */
@@ -57,11 +58,16 @@ export function remoteStore(
   const pause = (attempt: number, signal: AbortSignal | undefined): Promise<void> =>
     sleep(connection.clock, backoffMs(attempt, BACKOFF, connection.random), { signal });
 
-  const read = async (key: CallKey, signal?: AbortSignal): Promise<StoredCall | undefined> => {
+  const read = async (
+    key: CallKey,
+    signal?: AbortSignal,
+    isSynced = false,
+  ): Promise<StoredCall | undefined> => {
     const path = pathOf(key);
     const store = { connection, base, pathOf: () => path };
     const node = await readAgain(store, `read ${path}`, signal, async ({ ask }) => {
       const watch = watches.isFollowed(path);
+      if (isSynced) return ask.get(path, watch);
       const [synced, reply] = await Promise.all([ask.sync(path), ask.get(path, watch)]);
       return synced.ok ? reply : synced;
     });

@@ -14,6 +14,12 @@ export interface RemoteWatches {
   close(): void;
 }
 
+/** The event of a deletion says what stands there since. */
+function told(hint: CallHint, event: string): CallHint {
+  const isGone = hint.type === 'changed' && event === 'deleted';
+  return isGone ? { ...hint, now: { record: undefined } } : hint;
+}
+
 /** Listeners of one session at a time; after another one, everything may have changed. */
 export function remoteWatches(): RemoteWatches {
   const stops = new Map<string, () => void>();
@@ -48,7 +54,7 @@ export function remoteWatches(): RemoteWatches {
     if (stops.has(path)) return;
     stops.set(
       path,
-      live.onChange(path, (event) => events.includes(event) && heard(hint)),
+      live.onChange(path, (event) => events.includes(event) && heard(told(hint, event))),
     );
   };
   return {

@@ -2,8 +2,9 @@ import { deferred } from '../../core/deferred.js';
 import type { Guarantees } from '../../core/guarantees.js';
 import type { DecidedBranch } from '../decision-log.js';
 import type { Branch, BranchOutcome, Participant, Vote } from '../participant.js';
-import { type CallDesk, callUntil, changeCall } from './call-desk.js';
+import { type CallDesk, changeCall } from './call-desk.js';
 import type { CallKey, CallRecord, CallVote } from './call-record.js';
+import { watchCall } from './call-watch.js';
 
 /** A call as a branch of its caller's transaction. */
 export interface CallBranch {
@@ -85,6 +86,7 @@ export async function endCall(
   signal: AbortSignal,
 ): Promise<void> {
   const { session } = desk;
+  using watch = watchCall(desk, known);
   let record = await standing(desk, known, outcome, signal);
   while (record !== undefined && isNothingHeld(record)) {
     await session.remove(record, { signal });
@@ -99,7 +101,7 @@ export async function endCall(
   }
   // Nothing was promised: its server aborts by itself, and nobody need wait for that.
   if (outcome === 'aborted' && change.record?.vote === undefined) return;
-  await callUntil(desk, known, (now) => now === undefined, signal);
+  await watch.until((now) => now === undefined, signal, change.record);
 }
 
 async function standing(

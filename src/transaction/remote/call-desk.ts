@@ -1,25 +1,21 @@
-import { onAbort, sleep } from '../../core/abort.js';
-import { type Clock, elapsedMs, instantOf } from '../../core/clock.js';
-import { deferred } from '../../core/deferred.js';
+import { sleep } from '../../core/abort.js';
+import type { Clock } from '../../core/clock.js';
 import { CoordinationError, isCoordinationError } from '../../core/errors.js';
 import type { Random } from '../../core/random.js';
 import type { DecisionLog } from '../decision-log.js';
 import { type CallEvent, type CallKey, type CallRecord, callAfter } from './call-record.js';
-import type { CallHint, CallSession } from './call-session.js';
+import type { CallHint, CallSession, StandingCall } from './call-session.js';
 
 /** A session of calls with what one process waits for. */
 export interface CallDesk {
   readonly session: CallSession;
   readonly clock: Clock;
   readonly random: Random;
-  /** Hears the hints about one call until the function is called. */
-  hear(callId: string, listener: () => void): () => void;
+  /** Hears the hints about one call, and what they tell, until the function is called. */
+  hear(callId: string, listener: (now: StandingCall | undefined) => void): () => void;
   close(): Promise<void>;
 }
 
-/** A lost hint costs so much, in milliseconds; longer for who has waited longer. */
-const POLL_MS_MIN = 250;
-const POLL_MS_MAX = 2_000;
 const RETRY_MS = 50;
 
 /** Opens the calls of a store. @throws CoordinationError (BACKEND_UNSUPPORTED) */
@@ -36,12 +32,12 @@ export function callDesk(
   assertCarriesCalls(log);
   const { clock, random } = node;
   const session = log.openCalls(node);
-  const listeners = new Map<string, Set<() => void>>();
-  const tell = (callId: string): void => {
-    for (const listener of Array.from(listeners.get(callId) ?? [])) listener();
+  const listeners = new Map<string, Set<(now: StandingCall | undefined) => void>>();
+  const tell = (callId: string, now?: StandingCall): void => {
+    for (const listener of Array.from(listeners.get(callId) ?? [])) listener(now);
   };
   const stop = session.listen(served.services, (hint) => {
-    if (hint.type === 'changed') tell(hint.callId);
+    if (hint.type === 'changed') tell(hint.callId, hint.now);
     if (hint.type === 'missed') for (const callId of Array.from(listeners.keys())) tell(callId);
     served.heard(hint);
   });
@@ -76,50 +72,6 @@ function assertCarriesCalls(log: DecisionLog): asserts log is Carrier {
       'zookeeperTransactions or, within one process, memoryTransactions',
     { backend, setting, found, needed },
   );
-}
-
-/**
- * Reads a call at every hint, and now and then without one, until it is as wanted. Rejects with the
- * signal's reason alone: a store that does not answer is asked again.
- */
-export async function callUntil(
-  desk: CallDesk,
-  key: CallKey,
-  isWanted: (record: CallRecord | undefined) => boolean,
-  signal: AbortSignal,
-): Promise<CallRecord | undefined> {
-  const since = instantOf(desk.clock);
-  while (true) {
-    signal.throwIfAborted();
-    const pollMs = Math.max(POLL_MS_MIN, elapsedMs(desk.clock, since) / 4);
-    // Before the read: a change right after it must be heard.
-    using next = hintOf(desk, key.callId, Math.min(pollMs, POLL_MS_MAX), signal);
-    try {
-      const record = await desk.session.read(key, { signal });
-      if (isWanted(record)) return record;
-    } catch (error) {
-      if (signal.aborted) throw signal.reason;
-      if (!isTransient(error)) throw error;
-    }
-    await next.heard;
-  }
-}
-
-interface NextHint extends Disposable {
-  /** Resolves at a hint, when time is up, and when the signal aborts. */
-  readonly heard: Promise<void>;
-}
-
-function hintOf(desk: CallDesk, callId: string, maxMs: number, signal: AbortSignal): NextHint {
-  const { promise, resolve } = deferred<void>();
-  const cancel = desk.clock.schedule(maxMs, resolve, { keepAlive: false });
-  const stops = [cancel, desk.hear(callId, resolve), onAbort(signal, resolve)];
-  return {
-    heard: promise,
-    [Symbol.dispose]() {
-      for (const stop of stops) stop();
-    },
-  };
 }
 
 /** What became of a change: whether it was made, now or before, and what stands there. */

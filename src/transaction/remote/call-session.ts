@@ -15,6 +15,12 @@ export interface CallNode {
   readonly random: Random;
 }
 
+/** Options of `CallSession.read`. */
+export interface ReadCallOptions extends LogCallOptions {
+  /** A hint about the call was heard, and what it told of is enough. Default false. */
+  readonly isHinted?: boolean | undefined;
+}
+
 /** What a new call is made of. */
 export type NewCall = Pick<CallRecord, 'callId' | 'service' | 'payload'> & {
   /** Its deadline, from now on, in milliseconds; the store adds its own clock. */
@@ -27,14 +33,25 @@ export interface TakenCall {
   readonly record: CallRecord;
   /** Until its deadline, by the store's clock, in milliseconds. */
   readonly remainingMs: number;
+  /** None waited behind it, so that a hint tells of the next one. Default false. */
+  readonly isLast?: boolean | undefined;
+}
+
+/** What stands in the store; no record: the call is gone. */
+export interface StandingCall {
+  /** The call. */
+  readonly record: CallRecord | undefined;
 }
 
 /** Something may have changed; it need not have, and a hint may be lost. */
 export type CallHint =
   /** A call of a service waits, since a `take` found none. */
   | { readonly type: 'queued'; readonly service: string }
-  /** A call that this session created or took was changed or removed, since it last read it. */
-  | { readonly type: 'changed'; readonly callId: string }
+  /**
+   * A call that this session created or took was changed or removed, since it last read it. `now`: what
+   * stands there after that, where the hint tells.
+   */
+  | { readonly type: 'changed'; readonly callId: string; readonly now?: StandingCall | undefined }
   /** Hints may have been missed. */
   | { readonly type: 'missed' };
 
@@ -63,8 +80,8 @@ export interface CallSession {
    * still be on its way, finds it. Answers what stands there then.
    */
   bury(key: CallKey, options?: LogCallOptions): Promise<CallRecord>;
-  /** The call as of now. */
-  read(key: CallKey, options?: LogCallOptions): Promise<CallRecord | undefined>;
+  /** The call as of now; with `isHinted`, as of a hint that this session has heard, or later. */
+  read(key: CallKey, options?: ReadCallOptions): Promise<CallRecord | undefined>;
   /**
    * Writes a record in the place of the version named `replaces`, and tells whom it concerns: the
    * caller of a vote, the server of an end, the servers of a release. Answers what stands there then:

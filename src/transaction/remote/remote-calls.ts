@@ -9,11 +9,12 @@ import type { TransactionChannels } from '../diagnostics.js';
 import type { EnlistedBranch } from '../host.js';
 import type { AbortCause } from '../two-phase.js';
 import { type CallBranch, callBranch, isNothingHeld } from './call-branch.js';
-import { type CallDesk, callUntil } from './call-desk.js';
+import type { CallDesk } from './call-desk.js';
 import { callRefusedError, callTimeoutError, callUnservedError } from './call-errors.js';
 import { assertServiceName } from './call-keys.js';
 import type { CallKey, CallRecord } from './call-record.js';
 import { type CallSchemas, encoded, fitted } from './call-schema.js';
+import { watchCall } from './call-watch.js';
 
 /** Options of `Transaction.call`. */
 export interface RemoteCallOptions<Payload = unknown, Result = unknown> {
@@ -149,14 +150,15 @@ async function answered<Result>(
   const limitMs = Math.max(Math.min(timeoutMs ?? TIME_SHARE * remainingMs(), remainingMs()), 1);
   using scope = abortScope({ clock, parents: [signal], timeoutMs: limitMs });
   const key = { callId, service };
+  using watch = watchCall(desk, key);
   try {
     const creating = created(desk, { ...key, payload: text, timeoutMs: limitMs }, scope.signal);
     // A transaction that ended meanwhile has buried the call, which is no longer needed then.
     creating.then(made.stands, () => {});
-    await abortable(creating, scope.signal);
+    const stands = await abortable(creating, scope.signal);
     const isAnswered = (now: CallRecord | undefined): boolean =>
       now === undefined || now.state === 'voted' || now.state === 'ended';
-    const record = await callUntil(desk, key, isAnswered, scope.signal);
+    const record = await watch.until(isAnswered, scope.signal, stands);
     if (record !== undefined) return record;
     throw callRefusedError(service, { reason: 'the call is not in the store any more' });
   } catch (error) {

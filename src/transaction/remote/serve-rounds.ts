@@ -46,7 +46,6 @@ export function serveRounds(settings: CheckedServeOptions, stopped: AbortSignal)
   let isPumping = false;
   let isHinted = false;
   const pump = (): void => {
-    isHinted = true;
     if (isPumping || withdrawn.signal.aborted || !isAnnounced) return;
     isPumping = true;
     void taking().finally(() => {
@@ -55,7 +54,15 @@ export function serveRounds(settings: CheckedServeOptions, stopped: AbortSignal)
       if (isHinted && hasRoom()) pump();
     });
   };
-  const host = serveHost(settings, stopped, pump);
+  const hinted = (): void => {
+    isHinted = true;
+    pump();
+  };
+  const onRoom = (): void => {
+    // Without a hint there is nothing to take: what was left for lack of room has one.
+    if (isHinted) pump();
+  };
+  const host = serveHost(settings, stopped, { hinted, onRoom });
   const hasRoom = (): boolean => {
     const calls = Array.from(host.serving.values());
     const runningCount = calls.filter((each) => each.isRunning()).length;
@@ -69,7 +76,7 @@ export function serveRounds(settings: CheckedServeOptions, stopped: AbortSignal)
     occupy(host, record, call.ended);
     void call.ended.then(() => {
       if (host.serving.get(record.callId) === call) host.serving.delete(record.callId);
-      pump();
+      onRoom();
     });
   };
   const taking = async (): Promise<void> => {
@@ -82,7 +89,7 @@ export function serveRounds(settings: CheckedServeOptions, stopped: AbortSignal)
         failures = 0;
         if (taken === undefined) continue;
         begin(taken.record, taken.remainingMs);
-        isHinted = true;
+        isHinted ||= taken.isLast !== true;
       } catch (error) {
         if (stopped.aborted) return;
         host.channels.failed.publish(() => ({ operation: 'take', error }));
@@ -108,7 +115,7 @@ export function serveRounds(settings: CheckedServeOptions, stopped: AbortSignal)
     const report = await recovery.recover(signal, isPatient);
     const isComplete = report.failed.length === 0;
     await sweepCalls(host, { takeOver, isComplete }, signal ?? stopped);
-    pump();
+    hinted();
     return report;
   };
   const sweep = startSweep(host, { ...recovery, recover: sweepOnce }, settings.sweepMs);
@@ -116,7 +123,7 @@ export function serveRounds(settings: CheckedServeOptions, stopped: AbortSignal)
     () => {
       isAnnounced = true;
       ready.resolve();
-      pump();
+      hinted();
     },
     (error: unknown) => ready.reject(error),
   );
@@ -224,14 +231,14 @@ async function refuseFor(host: ServeHost, record: CallRecord, signal: AbortSigna
 function serveHost(
   settings: CheckedServeOptions,
   stopped: AbortSignal,
-  onRoom: () => void,
+  { hinted, onRoom }: { readonly hinted: () => void; readonly onRoom: () => void },
 ): ServeHost {
   const { store, name: service, clock, random, nodeId, namespace, handlers, schema } = settings;
   const node = { nodeId, namespace, clock, random };
   const desk = callDesk(store, node, {
     services: [service],
     heard: (hint) => {
-      if (hint.type !== 'changed') onRoom();
+      if (hint.type !== 'changed') hinted();
     },
   });
   const guarded = guardedWork(settings);

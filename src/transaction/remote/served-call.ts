@@ -10,9 +10,11 @@ import { enlistment } from '../enlistment.js';
 import { finishBranch } from '../finish-branch.js';
 import { boundedCall, type EnlistedBranch, reasonOf, sharedController } from '../host.js';
 import type { Vote } from '../participant.js';
-import { callUntil, changeCall, isTransient } from './call-desk.js';
+import { changeCall, isTransient } from './call-desk.js';
 import type { CallNo, CallRecord, CallVote } from './call-record.js';
 import { encoded, fitted } from './call-schema.js';
+import type { StandingCall } from './call-session.js';
+import { type CallWatch, watchCall } from './call-watch.js';
 import { decisionFor } from './serve-decision.js';
 import type { ServedCall, ServeHost } from './serve-host.js';
 import {
@@ -29,6 +31,8 @@ interface Serving {
   readonly record: CallRecord;
   readonly transactionId: TransactionId;
   readonly remainingMs: () => number;
+  /** Hears of it from the start, so that nothing that follows the vote is missed. */
+  readonly watch: CallWatch;
   readonly work: AbortController;
   readonly branches: EnlistedBranch[];
   /** Branches that were asked for their vote, by id; undefined until they have given it. */
@@ -36,6 +40,8 @@ interface Serving {
   /** Of a three-phase transaction: set before the handler works. */
   site: SiteCall | undefined;
   state: ServedState;
+  /** The last version that is known, once there is a vote. */
+  stands: CallRecord | undefined;
   result: string;
   no: CallNo | undefined;
   happen(event: ServedEvent): void;
@@ -52,11 +58,13 @@ export function serveCall(host: ServeHost, record: CallRecord, timeoutMs: number
     record,
     transactionId: parseBranchId(record.callId)?.transactionId as TransactionId,
     remainingMs: () => Math.max(timeoutMs - elapsedMs(clock, since), 0),
+    watch: watchCall(host.desk, record),
     work,
     branches: [],
     votes: new Map(),
     site: undefined,
     state: SERVED_START,
+    stands: undefined,
     result: '',
     no: undefined,
     happen: (event) => happen(serving, event, over),
@@ -64,7 +72,8 @@ export function serveCall(host: ServeHost, record: CallRecord, timeoutMs: number
   const late = { type: 'failed', reason: 'its time was up' } as const;
   const stops = [
     clock.schedule(timeoutMs, () => serving.happen(late)),
-    host.desk.hear(record.callId, () => void look(serving)),
+    host.desk.hear(record.callId, (now) => void look(serving, now)),
+    () => serving.watch[Symbol.dispose](),
   ];
   const over = (): void => {
     for (const stop of stops.splice(0)) stop();
@@ -307,6 +316,7 @@ async function vote(serving: Serving, answer: CallVote): Promise<void> {
   const event = { type: 'vote', server, attempt, vote: answer } as const;
   const change = await changeCall(host.desk, record, event, host.stopped);
   const stands = change.record;
+  serving.stands = stands;
   const isOurs = stands?.vote !== undefined && isOurClaim(serving, stands);
   const isRecorded = change.isMade || isOurs;
   if (isRecorded) host.counts.voted(answer.vote);
@@ -318,7 +328,7 @@ function isOurClaim({ record }: Serving, stands: CallRecord): boolean {
 }
 
 async function awaitDecision(serving: Serving): Promise<void> {
-  const { host, record, site } = serving;
+  const { host, site } = serving;
   if (site !== undefined) {
     return serving.happen({ type: 'decided', outcome: await site.decided() });
   }
@@ -327,7 +337,8 @@ async function awaitDecision(serving: Serving): Promise<void> {
     return serving.happen({ type: 'decided', outcome: 'committed' });
   const isOver = (now: CallRecord | undefined): boolean =>
     now?.state !== 'voted' || serving.state.phase !== 'prepared';
-  const stands = await callUntil(host.desk, record, isOver, host.stopped);
+  const stands = await serving.watch.until(isOver, host.stopped, serving.stands);
+  serving.stands = stands;
   if (serving.state.phase !== 'prepared') return;
   const branchIds = decidedOf(serving).map(({ branchId }) => branchId);
   const outcome = stands?.outcome ?? (await decisionFor(host, serving.transactionId, branchIds));
@@ -356,7 +367,9 @@ async function letGo(serving: Serving): Promise<void> {
   const { session } = host.desk;
   const { server, attempt } = record;
   try {
-    const stands = await session.read(record, { signal: host.stopped });
+    // What has ended does not change any more.
+    const isKnown = serving.stands?.state === 'ended';
+    const stands = isKnown ? serving.stands : await session.read(record, { signal: host.stopped });
     if (stands === undefined || !isOurClaim(serving, stands)) return;
     // Where the sites decide, a caller that is gone need not have said so in the store.
     const isOver = stands.state === 'ended' || (stands.state === 'voted' && serving.site);
@@ -370,11 +383,12 @@ async function letGo(serving: Serving): Promise<void> {
 }
 
 /** Before the vote: whether anybody still waits for it. */
-async function look(serving: Serving): Promise<void> {
+async function look(serving: Serving, now?: StandingCall): Promise<void> {
   const { host, record, state } = serving;
   if (state.phase !== 'working' && state.phase !== 'preparing') return;
   try {
-    const stands = await host.desk.session.read(record, { signal: host.stopped });
+    const read = () => host.desk.session.read(record, { signal: host.stopped });
+    const stands = now === undefined ? await read() : now.record;
     const isWanted = stands?.state === 'claimed' && isOurClaim(serving, stands);
     if (!isWanted) serving.happen({ type: 'dropped' });
   } catch {

@@ -4,8 +4,8 @@ import { CoordinationError } from '../../core/errors.js';
 import type { DecidedBranch } from '../decision-log.js';
 import type { SiteSeat } from '../three-phase/site-work.js';
 import { isSitesTransaction } from '../three-phase/sites-authority.js';
-import { callUntil } from './call-desk.js';
 import type { CallRecord } from './call-record.js';
+import { callUntil } from './call-watch.js';
 import type { ServeHost } from './serve-host.js';
 
 /** The part that this node's site has in a call of a three-phase transaction. */
