@@ -14,3 +14,5 @@ export type {
 export type { MysqlParticipantOptions } from './drivers/mysql/participant.js';
 export { mysqlParticipant } from './drivers/mysql/participant.js';
 export { setupSql } from './drivers/mysql/setup-sql.js';
+export type { MysqlSiteStorageOptions } from './drivers/mysql/site-storage.js';
+export { mysqlSiteStorage } from './drivers/mysql/site-storage.js';

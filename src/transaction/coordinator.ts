@@ -56,6 +56,12 @@ export interface TransactionCoordinatorOptions {
    * not closed. Default none.
    */
   readonly site?: TransactionSite | undefined;
+  /**
+   * Answers the `traceparent` (W3C Trace Context) of whatever is being traced, at each call to another
+   * service and inside its span: handlers find it in their context. What it throws, and what is not a
+   * traceparent, is passed over. Default none.
+   */
+  readonly traceparent?: (() => string | undefined) | undefined;
   /** The source of time. Default the machine's. */
   readonly clock?: Clock | undefined;
   /** The source of chance. Default cryptographically strong. */
@@ -97,6 +103,11 @@ export interface TransactionOptions {
    * waited for too long. So the body must be one that can run again. Default one attempt.
    */
   readonly retry?: TransactionRetry | undefined;
+  /**
+   * The `traceparent` (W3C Trace Context) that calls to other services carry, before that of the
+   * coordinator's hook. Default the hook's.
+   */
+  readonly traceparent?: string | undefined;
 }
 
 /** How often a transaction is tried. */

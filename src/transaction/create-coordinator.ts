@@ -161,6 +161,8 @@ function hostOf(
     random,
     session,
     site: settings.site,
+    traceparent: settings.traceparent,
+    sitesRecords: () => (settings.site === undefined ? [] : siteDeskOf(settings.site).records()),
     lastResource: settings.lastResource,
     participants: named,
     lives: lives({ session, namespace, authority, clock, random, stopped, onFenced }),

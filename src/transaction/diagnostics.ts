@@ -58,6 +58,8 @@ export interface TransactionServeContext {
   readonly nodeId: string;
   /** How often the call was handed out: more than 1 after a node died with it. */
   readonly attempt: number;
+  /** The trace that the caller is in, where it passes one. */
+  readonly traceparent?: string | undefined;
   /** Why the call is refused (tracing channels add it). */
   readonly error?: unknown;
 }

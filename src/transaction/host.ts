@@ -11,7 +11,7 @@ import type { Branch, Participant, PreparedBranch } from './participant.js';
 import type { Readiness } from './readiness.js';
 import type { CallerDesk } from './remote/caller-desk.js';
 import type { TransactionRecorder } from './statistics.js';
-import type { TransactionSite } from './three-phase/transaction-site.js';
+import type { SiteDeskRecord, TransactionSite } from './three-phase/transaction-site.js';
 
 /** What the parts of one coordinator share. */
 export interface CoordinatorHost {
@@ -26,8 +26,12 @@ export interface CoordinatorHost {
   readonly participants: ReadonlyMap<string, Participant>;
   /** The calls to remote participants that this process makes. Opened by the first one. */
   readonly calls: CallerDesk;
+  /** Tells the trace that a call is made in. */
+  readonly traceparent: (() => string | undefined) | undefined;
   /** The voting site of this process, if it has one. */
   readonly site: TransactionSite | undefined;
+  /** What that site has voted for, or was decided, and is not carried out. */
+  sitesRecords?(): readonly SiteDeskRecord[];
   /** Whose branches commit with the decision inside. */
   readonly lastResource: Participant | undefined;
   readonly lives: Lives;
@@ -61,6 +65,7 @@ export interface RecoveryHost
     | 'recorder'
     | 'channels'
     | 'active'
+    | 'sitesRecords'
     | 'stopped'
   > {
   readonly lives: Pick<Lives, 'incarnation'>;

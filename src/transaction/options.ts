@@ -10,6 +10,7 @@ import type { Participant } from './participant.js';
 import { siteDeskOf } from './three-phase/site-desk.js';
 import { SITES_AUTHORITY } from './three-phase/sites-authority.js';
 import type { TransactionSite } from './three-phase/transaction-site.js';
+import { assertTraceparent } from './traceparent.js';
 
 const TIMEOUT_MS = 30_000;
 /** Below the time for which records are kept, so that evidence outlives every transaction. */
@@ -31,11 +32,14 @@ type Checked<Options, Optional extends keyof Options> = {
 /** Options with their defaults, checked. */
 export type CheckedCoordinatorOptions = Checked<
   TransactionCoordinatorOptions,
-  'requireGuarantee' | 'lastResource' | 'site'
+  'requireGuarantee' | 'lastResource' | 'site' | 'traceparent'
 >;
 
 /** Options of one transaction with their defaults, checked. */
-export type CheckedTransactionOptions = Checked<TransactionOptions, 'signal' | 'key'>;
+export type CheckedTransactionOptions = Checked<
+  TransactionOptions,
+  'signal' | 'key' | 'traceparent'
+>;
 
 /** Checks the options of a coordinator. @throws TypeError (INVALID_ARGUMENT) */
 export function checkCoordinatorOptions(
@@ -46,7 +50,7 @@ export function checkCoordinatorOptions(
   }
   const { clock = systemClock, random = systemRandom, timeoutMs = TIMEOUT_MS } = options;
   const { namespace = 'default', sweepMs = SWEEP_MS, acceptRisk = false } = options;
-  const { log, participants, requireGuarantee, lastResource, site } = options;
+  const { log, participants, requireGuarantee, lastResource, site, traceparent } = options;
   const { nodeId = defaultNodeId(random) } = options;
   assertLog('log', log);
   assertParticipants(participants);
@@ -64,11 +68,15 @@ export function checkCoordinatorOptions(
     throw invalidArgument('lastResource', lastResource, 'one of the participants');
   }
   if (site !== undefined) assertSite(site, namespace);
+  if (traceparent !== undefined && typeof traceparent !== 'function') {
+    throw invalidArgument('traceparent', traceparent, 'a function that answers a traceparent');
+  }
   return {
     log,
     participants,
     lastResource,
     site,
+    traceparent,
     nodeId,
     namespace,
     timeoutMs,
@@ -138,7 +146,7 @@ export function checkTransactionOptions(
     throw invalidArgument('options', options, '{ resourceId }');
   }
   const { resourceId, timeoutMs = defaults.timeoutMs, protocol = 'two-phase' } = options;
-  const { waitFor = 'applied', signal, key, retry = { attempts: 1 } } = options;
+  const { waitFor = 'applied', signal, key, retry = { attempts: 1 }, traceparent } = options;
   assertResourceId(resourceId);
   assertTimeoutMs(timeoutMs);
   if (protocol !== 'two-phase' && protocol !== 'three-phase') {
@@ -151,9 +159,10 @@ export function checkTransactionOptions(
     throw invalidArgument('signal', signal, 'an AbortSignal');
   }
   if (key !== undefined) assertResourceId(key, 'key');
+  if (traceparent !== undefined) assertTraceparent(traceparent);
   assertNumber('retry.attempts', retry?.attempts, { min: 1, max: ATTEMPTS_MAX, integer: true });
   if (typeof body !== 'function') {
     throw invalidArgument('body', body, 'a function that does the work of the transaction');
   }
-  return { resourceId, timeoutMs, protocol, waitFor, signal, key, retry };
+  return { resourceId, timeoutMs, protocol, waitFor, signal, key, retry, traceparent };
 }

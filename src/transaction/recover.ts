@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { abortScope, type Scope, throwIfAborted } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { elapsedMs, type Instant, instantOf } from '../core/clock.js';
-import type { TransactionId } from '../core/ids.js';
+import { parseTransactionId, type TransactionId } from '../core/ids.js';
 import type { RecoveryHost } from './host.js';
 import type { Participant } from './participant.js';
 import {
@@ -178,6 +178,7 @@ async function* listInDoubt(
       yield { transactionId, branchId, participant: name, incarnation, decision: 'unknown' };
     }
   }
+  yield* bySites(host);
   using scope = passScope(host, signal);
   const pass = recoveryPass(host, scope.signal, () => true);
   const failures: unknown[] = [];
@@ -195,6 +196,19 @@ async function* listInDoubt(
   }
   if (failures.length === 1) throw failures[0];
   if (failures.length > 1) throw new AggregateError(failures, 'participants could not be listed');
+}
+
+/** What this site, in an earlier life too, has voted for: its sites decide, and no log tells. */
+function* bySites(host: RecoveryHost): Generator<InDoubtBranch, void, undefined> {
+  for (const { transactionId, branches, decision, ageMs } of host.sitesRecords?.() ?? []) {
+    const parsed = parseTransactionId(transactionId);
+    if (parsed === undefined || host.active.has(transactionId as TransactionId)) continue;
+    const { incarnation } = parsed;
+    for (const { participant, branchId } of branches) {
+      const id = transactionId as TransactionId;
+      yield { transactionId: id, branchId, participant, incarnation, ageMs, decision };
+    }
+  }
 }
 
 async function decisionOf(

@@ -78,7 +78,8 @@ export interface InDoubtBranch {
   readonly ageMs?: number | undefined;
   /**
    * 'commit': its record is there. 'none': there is no record; recovery fences the incarnation and
-   * then aborts. 'unknown': this coordinator waits for the reply of the log.
+   * then aborts. 'unknown': this coordinator waits for the reply of the log, or, with three-phase
+   * commit, its site for the others.
    */
   readonly decision: 'commit' | 'none' | 'unknown';
 }

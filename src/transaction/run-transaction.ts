@@ -85,6 +85,7 @@ export async function runTransaction<Value>(
       nodeId: host.nodeId,
       tracing: host.channels.call,
       desk: () => host.calls.open(),
+      traceparent: () => options.traceparent ?? host.traceparent?.(),
       left: host.calls.left,
       giveUp: (cause) => giveUp(run, cause),
     }),

@@ -33,10 +33,12 @@ describe.each(['redis', 'zookeeper'] as const)('a network that fails [%s] [postg
     const server = stage.process({ ...facts, role: 'server', signal: 'SIGSTOP' });
     assert.equal(await server.line(), 'ready');
     const caller = await stage.caller(service);
-    const placing = caller.place(id, TIMEOUT_MS);
+    const placing = caller.place(id, TIMEOUT_MS, 'decided');
+    placing.catch(() => {});
     await server.stopped();
     return {
       ...{ id, point, service, server, placing },
+      proxy,
       cutOff() {
         proxy.refuse();
         proxy.cut();
@@ -68,14 +70,15 @@ describe.each(['redis', 'zookeeper'] as const)('a network that fails [%s] [postg
   });
 
   test('cut off after its vote, it decides nothing alone; after the decision, it carries it out', async () => {
-    await using voted = await stoppedAt('cut', 'after vote');
-    await using told = await stoppedAt('cut', 'before commit');
-    for (const cut of [voted, told]) {
-      cut.cutOff();
-      cut.server.child.kill('SIGCONT');
-    }
+    await using voted = await stoppedAt('voted', 'before vote');
+    await using told = await stoppedAt('told', 'before commit');
+    // Its vote arrives; it hears neither that nor of the decision.
+    voted.proxy.freeze('to-client');
+    told.cutOff();
+    for (const cut of [voted, told]) cut.server.child.kill('SIGCONT');
     const outcomes = await Promise.all([voted.placing, told.placing]);
     for (const { state } of outcomes) assert.equal(state, 'committed');
+    voted.cutOff();
     await eventually(async () => (await stage.where(told.id))[1] === true, TIMEOUT_MS);
     assert.equal(await stage.prepared(), 1, 'it must not decide alone');
     for (const cut of [voted, told]) await cut.heal();

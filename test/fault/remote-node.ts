@@ -63,7 +63,7 @@ const unwrapped: Through = { log: (log) => log, participant: (participant) => pa
 export interface Caller extends AsyncDisposable {
   readonly coordinator: TransactionCoordinator;
   /** Writes the order here and, by a call, there. */
-  place(id: number, timeoutMs?: number): Promise<Outcome<unknown>>;
+  place(id: number, timeoutMs?: number, waitFor?: 'applied' | 'decided'): Promise<Outcome<unknown>>;
 }
 
 /** A caller: its orders in its own database, the stock by a call. */
@@ -76,8 +76,8 @@ export async function callerOf(options: NodeOptions): Promise<Caller> {
   const coordinator = createTransactionCoordinator({ log, participants: [orders], sweepMs });
   return {
     coordinator,
-    place: (id, timeoutMs = 10_000) =>
-      coordinator.run({ resourceId: `order:${id}`, timeoutMs }, async (tx) => {
+    place: (id, timeoutMs = 10_000, waitFor = 'applied') =>
+      coordinator.run({ resourceId: `order:${id}`, timeoutMs, waitFor }, async (tx) => {
         const db = await tx.enlist(orders);
         await db.query('insert into placed values ($1)', [id]);
         return tx.call(service, { id });

@@ -6,12 +6,18 @@ export const BRANCHES_PART = 'branches';
 export const BRANCHES_TABLE = 'tricord_branches';
 /** The table of a barrier's marks. */
 export const BARRIER_TABLE = 'tricord_barrier';
+/** The version of the table of sites; a newer one is refused with UPGRADE_NEEDED. */
+export const SITES_VERSION = 1;
+/** The row of `tricord_versions` that is about sites. */
+export const SITES_PART = 'sites';
+/** The table of the records of sites. */
+export const SITES_TABLE = 'tricord_sites';
 /** The table of versions. */
 export const VERSIONS_TABLE = 'tricord_versions';
 
 /**
- * The SQL that creates the tables of {@link mysqlParticipant} and {@link mysqlBarrier} in the current database: run it once,
- * with your migrations or with the `mariadb` or `mysql` command; a `mysql2` connection takes all of it
+ * The SQL that creates the tables of {@link mysqlParticipant}, {@link mysqlBarrier} and
+ * {@link mysqlSiteStorage} in the current database: run it once, with your migrations or with the `mariadb` or `mysql` command; a `mysql2` connection takes all of it
  * at once with `multipleStatements`. tricord itself creates nothing.
  *
  * It may be run again, and by a newer release over the tables of an older one; it never takes anything
@@ -21,7 +27,7 @@ export const VERSIONS_TABLE = 'tricord_versions';
  * `grant select on shop.tricord_versions to 'service'@'%';
  * grant select, insert, update, delete on shop.tricord_branches to 'service'@'%'`, and on MySQL
  * `grant xa_recover_admin on *.* to 'service'@'%'`; for a barrier the same four on
- * `shop.tricord_barrier`.
+ * `shop.tricord_barrier`, for a site on `shop.tricord_sites`.
  */
 export function setupSql(): string {
   return `
@@ -47,7 +53,17 @@ create table if not exists ${BARRIER_TABLE} (
   primary key (participant, branch_id),
   key age (participant, state, noted_at)
 ) engine=InnoDB;
-insert into ${VERSIONS_TABLE} (part, version) values ('${BRANCHES_PART}', ${TABLES_VERSION})
+create table if not exists ${SITES_TABLE} (
+  namespace varchar(16) character set ascii collate ascii_bin not null,
+  site varchar(64) character set ascii collate ascii_bin not null,
+  transaction_id varchar(64) character set ascii collate ascii_bin not null,
+  version bigint unsigned not null,
+  record mediumtext character set utf8mb4 collate utf8mb4_bin not null,
+  written_at datetime(6) not null,
+  primary key (namespace, site, transaction_id)
+) engine=InnoDB;
+insert into ${VERSIONS_TABLE} (part, version)
+  values ('${BRANCHES_PART}', ${TABLES_VERSION}), ('${SITES_PART}', ${SITES_VERSION})
   on duplicate key update version = greatest(version, values(version));
 `.trimStart();
 }

@@ -5,7 +5,7 @@ import { CALL_FORMAT } from './remote-scripts.js';
 /** What the scripts read; the rest is JSON, which holds no line break of its own. */
 const STORED = /^1 (\S+) (open|claimed|voted|ended) (\d+) (\d+) (\S+) (\S+)\n(.*)$/s;
 
-type Rest = Pick<CallRecord, 'payload' | 'vote' | 'outcome'>;
+type Rest = Pick<CallRecord, 'payload' | 'slackMs' | 'traceparent' | 'vote' | 'outcome'>;
 
 /** A call as the store has it, without its id and its service. */
 export function encodeCall(record: CallRecord): string {
@@ -15,8 +15,8 @@ export function encodeCall(record: CallRecord): string {
 }
 
 /** The part that no script reads. */
-export function encodeRest({ payload, vote, outcome }: Rest): string {
-  return JSON.stringify({ payload, vote, outcome });
+export function encodeRest({ payload, slackMs, traceparent, vote, outcome }: Rest): string {
+  return JSON.stringify({ payload, slackMs, traceparent, vote, outcome });
 }
 
 /** A call from what is stored. Throws UPGRADE_NEEDED or DATA_CORRUPT. */
@@ -40,9 +40,11 @@ export function decodeCall(service: string, callId: string, stored: string): Cal
 
 function restOf(where: string, text: string): Rest {
   try {
-    const { payload = '', vote, outcome }: Partial<Rest> = JSON.parse(text);
+    const { payload = '', slackMs, traceparent, vote, outcome }: Partial<Rest> = JSON.parse(text);
     return {
       payload,
+      ...(slackMs !== undefined && { slackMs }),
+      ...(traceparent !== undefined && { traceparent }),
       ...(vote !== undefined && { vote }),
       ...(outcome !== undefined && { outcome }),
     };

@@ -77,8 +77,8 @@ export function redisCallSession(settings: RemoteSettings, node: CallNode): Call
   return {
     address,
     bytesMax: CALL_BYTES_MAX,
-    async create({ service, callId, payload, timeoutMs }, options) {
-      const rest = encodeRest({ payload });
+    async create({ service, callId, timeoutMs, ...facts }, options) {
+      const rest = encodeRest(facts);
       const values = [callId, writeId(), timeoutMs, address, rest, QUEUED_MAX];
       const reply = await ask(CREATE, service, [...values, hints.queue(service)], options);
       if (reply[0] === 'full') throw callQueueFullError(service, QUEUED_MAX);

@@ -32,6 +32,10 @@ export interface CallRecord {
   readonly deadlineMs: number;
   /** JSON; empty once there is a vote. */
   readonly payload: string;
+  /** How much longer than the call its transaction may take until it asks for votes, in milliseconds. */
+  readonly slackMs?: number | undefined;
+  /** The trace that the call belongs to, as of W3C Trace Context. */
+  readonly traceparent?: string | undefined;
   /** Once there is one. Write-once. */
   readonly vote?: CallVote | undefined;
   /** Once it has ended. */

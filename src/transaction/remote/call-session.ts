@@ -22,7 +22,10 @@ export interface ReadCallOptions extends LogCallOptions {
 }
 
 /** What a new call is made of. */
-export type NewCall = Pick<CallRecord, 'callId' | 'service' | 'payload'> & {
+export type NewCall = Pick<
+  CallRecord,
+  'callId' | 'service' | 'payload' | 'slackMs' | 'traceparent'
+> & {
   /** Its deadline, from now on, in milliseconds; the store adds its own clock. */
   readonly timeoutMs: number;
 };

@@ -7,6 +7,7 @@ import { branchEndedError } from '../branch-errors.js';
 import { CALLS_MAX, callIdOf } from '../branch-id.js';
 import type { TransactionChannels } from '../diagnostics.js';
 import type { EnlistedBranch } from '../host.js';
+import { traceparentOf } from '../traceparent.js';
 import type { AbortCause } from '../two-phase.js';
 import { type CallBranch, callBranch, isNothingHeld } from './call-branch.js';
 import type { CallDesk } from './call-desk.js';
@@ -47,6 +48,8 @@ export interface CallerFacts {
   readonly tracing: TransactionChannels['call'];
   /** Opens the store's calls at the first use. */
   readonly desk: () => CallDesk;
+  /** The trace that the caller is in, or whatever stands there. */
+  readonly traceparent: () => unknown;
   /** Aborted calls whose servers have not been told yet. */
   readonly left: Map<string, CallKey>;
   readonly signal: AbortSignal;
@@ -141,7 +144,7 @@ async function oneCall<Result>(facts: CallerFacts, call: OneCall<Result>): Promi
 
 /** The record with the vote. */
 async function answered<Result>(
-  { remainingMs, signal }: CallerFacts,
+  { remainingMs, signal, traceparent }: CallerFacts,
   { desk, callId, service, text, timeoutMs }: OneCall<Result>,
   made: CallBranch,
 ): Promise<CallRecord> {
@@ -152,7 +155,10 @@ async function answered<Result>(
   const key = { callId, service };
   using watch = watchCall(desk, key);
   try {
-    const creating = created(desk, { ...key, payload: text, timeoutMs: limitMs }, scope.signal);
+    const slackMs = Math.max(Math.round(remainingMs() - limitMs), 0);
+    const trace = traceparentOf(traceparent);
+    const facts = { ...key, payload: text, slackMs, ...trace, timeoutMs: limitMs };
+    const creating = created(desk, facts, scope.signal);
     // A transaction that ended meanwhile has buried the call, which is no longer needed then.
     creating.then(made.stands, () => {});
     const stands = await abortable(creating, scope.signal);

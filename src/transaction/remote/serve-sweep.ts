@@ -70,9 +70,10 @@ async function sweepCall(sweep: CallSweep, record: CallRecord, signal: AbortSign
   if (parsed.origin.authority === SITES_AUTHORITY && record.state !== 'claimed') {
     // Its sites decide, and end its branches: the record is only a message here.
     if (here !== undefined && !isOwnerLive) here.orphaned();
-    const isOver = here === undefined && (!isOwnerLive || record.state === 'ended');
-    const isStale = nowMs > record.deadlineMs + OVER_RETAIN_MS;
-    if (isOver && isStale) await host.desk.session.remove(record, { signal });
+    const isStale = record.state === 'ended' && nowMs > record.deadlineMs + OVER_RETAIN_MS;
+    // A caller that was only slow finds it gone, and aborts, unless it has heard the vote before.
+    if (here === undefined && (!isOwnerLive || isStale))
+      await host.desk.session.remove(record, { signal });
     return;
   }
   if (here !== undefined) {

@@ -143,9 +143,9 @@ async function enact(serving: Serving, effect: ServedEffect): Promise<void> {
 /** The handler's work, and what comes of it. */
 async function perform(serving: Serving): Promise<void> {
   const { host, record, transactionId } = serving;
-  const { callId, attempt } = record;
+  const { callId, attempt, traceparent } = record;
   const { service, nodeId } = host;
-  const about = { transactionId, callId, service, nodeId, attempt };
+  const about = { transactionId, callId, service, nodeId, attempt, traceparent };
   try {
     await host.channels.serve.trace(
       () => about,
@@ -230,8 +230,9 @@ function contextOf(
   enlist: ReturnType<typeof enlistment>['enlist'],
   client: unknown,
 ): Parameters<ServeHost['work']>[1] {
-  const { attempt } = record;
-  return { transactionId, attempt, remainingMs, signal: work.signal, client, enlist };
+  const { attempt, traceparent } = record;
+  const { signal } = work;
+  return { transactionId, attempt, traceparent, remainingMs, signal, client, enlist };
 }
 
 function siteOf(serving: Serving): SiteCall | undefined {

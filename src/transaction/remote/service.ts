@@ -9,6 +9,8 @@ export interface ServiceContext<Client = undefined> {
   readonly transactionId: TransactionId;
   /** How often this call was handed out: more than 1 after a node died with it. */
   readonly attempt: number;
+  /** The trace that the caller is in (W3C Trace Context), where it passes one. */
+  readonly traceparent?: string | undefined;
   /** What is left of the call's time, in milliseconds, as of now. */
   readonly remainingMs: () => number;
   /**

@@ -34,11 +34,19 @@ export interface SiteCallFacts {
   readonly end: (outcome: 'committed' | 'aborted') => void;
 }
 
-/**
- * A caller that is alive may take so much longer than the call, in milliseconds, until it asks for votes;
- * then the site aborts by itself. A caller that is known to be gone is not waited for.
- */
+/** The same for a call that does not tell how long its transaction may take. */
 const FREE_MS_MIN = 60_000;
+
+/**
+ * So long the site waits to be asked for its vote, in milliseconds: while the caller's transaction may
+ * take. Then it aborts by itself, which is allowed before its vote. A caller that is known to be gone is
+ * not waited for.
+ */
+function freeMs({ record, remainingMs }: SiteCallFacts): number {
+  const { slackMs } = record;
+  if (slackMs === undefined) return Math.max(2 * remainingMs(), FREE_MS_MIN);
+  return Math.max(remainingMs() + slackMs, 1);
+}
 
 /** Undefined for a call of a two-phase transaction. @throws CoordinationError (PROTOCOL_UNSUPPORTED) */
 export function siteCall(facts: SiteCallFacts): SiteCall | undefined {
@@ -66,7 +74,7 @@ export function siteCall(facts: SiteCallFacts): SiteCall | undefined {
     async join(branches) {
       joining ??= site.join(transactionId, {
         branches,
-        timeoutMs: Math.max(2 * facts.remainingMs(), FREE_MS_MIN),
+        timeoutMs: freeMs(facts),
         async vote() {
           const prepared = isGivenUp ? undefined : facts.prepared();
           if (prepared === undefined) return { vote: 'no', reason: 'its work is over' };

@@ -21,6 +21,7 @@ import { threePhase } from './three-phase.js';
 import {
   SITE,
   type SiteDesk,
+  type SiteDeskRecord,
   type TransactionSite,
   type TransactionSiteOptions,
 } from './transaction-site.js';
@@ -137,6 +138,7 @@ function deskOf(sited: Sited, ready: Promise<void>): SiteDesk {
       for (const [name, participant] of added) participants.set(name, participant);
     },
     site: host.site,
+    records: () => recordsOf(sited),
     async join(transactionId, work) {
       await ready;
       return seated(sited, transactionId, [], work);
@@ -148,6 +150,17 @@ function deskOf(sited: Sited, ready: Promise<void>): SiteDesk {
       return seat;
     },
   };
+}
+
+function recordsOf({ seats, host }: Sited): readonly SiteDeskRecord[] {
+  return Array.from(seats.values()).flatMap((seat) => {
+    const { state, done, self } = seat.state();
+    if (state === 'Q' || done.includes(self)) return [];
+    const decision = state === 'C' ? 'commit' : state === 'A' ? 'none' : 'unknown';
+    const { branches, sinceMs } = seat.record();
+    const ageMs = Math.max(host.clock.wallMs() - sinceMs, 0);
+    return [{ transactionId: seat.transactionId, decision, branches, ageMs } as const];
+  });
 }
 
 async function seated(

@@ -17,6 +17,7 @@ export interface Seat extends SiteSeat {
   readonly transactionId: string;
   readonly state: () => SiteState;
   readonly sites: () => readonly string[];
+  readonly record: () => SiteRecord;
   /** The first write, with which the transaction is known here. Rejects when it cannot be. */
   open(): Promise<void>;
   /** More work of the same transaction at this site; `sites`: and this site coordinates it. */
@@ -113,6 +114,7 @@ export function seatAt(host: SiteHost, start: SeatStart): Seat {
     transactionId,
     state: () => seated.state,
     sites: () => seated.record.sites,
+    record: () => seated.record,
     async open() {
       const text = encodeSiteRecord(seated.record);
       const answer = await written(host, { transactionId, version: 1, text });

@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import type { Guarantees } from '../../core/guarantees.js';
 import type { Random } from '../../core/random.js';
+import type { DecidedBranch } from '../decision-log.js';
 import type { Participant } from '../participant.js';
 import type { SiteStats } from './site-statistics.js';
 import type { SiteStorage } from './site-storage.js';
@@ -93,10 +94,20 @@ export interface TransactionSite {
 /** Where coordinators and services find the inside of a site. */
 export const SITE: unique symbol = Symbol.for('tricord.transaction.site');
 
+/** A record of a site whose own part has not ended. */
+export interface SiteDeskRecord {
+  readonly transactionId: string;
+  readonly decision: 'commit' | 'none' | 'unknown';
+  readonly branches: readonly DecidedBranch[];
+  readonly ageMs: number;
+}
+
 /** What a coordinator or a service asks of the site of its process. */
 export interface SiteDesk {
   /** The site's name. */
   readonly site: string;
+  /** What has voted, or was decided, and is not carried out here. */
+  records(): readonly SiteDeskRecord[];
   /** Resources that can end what an earlier life left. Names are unique and stable. */
   attach(participants: ReadonlyMap<string, Participant>): void;
   /**
