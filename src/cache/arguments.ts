@@ -27,7 +27,6 @@ export interface CallOptions {
 }
 
 const NO_TAGS: readonly string[] = [];
-const PLAIN = { tags: NO_TAGS, isLinearizable: false } as const;
 const TAG_BYTES_MAX = 256;
 const TAGS_MAX = 64;
 
@@ -38,7 +37,15 @@ export function callOptions(
 ): CallOptions {
   if (options === undefined) {
     const { ttlMs, timeoutMs } = settings;
-    return { ttlMs, timeoutMs, signal: undefined, fence: undefined, ...PLAIN };
+    const { isSynced } = settings;
+    return {
+      ttlMs,
+      timeoutMs,
+      signal: undefined,
+      fence: undefined,
+      tags: NO_TAGS,
+      isLinearizable: isSynced,
+    };
   }
   const { ttlMs = settings.ttlMs, timeoutMs = settings.timeoutMs, signal } = options;
   const { fencingToken, tags = NO_TAGS, consistency } = options;
@@ -47,8 +54,8 @@ export function callOptions(
   const fence =
     fencingToken === undefined ? undefined : parseFencingToken(fencingToken, 'fencingToken');
   if (tags !== NO_TAGS) assertTags({ settings, tiers: { authority } }, tags);
-  const isLinearizable = consistency === 'linearizable';
-  if (consistency !== undefined && !isLinearizable) {
+  const isLinearizable = consistency === 'linearizable' || settings.isSynced;
+  if (consistency !== undefined && consistency !== 'linearizable') {
     throw invalidArgument('consistency', consistency, "'linearizable', or nothing");
   }
   throwIfAborted(signal);

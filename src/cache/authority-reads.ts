@@ -157,7 +157,8 @@ export function foundAt<Stored>(
   const where = () => `cache ${node.name}, key ${JSON.stringify(key)} in ${counter.backend},`;
   try {
     const local = form.decode(where, entry.stored);
-    return { state: 'found', local, validity: { since, forMs: entry.remainingMs ?? UNKNOWN_MS } };
+    const validity = { since, forMs: entry.remainingMs ?? UNKNOWN_MS };
+    return { state: 'found', local, validity, isHeld: entry.isHeld };
   } catch (error) {
     if (!(error instanceof UnreadableError)) throw error;
     counter.unreadableCount += 1;

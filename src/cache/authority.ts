@@ -23,6 +23,7 @@ import type {
 } from './driver.js';
 import { type Isolated, inMemory } from './isolation.js';
 import type { TierCounter } from './stats.js';
+import { type StrictCalls, strictCalls } from './strict-calls.js';
 import { type TagCalls, tagCalls } from './tag-calls.js';
 import { type Failed, type TierCalls, tierCalls, unlessStale } from './tier-calls.js';
 import type { CacheValues } from './values.js';
@@ -32,6 +33,8 @@ export interface Found {
   readonly state: 'found';
   readonly local: LocalValue;
   readonly validity: Validity;
+  /** A writer is about to change it: it is answered, and not kept. */
+  readonly isHeld?: boolean | undefined;
 }
 
 /** The answer to a read: outdated is an entry of which a tag was invalidated. */
@@ -61,6 +64,8 @@ export interface Authority {
   readonly isShared: boolean;
   /** Where entries can have tags. */
   readonly tags: TagCalls | undefined;
+  /** Where a strict cache can write. */
+  readonly strict: StrictCalls | undefined;
   /** `isCounted: false` for what is no request of a caller. */
   read(key: string, timeoutMs: number, isCounted?: boolean): Promise<Answer<ReadAnswer>>;
   /** Afterwards reads see what was acknowledged before; undefined: they do anyway. */
@@ -160,9 +165,20 @@ function authorityOver<Stored>(
   const check = schema && { cache: node.name, counter, schema, take: options.values.take };
   const parts = { ...options, tier, form, failed, areCurrent, check };
 
+  const { strict: strictTier } = options.tier as Partial<SharedTier>;
+
   return {
     isShared,
     tags,
+    strict: strictCalls({
+      strict: strictTier,
+      renew: (...given) => tier.renew(...given),
+      ask,
+      demand,
+      encode: options.values.encode,
+      fencing: (fence) => fencing(parts, fence),
+      onStored: (key, fill) => told(parts, key, fill, 'set'),
+    }),
     read: (key, timeoutMs, isCounted = true) => read(parts, key, timeoutMs, isCounted),
     sync: syncing(options.tier, ask),
     lease: (key, token, timeoutMs, refresh) =>

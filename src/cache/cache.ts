@@ -13,13 +13,15 @@ import type { WrapOptions, Wrapped } from './wrap.js';
  *
  * | | a read on another node that begins afterwards | needs |
  * |---|---|---|
+ * | `strict` | never answers an older value, nor does one that begins after another was answered the new one; a hit in memory asks nobody. Each write waits `strictLeaseMs` | `redisCache`, with or without memory before it |
  * | `lease` | never answers an older value | one tier |
+ * | `sequential` | may answer an older value until a watch has told, and never goes back | `zookeeperCache` alone, where `lease` costs each read a way to the leader |
  * | `tracked` | may answer an older value until the news has come: the way of one message, and two seconds at most when the connection that hears it is cut off | memory before a tier that tells of changes: `redisCache` |
  * | `ttl` | may answer an older value for `localTtlMs` | memory before any shared tier |
  *
  * The node that wrote sees its own write at once, with each of them.
  */
-export type CacheConsistency = 'ttl' | 'lease' | 'tracked';
+export type CacheConsistency = 'ttl' | 'sequential' | 'lease' | 'tracked' | 'strict';
 
 /** How much may wait for a shared tier that does not answer. */
 export interface DeferredInvalidationOptions {
@@ -50,6 +52,14 @@ export interface CacheOptions<Value = unknown> {
    * can give.
    */
   readonly consistency?: CacheConsistency | undefined;
+  /**
+   * With `strict`: how long a copy in a process's memory lives at most, counted from before its request;
+   * at least 1. Every write (`set`, `delete`, `update`, `invalidateTag`, `clear`, the prepare of a
+   * transaction) waits about 2 % longer within its own `timeoutMs`, so that no copy from before it is
+   * left; reads of its key meanwhile ask the shared tier. The same for all nodes: to raise it, let the
+   * nodes that write have the new one first. Default 1,000.
+   */
+  readonly strictLeaseMs?: number | undefined;
   /** How long a call may take, the loader included, unless the call says; at least 1. Default 5,000. */
   readonly timeoutMs?: number | undefined;
   /**

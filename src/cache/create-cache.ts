@@ -3,7 +3,8 @@ import { systemRandom } from '../core/random.js';
 import type { StandardSchema } from '../core/standard-schema.js';
 import { assertName, assertNumber, assertTtlMs, invalidArgument } from '../core/validate.js';
 import type { BreakerPolicy } from './breaker.js';
-import type { Cache, CacheConsistency, CacheKeyOptions, CacheOptions } from './cache.js';
+import type { Cache, CacheKeyOptions, CacheOptions } from './cache.js';
+import { consistencyOf, promiseOf } from './consistency.js';
 import { deckOf, withDeck } from './deck-registry.js';
 import type { CacheDriver } from './driver.js';
 import { cacheEngine } from './engine.js';
@@ -13,7 +14,6 @@ import type { CacheSettings } from './tiers.js';
 import { valuesOf } from './values.js';
 
 const NAME_BYTES_MAX = 128;
-const LOCAL_TTL_MS_DEFAULT = 5_000;
 const TIMEOUT_MS_DEFAULT = 5_000;
 const HARD_TIMEOUT_MS_DEFAULT = 1_000;
 const LEASE_MS_DEFAULT = 3_000;
@@ -69,26 +69,20 @@ function validated(options: CacheOptions): CacheSettings {
   assertNumber('hardTimeoutMs', hardTimeoutMs, { min: 1, max: timeoutMs });
   assertTiers(given.tiers);
   const { tiers } = given;
-  const consistency = consistencyOf(tiers, given.consistency);
-  const localTtlMsDefault =
-    consistency === 'tracked' ? Number.MAX_SAFE_INTEGER : LOCAL_TTL_MS_DEFAULT;
-  const { localTtlMs = localTtlMsDefault } = given;
-  assertTtlMs(localTtlMs, 'localTtlMs');
-  const { outageTtlMs = consistency === 'tracked' ? 0 : localTtlMs } = given;
-  assertNumber('outageTtlMs', outageTtlMs, { min: 0 });
+  const promise = promiseOf(given, consistencyOf(tiers, given.consistency), timeoutMs);
   const aging = agingOf(given);
   const { negativeTtlMs, softTimeoutMs, errorBackoffMs = ERROR_BACKOFF_MS_DEFAULT } = given;
   if (negativeTtlMs !== undefined) assertTtlMs(negativeTtlMs, 'negativeTtlMs');
   if (softTimeoutMs !== undefined) assertNumber('softTimeoutMs', softTimeoutMs, { min: 1 });
   assertNumber('errorBackoffMs', errorBackoffMs, { min: 0 });
   const ages = { aging, negativeTtlMs, softTimeoutMs, errorBackoffMs };
-  const times = { ttlMs, localTtlMs, timeoutMs, tierTimeoutMs: hardTimeoutMs, leaseMs };
-  const outage = { breaker: breakerOf(given), deferral: deferralOf(given), outageTtlMs };
+  const times = { ttlMs, timeoutMs, tierTimeoutMs: hardTimeoutMs, leaseMs };
+  const outage = { breaker: breakerOf(given), deferral: deferralOf(given) };
   const schema = schemaOf(given);
   const { codec, isolation } = given;
   const isShared = tiers.at(-1)?.scope === 'shared';
   const checks = { schema, values: valuesOf({ codec, isolation, isShared }) };
-  return { name, tiers, consistency, ...checks, clock, random, ...ages, ...times, ...outage };
+  return { name, tiers, ...promise, ...checks, clock, random, ...ages, ...times, ...outage };
 }
 
 function schemaOf({ schema }: Partial<CacheOptions>): CacheSettings['schema'] {
@@ -131,22 +125,6 @@ function agingOf(given: Partial<CacheOptions>): AgingPolicy {
     assertNumber('sliding.maxAgeMs', maxAgeMs as number, bounds);
   }
   return { staleMs, staleIfErrorMs, jitter, earlyRefresh, maxAgeMs };
-}
-
-/** The strongest that the tiers can give, or what was asked for if they can give that. */
-function consistencyOf(
-  tiers: readonly CacheDriver[],
-  asked: CacheConsistency | undefined,
-): CacheConsistency {
-  const last = tiers.at(-1);
-  const tells = last?.scope === 'shared' && last.tells === true;
-  const strongest = tiers.length === 1 ? 'lease' : tells ? 'tracked' : 'ttl';
-  if (asked === undefined || asked === strongest || asked === 'ttl') return asked ?? strongest;
-  const remedy =
-    asked === 'lease'
-      ? "'ttl' or 'tracked', or one tier alone: memory before it cannot be that fresh"
-      : `'${strongest}', or memoryCache() before a tier that tells of changes, such as redisCache()`;
-  throw invalidArgument('consistency', asked, remedy);
 }
 
 function assertTiers(tiers: unknown): asserts tiers is readonly CacheDriver[] {

@@ -35,6 +35,10 @@ export interface SharedCacheDriver {
   readonly scope: 'shared';
   /** True: its tiers can tell of every change, so that memory before them can be kept coherent. */
   readonly tells?: boolean | undefined;
+  /** True: its tiers have what a strict cache needs, see `SharedTier.strict`. */
+  readonly reserves?: boolean | undefined;
+  /** True: a read may lag behind what was acknowledged to others, unless `sync` came before it. */
+  readonly lags?: boolean | undefined;
   /** Starts serving one cache. Sends nothing yet, and never throws for a server that is down. */
   open(node: CacheNode): SharedTier;
 }
@@ -53,6 +57,8 @@ export interface CacheNode {
    * Default `utf8`.
    */
   readonly encoding?: TextEncoding | undefined;
+  /** True: reads tell of reservations, `TierEntry.isHeld`. Only where the driver says `reserves: true`. */
+  readonly isStrict?: boolean | undefined;
   /** Counts and publishes what failed in the background. */
   onFailure?(operation: string, error: unknown): void;
   /** Publishes that a live entry of a process's memory was given up for others. */
@@ -68,6 +74,8 @@ export interface TierEntry<Stored> {
   readonly stored: Stored;
   /** What is left of its time to live, in milliseconds; undefined when it was not asked for. */
   readonly remainingMs: number | undefined;
+  /** True: a writer has reserved the key, and will change it. No copy of it may be kept. */
+  readonly isHeld?: boolean | undefined;
 }
 
 /** An entry to be kept. */
@@ -274,6 +282,36 @@ export interface SharedTier extends LeaseTier<string> {
    * time included; once, until `close`. Only where the driver says `tells: true`.
    */
   follow?(listener: TierListener): void;
+  /** The writes of a strict cache; only where the driver says `reserves: true`. */
+  readonly strict?: StrictTier | undefined;
+}
+
+/**
+ * A reservation is a hold that leaves the entry: readers are answered it, and told that it is held.
+ * Both calls are atomic, ordered and repeatable like those of {@link LeaseTier}.
+ */
+export interface StrictTier {
+  /**
+   * Ends any other claim, and holds the key for `holdMs`, or as much longer as another writer held it.
+   * Followers wake.
+   */
+  reserve(
+    key: string,
+    token: string,
+    holdMs: number,
+    bounds: FencedBounds,
+  ): Promise<undefined | FencedOff>;
+  /**
+   * Replaces the entry and ends the hold, if it is of this token; without an entry removes it. With
+   * `holdMs` the hold stays, for so long from now. If the hold is not of this token the entry is
+   * removed and any lease ended; the hold of another writer stays.
+   */
+  conclude(
+    key: string,
+    token: string,
+    entry: NewEntry<string> | undefined,
+    bounds: CallBounds & { readonly holdMs?: number | undefined },
+  ): Promise<'own' | 'other'>;
 }
 
 /** Who hears of the changes of a shared tier. */

@@ -16,6 +16,7 @@ import { type Deck, newDeck } from './deck.js';
 import { withDeck } from './deck-registry.js';
 import { failLooks } from './looking.js';
 import { cacheReader } from './reading.js';
+import { strictDeckOf, strictWriter } from './strict-writing.js';
 import type { CacheSettings } from './tiers.js';
 import { wrapWith } from './wrap.js';
 import { cacheWriter } from './writing.js';
@@ -29,7 +30,9 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
   const deck = newDeck(settings);
   const { gate } = deck;
   const reader = cacheReader(deck);
-  const writer = cacheWriter(deck);
+  const strict = strictDeckOf(deck);
+  const plain = cacheWriter(deck);
+  const writer = strict === undefined ? plain : strictWriter(deck, strict, plain);
   let closing: Promise<void> | undefined;
 
   const write = async <Result>(

@@ -195,7 +195,7 @@ async function asked(trip: Trip, { answer, since }: Question): Promise<Answer<Re
 function sighted(
   trip: Trip,
   ticket: FillTicket | undefined,
-  { local, validity }: Found,
+  { local, validity, isHeld }: Found,
   asOf: number,
 ): Sighting | undefined {
   const { deck, flight } = trip;
@@ -204,7 +204,7 @@ function sighted(
   const leftMs = aging === undefined ? validity.forMs : remainingMs(clock, validity);
   const age = ageOf(aging, leftMs);
   if (age === 'fresh') {
-    keepNear(deck, ticket, local, validity);
+    if (!isHeld) keepNear(deck, ticket, local, validity);
     deck.slides?.read(flight.key, local, validity);
     return { local, asOf };
   }

@@ -185,8 +185,8 @@ function ask(deck: Deck, one: Look): void {
 }
 
 /** The caller gets what was found, and memory a copy. */
-function land(deck: Deck, one: Look, { local, validity }: Found): void {
-  keepNear(deck, one.question?.ticket, local, validity);
+function land(deck: Deck, one: Look, { local, validity, isHeld }: Found): void {
+  if (!isHeld) keepNear(deck, one.question?.ticket, local, validity);
   if (local.sliding !== undefined) deck.slides?.read(one.key, local, validity);
   endTicket(deck, one);
   leave(deck, one);

@@ -4,6 +4,8 @@ import { CoordinationError } from '../core/errors.js';
 import { keepClaim } from './claims.js';
 import type { Deck } from './deck.js';
 import { cacheInvalidated } from './diagnostics.js';
+import { strictHolds } from './participant-strict.js';
+import { strictDeckOf } from './strict-writing.js';
 
 /** What one branch invalidates, as it stands in a commit record. */
 export interface Invalidations {
@@ -36,13 +38,16 @@ function tokenOf(branchId: string): string {
 
 /** No keys held yet. */
 export function heldKeys(
-  { settings, tiers, refreshes, renewals }: Deck,
+  deck: Deck,
   { forgetAfterMs }: { readonly forgetAfterMs: number },
 ): HeldKeys {
+  const { settings, tiers, refreshes, renewals } = deck;
   const { name, clock, timeoutMs } = settings;
   // What waits in a process is lost with it: a commit must not be acknowledged for it.
   const { direct: authority, near } = tiers;
   const keeper = { tiers: { authority }, settings, renewals };
+  const strict = strictDeckOf(deck);
+  const writes = strict && strictHolds(strict);
   const known = new Map<string, Map<string, () => void>>();
   // A closed cache holds nothing on; what it held ends by itself, or with the transaction.
   onAbort(refreshes.ending.signal, () => {
@@ -52,7 +57,8 @@ export function heldKeys(
   const release = async (key: string, token: string): Promise<void> => {
     near?.delete(key);
     try {
-      await authority.invalidate(key, token, timeoutMs);
+      if (writes === undefined) await authority.invalidate(key, token, timeoutMs);
+      else await writes.release(key, token);
     } finally {
       near?.delete(key);
     }
@@ -62,6 +68,7 @@ export function heldKeys(
     if (tags.length === 0) return;
     try {
       await authority.tags?.renew(tags, timeoutMs);
+      await writes?.waitOut();
     } finally {
       for (const tag of tags) near?.tags.renewed(tag);
     }
@@ -76,9 +83,15 @@ export function heldKeys(
       ofBranch.set(key, () => {});
       near?.delete(key);
       try {
-        await authority.hold(key, token, timeoutMs, fence);
+        if (writes === undefined) await authority.hold(key, token, timeoutMs, fence);
+        else await writes.hold(key, token, fence);
       } finally {
         near?.delete(key);
+      }
+      if (writes !== undefined) {
+        if (known.get(branchId) === ofBranch) ofBranch.set(key, () => writes.stop(key, token));
+        else writes.stop(key, token);
+        return;
       }
       const claim = { kind: 'hold', token } as const;
       // A branch that was ended meanwhile must not hold on.

@@ -146,7 +146,7 @@ function readAndKeep<Result>(
     (answer) => {
       const isFound = answer.state === 'found' && isGood(deck, answer);
       if (isFound) {
-        keepNear(deck, ticket, answer.local, answer.validity);
+        if (!answer.isHeld) keepNear(deck, ticket, answer.local, answer.validity);
         deck.slides?.read(key, answer.local, answer.validity);
       }
       over();
@@ -180,7 +180,10 @@ function isGood({ settings: { clock } }: Deck, { local: { aging }, validity }: F
 }
 
 async function exists(deck: Deck, key: string, timeoutMs: number): Promise<boolean> {
-  const answer = await deck.tiers.authority.read(key, timeoutMs, false);
+  const { authority } = deck.tiers;
+  const synced = deck.settings.isSynced ? await authority.sync?.(timeoutMs) : undefined;
+  if (synced?.state === 'failed') return false;
+  const answer = await authority.read(key, timeoutMs, false);
   return answer.state === 'found' && !answer.local.isAbsent && isGood(deck, answer);
 }
 

@@ -87,7 +87,8 @@ function isRepeatable(error: unknown): boolean {
   return isCoordinationError(error) && REPEATABLE.has(error.code);
 }
 
-function unreachable(
+/** The error for what a tier has not acknowledged. */
+export function unreachable(
   cache: string,
   tier: string,
   key: string | undefined,

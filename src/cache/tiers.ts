@@ -23,6 +23,10 @@ export interface CacheSettings {
   readonly tierTimeoutMs: number;
   readonly leaseMs: number;
   readonly consistency: CacheConsistency;
+  /** Every read waits for the tier to catch up. */
+  readonly isSynced: boolean;
+  /** With `strict`: how long a copy in memory lives at most. */
+  readonly strictLeaseMs: number;
   readonly aging: AgingPolicy;
   /** Undefined: the shared tier is asked whatever it did before. */
   readonly breaker: BreakerPolicy | undefined;
@@ -93,12 +97,17 @@ export function openTiers(settings: CacheSettings): CacheTiers {
 
 function openTier(settings: CacheSettings, driver: CacheDriver): OpenTier {
   const counter = newTierCounter(driver.backend);
-  const tier = driver.open(nodeOf(settings, counter));
+  const node = nodeOf(settings, counter);
+  const isExact = settings.consistency === 'strict' && driver.scope === 'process';
+  // Another clock than the machine's own is looked at for every hit.
+  const tier = driver.open(isExact ? { ...node, clock: { ...settings.clock } } : node);
   return { tier, counter };
 }
 
-function nodeOf({ name, clock, random, values }: CacheSettings, counter: TierCounter): CacheNode {
-  const node = { name, clock, random, encoding: values.encoding };
+function nodeOf(settings: CacheSettings, counter: TierCounter): CacheNode {
+  const { name, clock, random, values, consistency } = settings;
+  const isStrict = consistency === 'strict';
+  const node = { name, clock, random, encoding: values.encoding, isStrict };
   const { failed } = tierCalls(node, counter);
   return {
     ...node,

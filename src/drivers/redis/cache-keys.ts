@@ -7,6 +7,8 @@ export interface CacheKeys {
   entry(key: string): string;
   /** The key of an entry and the key of its claim, which live in one slot of a cluster. */
   pair(key: string): readonly [entry: string, claim: string];
+  /** The key of the claim of an entry, by the entry's own. */
+  claimOf(entryName: string): string;
   /** The key of the newest fencing token of a key, in the same slot. */
   fence(key: string): string;
   /** The key of a tag's version. */
@@ -53,6 +55,7 @@ export function cacheKeys(
       const tag = `{${encodeTag(key)}}`;
       return [entries + tag, claims + tag];
     },
+    claimOf: (entryName) => claims + entryName.slice(entries.length),
     fence: (key) => `${fences}{${encodeTag(key)}}`,
     tag: (tag) => `${versions}{tag:${encodeTag(tag)}}`,
     generation,

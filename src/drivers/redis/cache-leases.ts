@@ -120,7 +120,8 @@ function leaseReply(key: string, reply: unknown, { generation, epoch }: Marks): 
   switch (state) {
     case 'found': {
       const stored = textOf(String(rest[0]), generation) ?? '';
-      return { state, entry: { stored, remainingMs: Number(rest[1]) } };
+      const isHeld = Number(rest[2]) === 1;
+      return { state, entry: { stored, remainingMs: Number(rest[1]), isHeld } };
     }
     case 'follower':
       return { state, remainingMs: Number(rest[0]) };

@@ -2,6 +2,7 @@ import type { CallBounds, TierEntry } from '../../cache/driver.js';
 import { textOf } from './cache-entry.js';
 import type { CacheMarks, CacheParts } from './cache-marks.js';
 import { READ } from './cache-scripts.js';
+import { READ_HELD } from './cache-strict-scripts.js';
 import { turnCalls } from './cache-turns.js';
 import { slotGroups } from './slots.js';
 
@@ -11,11 +12,19 @@ export type CacheReads = (
   bounds: CallBounds & { readonly withRemaining: boolean },
 ) => Promise<TierEntry<string> | undefined>;
 
-type Found = readonly [stored: string | null, remainingMs: number | undefined];
+type Found = readonly [
+  stored: string | null,
+  remainingMs: number | undefined,
+  isHeld?: boolean | undefined,
+];
 
 const KEYS_MAX = 500;
 
-export function cacheReads(parts: CacheParts, marks: CacheMarks): CacheReads {
+export function cacheReads(
+  parts: CacheParts,
+  marks: CacheMarks,
+  { isStrict = false }: { readonly isStrict?: boolean | undefined } = {},
+): CacheReads {
   const { calls, client, keys, clock } = parts;
 
   const plain = async (names: string[], timeoutMs: number): Promise<Found[]> =>
@@ -25,6 +34,17 @@ export function cacheReads(parts: CacheParts, marks: CacheMarks): CacheReads {
     return names.map((_, index) => [
       found[2 * index] as string | null,
       Number(found[2 * index + 1]),
+    ]);
+  };
+  const held = async (names: string[], timeoutMs: number): Promise<Found[]> => {
+    const entries = names.filter((name) => name !== keys.generation);
+    const all = [...names, ...entries.map(keys.claimOf)];
+    const bare = [names.length - entries.length];
+    const found = (await calls.script(READ_HELD, all, bare, { timeoutMs })) as (string | number)[];
+    return names.map((_, index) => [
+      found[3 * index] as string | null,
+      Number(found[3 * index + 1]),
+      Number(found[3 * index + 2]) === 1,
     ]);
   };
   type Ask = typeof plain;
@@ -57,7 +77,7 @@ export function cacheReads(parts: CacheParts, marks: CacheMarks): CacheReads {
       return found.map((one) => entryOf(one, generation));
     });
   const readPlain = askWith(plain);
-  const readTimed = askWith(timed);
+  const readTimed = askWith(isStrict ? held : timed);
   return (key, { timeoutMs, withRemaining }) =>
     withRemaining ? readTimed(key, timeoutMs) : readPlain(key, timeoutMs);
 }
@@ -66,8 +86,8 @@ function entryOf(
   found: Found | undefined,
   generation: string | undefined,
 ): TierEntry<string> | undefined {
-  const [stored, remainingMs] = found ?? [];
+  const [stored, remainingMs, isHeld] = found ?? [];
   if (typeof stored !== 'string') return undefined;
   const text = textOf(stored, generation);
-  return text === undefined ? undefined : { stored: text, remainingMs };
+  return text === undefined ? undefined : { stored: text, remainingMs, isHeld };
 }

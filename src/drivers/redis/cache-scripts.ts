@@ -27,7 +27,7 @@ return found`,
  * milliseconds, `1` for a refresh, to which an entry is no answer. Entries and leases of another
  * generation are as good as none.
  * → the marks, and unless the generation is another one, for each key
- *   { 'found', entry, milliseconds left } | { 'leader' } | { 'follower', milliseconds left } |
+ *   { 'found', entry, milliseconds left, 1 held by a writer | 0 } | { 'leader' } | { 'follower', milliseconds left } |
  *   { 'held' } | { 'unknown', claim }
  */
 export const LEASE: RedisScript = redisScript(
@@ -40,7 +40,7 @@ local function lease(entry, name, token, ms, refresh)
     if string.sub(claim, 1, 2) ~= '1h' and string.sub(claim, 25) == token then
       redis.call('del', name)
     end
-    return { 'found', value, redis.call('pttl', entry) }
+    return { 'found', value, redis.call('pttl', entry), string.sub(claim, 1, 2) == '1h' and 1 or 0 }
   end
   local own = '1l' .. current .. token
   if redis.call('set', name, own, 'NX', 'PX', ms) then return { 'leader' } end

@@ -15,11 +15,11 @@ import { type CacheKeys, cacheKeys } from './cache-keys.js';
 import { cacheLeases } from './cache-leases.js';
 import { cacheMarks } from './cache-marks.js';
 import { cacheReads } from './cache-reads.js';
+import { cacheReservations, fencedOff } from './cache-reservations.js';
 import { RENEW, TOUCH, WITHDRAW } from './cache-scripts.js';
 import { cacheTags } from './cache-tags.js';
 import { cacheTracking } from './cache-tracking.js';
 import { cacheWakeups } from './cache-wakeups.js';
-import { formatError } from './errors.js';
 import { assertNamespace, NAMESPACE_DEFAULT } from './keys.js';
 
 /** Options of {@link redisCache}. */
@@ -62,6 +62,7 @@ export function redisCache(options: RedisCacheOptions): SharedCacheDriver {
     backend: 'redis',
     scope: 'shared',
     tells: true,
+    reserves: true,
     open: (node) => redisTier(node, client, cacheKeys(client, node.name, namespace)),
   };
 }
@@ -91,7 +92,8 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
     scope: 'shared',
     fences: true,
     tags: cacheTags(parts, marks),
-    read: cacheReads(parts, marks),
+    strict: cacheReservations(parts, marks),
+    read: cacheReads(parts, marks, node),
     ...cacheLeases(parts, marks),
     async renew(key, { kind, token }, claimMs, bounds) {
       const values = [kind === 'hold' ? 'h' : 'l', token, wholeMs(claimMs)];
@@ -133,12 +135,6 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
       calls.dispose();
     },
   };
-}
-
-/** The newest token that a key has seen, as it is stored: the format's version, and its digits. */
-function fencedOff(where: string, stored: string): FencedOff {
-  if (!/^1\d{40}$/.test(stored)) throw formatError(where, stored.slice(0, 1), 1);
-  return { newest: stored.slice(1) };
 }
 
 /** Redis takes whole milliseconds; less than one would be none. */

@@ -58,6 +58,7 @@ export function zookeeperCache(options: ZookeeperCacheOptions): SharedCacheDrive
   return {
     backend: 'zookeeper',
     scope: 'shared',
+    lags: true,
     open: (node) => casTier(zookeeperStore(connection, node, copiesMax)),
   };
 }

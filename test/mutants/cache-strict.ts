@@ -1,0 +1,50 @@
+import type { Mutant } from './mutant.js';
+
+const model = (name?: string) =>
+  ({ project: 'unit', file: 'test/unit/cache/strict-model.test.ts', name }) as const;
+const strict = (name: string) =>
+  ({ project: 'integration', file: 'test/integration/cache-strict.test.ts', name }) as const;
+
+/** Faults of strict caches. */
+export const mutants: readonly Mutant[] = [
+  {
+    id: 'cache-strict-clocks-do-not-differ',
+    file: 'src/cache/strict-write.ts',
+    find: 'return leaseMs * (1 + drift) ** 2 + COARSE_MS;',
+    replace: 'return leaseMs * (1 + drift - drift) ** 2 + COARSE_MS;',
+    tests: model("'set' by 1"),
+    why: 'A slow clock lets a copy live beyond the wait of its writer.',
+  },
+  {
+    id: 'cache-strict-takeover-is-enough-after-a-commit',
+    file: 'src/cache/strict-write.ts',
+    find: 'event.isOwn || (isCovered && !state.mustOwn)',
+    replace: 'event.isOwn || isCovered',
+    tests: model("'update' by 2"),
+    why: 'A value that another writer stored before the commit stays in memories after it.',
+  },
+  {
+    id: 'cache-strict-copy-of-a-held-key',
+    file: 'src/cache/reading.ts',
+    find: 'if (!answer.isHeld) keepNear(deck,',
+    replace: 'keepNear(deck,',
+    tests: strict('while a writer waits'),
+    why: 'A read keeps the old value while its writer waits for the copies to end.',
+  },
+  {
+    id: 'cache-strict-nobody-waits',
+    file: 'src/cache/strict-run.ts',
+    find: '        await pass(clock, strictWaitMs(policy));',
+    replace: '',
+    tests: strict('the source changes only'),
+    why: 'The commit happens while memories still answer the old value.',
+  },
+  {
+    id: 'cache-strict-redis-concludes-what-is-not-its-own',
+    file: 'src/drivers/redis/cache-strict-scripts.ts',
+    find: 'if claim ~= ARGV[1] then',
+    replace: "if claim == '' then",
+    tests: strict('writers who meet'),
+    why: 'A writer that lost its reservation ends that of another, and thinks it had it all along.',
+  },
+];
