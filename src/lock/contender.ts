@@ -1,3 +1,4 @@
+import { type Instant, instantOf } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
 import { FewMap } from '../core/few-map.js';
 import { type LockId, lockId } from '../core/ids.js';
@@ -46,8 +47,8 @@ export class Contender implements HoldListeners, RoomListeners {
 
   /** Waits for the resource; undefined only when the claim does not wait and it is taken. */
   claim(claim: Claim): Promise<HeldLease | undefined> {
-    return this.#room.enter(claim, (id, nowMs) =>
-      this.#happen({ type: 'joined', task: queuedTask(id, claim) }, nowMs),
+    return this.#room.enter(claim, (id, now) =>
+      this.#happen({ type: 'joined', task: queuedTask(id, claim) }, now),
     );
   }
 
@@ -75,7 +76,8 @@ export class Contender implements HoldListeners, RoomListeners {
     this.#room.dismiss(reason);
     for (const { id, holders } of Array.from(this.#queue.grants.values())) {
       this.#holds.get(id)?.end(reason);
-      for (const task of Array.from(holders.keys())) this.onFinished(id, task);
+      for (const task of Array.from(holders.keys()))
+        this.#happen({ type: 'finished', grant: id, task });
     }
   }
 
@@ -91,8 +93,8 @@ export class Contender implements HoldListeners, RoomListeners {
     return this.#queue.grants.size === 0 ? this.#seenHolder : this.#owner;
   }
 
-  onFinished(grant: number, task: number): void {
-    this.#happen({ type: 'finished', grant, task });
+  onFinished(grant: number, task: number, now: Instant): void {
+    this.#happen({ type: 'finished', grant, task }, now);
   }
 
   onOthers(grant: number, count: number): void {
@@ -113,7 +115,7 @@ export class Contender implements HoldListeners, RoomListeners {
   }
 
   /** Feeds the machine, and does what it says. Events that happen meanwhile wait for their turn. */
-  #happen(event: QueueEvent, nowMs?: number): void {
+  #happen(event: QueueEvent, now?: Instant): void {
     const events = this.#events;
     if (this.#isRunning) {
       // What is lost must not be handed on by an event that came before.
@@ -124,10 +126,10 @@ export class Contender implements HoldListeners, RoomListeners {
     this.#isRunning = true;
     const { clock } = this.#context.node;
     try {
-      this.#step(event, nowMs ?? clock.monotonicMs());
+      this.#step(event, now ?? instantOf(clock));
       while (events.length > 0) {
         const next = events.shift();
-        if (next !== undefined) this.#step(next, clock.monotonicMs());
+        if (next !== undefined) this.#step(next, instantOf(clock));
       }
     } finally {
       this.#isRunning = false;
@@ -135,12 +137,13 @@ export class Contender implements HoldListeners, RoomListeners {
     if (isIdle(this.#queue)) this.#onIdle(this);
   }
 
-  #step(event: QueueEvent, nowMs: number): void {
-    const effects = transition(this.#queue, event, nowMs, this.#context.limits);
-    for (const effect of effects) this.#perform(effect, nowMs);
+  #step(event: QueueEvent, now: Instant): void {
+    const { limits } = this.#context;
+    const effects = transition(this.#queue, event, now.monotonicMs, limits);
+    for (const effect of effects) this.#perform(effect, now);
   }
 
-  #perform(effect: QueueEffect, nowMs: number): void {
+  #perform(effect: QueueEffect, now: Instant): void {
     switch (effect.type) {
       case 'ask':
         this.#ask(effect);
@@ -150,13 +153,13 @@ export class Contender implements HoldListeners, RoomListeners {
         return;
       case 'return':
       case 'release':
-        this.#giveBack(effect.type === 'return' ? effect.request : effect.grant);
+        this.#giveBack(effect.type === 'return' ? effect.request : effect.grant, now);
         return;
       case 'start':
-        this.#start(effect, nowMs);
+        this.#start(effect, now);
         return;
       case 'retain':
-        this.#retain(effect.grant, effect.retainMs);
+        this.#retain(effect.grant, effect.retainMs, now.monotonicMs);
         return;
       case 'refuse':
         this.#room.refuse(effect.task);
@@ -176,24 +179,27 @@ export class Contender implements HoldListeners, RoomListeners {
       this.#happen({ type: 'missed', request: id });
       return;
     }
-    const { backend, work } = this.#context;
+    const { backend, work, node } = this.#context;
     const asked = new LateRequest(this.resource, this.#owner, claim, tokens);
     this.#requests.set(id, asked);
-    const answer = (event: QueueEvent): void => {
+    const answer = (event: QueueEvent, now?: Instant): void => {
       this.#requests.delete(id);
-      this.#happen(event);
+      this.#happen(event, now);
       work.end();
     };
     work.begin();
     const asking = claim.ask === undefined ? backend.acquire(asked) : claim.ask(asked);
     asking.then(
-      (grant) => answer(this.#arrive(id, grant, claim)),
+      (grant) => {
+        const now = instantOf(node.clock);
+        answer(this.#arrive(id, grant, claim, now), now);
+      },
       (error) => answer(failure(id, error)),
     );
   }
 
   /** Takes a grant in; it is given back if the machine does not want it any more. */
-  #arrive(id: number, grant: Grant | undefined, { wait, ttlMs }: Claim): QueueEvent {
+  #arrive(id: number, grant: Grant | undefined, { wait, ttlMs }: Claim, now: Instant): QueueEvent {
     if (grant === undefined) {
       if (!wait) return { type: 'busy', request: id };
       return failure(
@@ -201,8 +207,8 @@ export class Contender implements HoldListeners, RoomListeners {
         new TypeError('the lock driver answered undefined to a request that waits'),
       );
     }
-    const { node, work, backend } = this.#context;
-    if (hasEnded(node.clock, grant)) {
+    const { work, backend } = this.#context;
+    if (hasEnded(grant, now)) {
       work.follow(backend.release(grant));
       return { type: 'missed', request: id };
     }
@@ -214,7 +220,7 @@ export class Contender implements HoldListeners, RoomListeners {
 
   #start(
     { task, grant, token, isHandedOver }: Extract<QueueEffect, { type: 'start' }>,
-    nowMs: number,
+    now: Instant,
   ): void {
     const claim = this.#room.claimOf(task);
     const hold = this.#holds.get(grant);
@@ -224,16 +230,17 @@ export class Contender implements HoldListeners, RoomListeners {
       return;
     }
     // What was just won was looked at as it came.
-    if (hold === undefined || (isHandedOver && !hold.isLasting)) {
+    if (hold === undefined || (isHandedOver && !hold.isLastingAt(now))) {
       // The grant ended while it was handed on: the task stands in line again.
       this.#happen({ type: 'rejoined', task: queuedTask(task, claim) });
       return;
     }
     const context = this.#context;
     const parts = { context, hold, owner: this.#owner, task, claim, fencingToken: token };
-    const tenure = new Tenure(parts, nowMs);
-    hold.admit(tenure, claim, isHandedOver);
-    const waitedMs = this.#room.admit(task, new HeldLease(tenure), isHandedOver, nowMs);
+    const tenure = new Tenure(parts, now.monotonicMs);
+    hold.admit(tenure, claim, isHandedOver, now);
+    const lease = new HeldLease(tenure);
+    const waitedMs = this.#room.admit(task, lease, isHandedOver, now.monotonicMs);
     if (!isHandedOver) return;
     const { resource } = this;
     context.channels.handedOver.publish(() => ({
@@ -241,18 +248,18 @@ export class Contender implements HoldListeners, RoomListeners {
     }));
   }
 
-  #giveBack(grant: number): void {
+  #giveBack(grant: number, now: Instant): void {
     const hold = this.#holds.get(grant);
     this.#holds.delete(grant);
-    void hold?.giveBack();
+    void hold?.giveBack(now);
   }
 
-  #retain(grant: number, retainMs: number): void {
+  #retain(grant: number, retainMs: number, nowMs: number): void {
     if (!this.#mayRetain) {
       this.#happen({ type: 'retained', grant });
       return;
     }
-    this.#holds.get(grant)?.retain(retainMs);
+    this.#holds.get(grant)?.retain(retainMs, nowMs);
     const { resource } = this;
     this.#context.channels.retained.publish(() => ({ resource, owner: this.#owner, retainMs }));
   }

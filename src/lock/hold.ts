@@ -1,8 +1,9 @@
 import type { Alarm } from '../core/alarms.js';
 import {
   type CancelTimer,
-  type Clock,
+  type Instant,
   instantOf,
+  leftAt,
   remainingMs,
   type Validity,
 } from '../core/clock.js';
@@ -10,14 +11,20 @@ import { FewSet } from '../core/few-map.js';
 import type { LockContext } from './context.js';
 import type { Grant, RenewReply } from './driver.js';
 import { lockLostError } from './errors.js';
-import { dependableValidity, type KeptGrant, keptForMs, renewalDueMs } from './kept-grant.js';
+import {
+  dependableValidity,
+  type KeptGrant,
+  keptAtMs,
+  keptForMs,
+  renewalDueMs,
+} from './kept-grant.js';
 import type { Tenure } from './tenure.js';
 import type { Claim } from './waiting-room.js';
 
 /** What a hold tells its owner. */
 export interface HoldListeners {
   /** A task's lease was released. */
-  onFinished(grant: number, task: number): void;
+  onFinished(grant: number, task: number, now: Instant): void;
   /** So many wait elsewhere. */
   onOthers(grant: number, count: number): void;
   /** Its writer became a reader. */
@@ -83,7 +90,12 @@ export class Hold implements KeptGrant {
 
   /** Whether it can be relied on right now; one that cannot is lost by asking. */
   get isLasting(): boolean {
-    return this.#context.keeper.check(this);
+    return this.isLastingAt(instantOf(this.#context.node.clock));
+  }
+
+  /** The same at an instant of this very turn: each look at the clocks costs as much as the rest here. */
+  isLastingAt(now: Instant): boolean {
+    return this.#context.keeper.check(this, now);
   }
 
   get keptForMs(): number {
@@ -91,29 +103,33 @@ export class Hold implements KeptGrant {
   }
 
   /** A task's lease begins, of a grant that was just won, or that others had before or have. */
-  admit(tenure: Tenure, claim: Claim, isHandedOver: boolean): void {
+  admit(tenure: Tenure, claim: Claim, isHandedOver: boolean, now: Instant): void {
     const isShared = this.#tenures.size > 0;
     this.#tenures.add(tenure);
     this.#idleSinceMs = undefined;
-    if (!isShared) this.#suit(claim, isHandedOver);
+    if (!isShared) this.#suit(claim, isHandedOver, now);
   }
 
   /** A task's lease ends. Answers how that went, if the grant ends with it. */
-  finish(tenure: Tenure, task: number): Promise<'released' | 'lost'> | 'released' | 'lost' {
+  finish(
+    tenure: Tenure,
+    task: number,
+    now: Instant,
+  ): Promise<'released' | 'lost'> | 'released' | 'lost' {
     this.#tenures.delete(tenure);
     // A grant that is retained lasts for as long as it is retained.
     if (this.#tenures.size === 0) {
       this.#longest = undefined;
       this.cap = undefined;
     }
-    this.#listeners.onFinished(this.id, task);
+    this.#listeners.onFinished(this.id, task, now);
     return this.released ?? 'released';
   }
 
   /** The last lease ends of a grant of which nobody knows what it is: it goes back to the backend. */
   abandon(tenure: Tenure): Promise<'released' | 'lost'> | 'lost' {
     this.#tenures.delete(tenure);
-    const ending = this.giveBack();
+    const ending = this.giveBack(instantOf(this.#context.node.clock));
     this.#listeners.onLost(this.id);
     return ending;
   }
@@ -140,9 +156,9 @@ export class Hold implements KeptGrant {
   }
 
   /** Nobody holds it; it is kept for so long, from now on. */
-  retain(retainMs: number): void {
-    const { node, backend } = this.#context;
-    this.#idleSinceMs = node.clock.monotonicMs();
+  retain(retainMs: number, nowMs: number): void {
+    const { backend } = this.#context;
+    this.#idleSinceMs = nowMs;
     this.#retainMs = retainMs;
     if (this.#cancelRetention === undefined) this.#watchRetention(retainMs);
     if (this.#isWatched) return;
@@ -151,11 +167,11 @@ export class Hold implements KeptGrant {
   }
 
   /** Gives the grant back to the backend, once. Never rejects. */
-  giveBack(): Promise<'released' | 'lost'> | 'lost' {
+  giveBack(now: Instant): Promise<'released' | 'lost'> | 'lost' {
     if (this.released !== undefined) return this.released;
-    const leftMs = this.keptForMs;
+    const leftMs = keptAtMs(now, this);
     this.#detach();
-    this.released = this.#release(leftMs);
+    this.released = this.#release(leftMs, now.monotonicMs);
     return this.released;
   }
 
@@ -206,19 +222,18 @@ export class Hold implements KeptGrant {
   }
 
   /** Sets what is kept to what the next task asked for. */
-  #suit({ ttlMs, renew, maxHoldMs }: Claim, isHandedOver: boolean): void {
-    const { clock } = this.#context.node;
+  #suit({ ttlMs, renew, maxHoldMs }: Claim, isHandedOver: boolean, now: Instant): void {
+    const leftMs = keptAtMs(now, this);
     const isPlain = renew && maxHoldMs === undefined && this.cap === undefined;
     const isSame = isPlain && this.ttlMs === ttlMs && this.renewal === 'always';
-    if (isSame && (!isHandedOver || this.keptForMs >= ttlMs / 2)) return;
+    if (isSame && (!isHandedOver || leftMs >= ttlMs / 2)) return;
     const isFresh = !isHandedOver && this.ttlMs === ttlMs && !this.#isProvisional;
-    const isShort = this.ttlMs !== ttlMs || this.keptForMs < ttlMs / 2;
+    const isShort = this.ttlMs !== ttlMs || leftMs < ttlMs / 2;
     this.ttlMs = ttlMs;
     this.renewal = renew ? 'always' : isFresh ? 'never' : 'once';
-    this.#longest =
-      maxHoldMs === undefined ? undefined : { since: instantOf(clock), forMs: maxHoldMs };
+    this.#longest = maxHoldMs === undefined ? undefined : { since: now, forMs: maxHoldMs };
     this.cap = this.renewal === 'once' ? this.#capAt(ttlMs) : this.#longest;
-    if (this.renewal === 'once' || (!isFresh && isShort)) this.dueMs = clock.monotonicMs();
+    if (this.renewal === 'once' || (!isFresh && isShort)) this.dueMs = now.monotonicMs;
     this.#context.keeper.keep(this);
   }
 
@@ -247,8 +262,8 @@ export class Hold implements KeptGrant {
   }
 
   /** Releases; whoever gets no reply before the grant would have ended is judged by the local clock. */
-  #release(leftMs: number): Promise<'released' | 'lost'> {
-    const { backend, node, work, releaseEnds } = this.#context;
+  #release(leftMs: number, nowMs: number): Promise<'released' | 'lost'> {
+    const { backend, work, releaseEnds } = this.#context;
     work.begin();
     return new Promise((resolve) => {
       let isSettled = false;
@@ -260,7 +275,7 @@ export class Hold implements KeptGrant {
         resolve(ending);
       };
       const giveUp = (): void => settle(leftMs > 0 ? 'released' : 'lost');
-      const patience: Alarm = { atMs: node.clock.monotonicMs() + leftMs, ring: giveUp };
+      const patience: Alarm = { atMs: nowMs + leftMs, ring: giveUp };
       releaseEnds.set(patience);
       // The driver goes on trying in the background; the work was done while the lease was held.
       backend.release(this.grant).then(settle, giveUp);
@@ -269,6 +284,6 @@ export class Hold implements KeptGrant {
 }
 
 /** Whether a grant arrived too late to begin anything with. */
-export function hasEnded(clock: Clock, { validity, loss }: Grant): boolean {
-  return loss !== undefined || remainingMs(clock, dependableValidity(validity)) <= 0;
+export function hasEnded({ validity, loss }: Grant, now: Instant): boolean {
+  return loss !== undefined || leftAt(dependableValidity(validity), now) <= 0;
 }

@@ -1,4 +1,4 @@
-import { type Clock, remainingMs, type Validity } from '../core/clock.js';
+import { type Clock, type Instant, instantOf, leftAt, type Validity } from '../core/clock.js';
 import type { Grant, RenewReply } from './driver.js';
 
 /** A grant that is renewed in time, or noticed to have ended. */
@@ -43,7 +43,12 @@ export function renewalDueMs({ since, forMs }: Validity): number {
 }
 
 /** How long a kept grant may still be relied on; zero or less when it has ended. */
-export function keptForMs(clock: Clock, { validity, cap }: KeptGrant): number {
-  const left = remainingMs(clock, validity);
-  return cap === undefined ? left : Math.min(left, remainingMs(clock, cap));
+export function keptForMs(clock: Clock, kept: KeptGrant): number {
+  return keptAtMs(instantOf(clock), kept);
+}
+
+/** The same at an instant of this very turn. */
+export function keptAtMs(now: Instant, { validity, cap }: KeptGrant): number {
+  const left = leftAt(validity, now);
+  return cap === undefined ? left : Math.min(left, leftAt(cap, now));
 }

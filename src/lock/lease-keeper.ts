@@ -1,6 +1,12 @@
-import { type Clock, instantOf, remainingMs } from '../core/clock.js';
+import { type Clock, type Instant, instantOf, remainingMs } from '../core/clock.js';
 import type { LockBackend, RenewReply } from './driver.js';
-import { dependableValidity, type KeptGrant, keptForMs, renewalDueMs } from './kept-grant.js';
+import {
+  dependableValidity,
+  type KeptGrant,
+  keptAtMs,
+  keptForMs,
+  renewalDueMs,
+} from './kept-grant.js';
 import { leaseSchedule } from './lease-schedule.js';
 
 /** Renews all grants of one lock: one timer, and renewals that are due together in one batch. */
@@ -9,8 +15,8 @@ export interface LeaseKeeper {
   keep(kept: KeptGrant): void;
   /** Lets it go: released, or handed back. */
   drop(kept: KeptGrant): void;
-  /** Compares the clock now, before any timer did: false when it has ended, which is then acted on. */
-  check(kept: KeptGrant): boolean;
+  /** Compares the clock, read in this very turn, before any timer did: false when it has ended, which is then acted on. */
+  check(kept: KeptGrant, now: Instant): boolean;
   /** Renews it now, after a renewal that is under way. */
   renewNow(kept: KeptGrant): Promise<RenewReply>;
   /**
@@ -77,9 +83,9 @@ export function leaseKeeper(backend: LockBackend, clock: Clock): LeaseKeeper {
   return {
     keep: (kept) => schedule.put(kept),
     drop: (kept) => void schedule.remove(kept),
-    check(kept) {
+    check(kept, now) {
       if (!schedule.has(kept)) return false;
-      if (keptForMs(clock, kept) > 0) return true;
+      if (keptAtMs(now, kept) > 0) return true;
       lose(kept, false);
       return false;
     },

@@ -1,3 +1,4 @@
+import { instantOf } from '../core/clock.js';
 import type { LockId } from '../core/ids.js';
 import type { LockContext } from './context.js';
 import { lockLostError } from './errors.js';
@@ -58,13 +59,15 @@ export class Tenure {
 
   /** Ends it, and hands the grant on or back. `lost` when it had ended before. */
   release(): 'released' | 'lost' | Promise<'released' | 'lost'> {
-    const { hold, task } = this.parts;
-    if (this.state === 'ended' || !hold.isLasting) return 'lost';
-    const heldMs = this.#heldMs();
+    const { hold, task, context } = this.parts;
+    if (this.state === 'ended') return 'lost';
+    const now = instantOf(context.node.clock);
+    if (!hold.isLastingAt(now)) return 'lost';
+    const heldMs = now.monotonicMs - this.#sinceMs;
     // What may be a reader's grant by now is nobody's to hand on as a writer's.
     const isAmbiguous = this.state === 'yielding';
     this.state = 'ended';
-    const ending = isAmbiguous ? hold.abandon(this) : hold.finish(this, task);
+    const ending = isAmbiguous ? hold.abandon(this) : hold.finish(this, task, now);
     this.onEnd?.();
     if (typeof ending === 'string') return this.#released(ending, heldMs);
     return ending.then((known) => this.#released(known, heldMs));

@@ -1,4 +1,5 @@
 import type { Alarm } from '../core/alarms.js';
+import { type Instant, instantOf } from '../core/clock.js';
 import { FewMap } from '../core/few-map.js';
 import type { LockContext } from './context.js';
 import type { Grant, GrantRequest, LockMode } from './driver.js';
@@ -57,20 +58,20 @@ export class WaitingRoom {
   }
 
   /** Takes a seat, under the next id; `join` is told it unless the signal ended the wait already. */
-  enter(claim: Claim, join: (id: number, nowMs: number) => void): Promise<HeldLease | undefined> {
+  enter(claim: Claim, join: (id: number, now: Instant) => void): Promise<HeldLease | undefined> {
     const { recorder, node, onAbort } = this.#context;
     this.#visitorCount += 1;
     const id = this.#visitorCount;
     return new Promise((resolve, reject) => {
-      const sinceMs = node.clock.monotonicMs();
-      const seat = new Seat(claim, sinceMs, resolve, reject);
+      const now = instantOf(node.clock);
+      const seat = new Seat(claim, now.monotonicMs, resolve, reject);
       this.#seats.set(id, seat);
       recorder.waiting();
       const { signal } = claim;
       if (signal !== undefined) {
         seat.stopListening = onAbort(signal, () => this.#leave(id, signal.reason, 'aborted'));
       }
-      if (this.#seats.has(id)) join(id, sinceMs);
+      if (this.#seats.has(id)) join(id, now);
       // Whoever was served at once needs no deadline.
       if (seat.isTaken) this.#setDeadline(id, seat);
     });
