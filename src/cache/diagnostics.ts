@@ -109,6 +109,18 @@ export interface CacheSchemaMismatchEvent {
   readonly issues: readonly string[];
 }
 
+/** What `tricord:cache.write-behind` tells about writes that did not reach their source. */
+export interface CacheWriteBehindEvent {
+  /** The cache's name. */
+  readonly cache: string;
+  /** `failed`: they are tried again; `lost`: they are not, and were removed from the cache. */
+  readonly state: 'failed' | 'lost';
+  /** How many keys. */
+  readonly count: number;
+  /** The source's error, or CLOSED. */
+  readonly error: unknown;
+}
+
 /** What `tricord:cache.unreadable` tells about an entry that the cache's codec cannot read. */
 export interface CacheUnreadableEvent {
   /** The cache's name. */
@@ -155,6 +167,10 @@ export const cacheBreaker: EventChannel<CacheBreakerEvent> = eventChannel('trico
 /** Invalidations that did not reach their tier, and what became of them. */
 export const cacheDeferred: EventChannel<CacheDeferredEvent> =
   eventChannel('tricord:cache.deferred');
+/** Batches of a write-behind that failed, and what was given up. */
+export const cacheWriteBehind: EventChannel<CacheWriteBehindEvent> = eventChannel(
+  'tricord:cache.write-behind',
+);
 /** Acknowledged writes and removals. */
 export const cacheInvalidated: EventChannel<CacheInvalidatedEvent> = eventChannel(
   'tricord:cache.invalidated',

@@ -32,6 +32,7 @@ export type {
   CacheStoredEvent,
   CacheTierFailedEvent,
   CacheUnreadableEvent,
+  CacheWriteBehindEvent,
 } from './diagnostics.js';
 export type {
   Aging,
@@ -65,6 +66,13 @@ export { stableKey } from './keyed.js';
 export type { CacheParticipantOptions } from './participant.js';
 export { cacheParticipant } from './participant.js';
 export type { CacheBranch } from './participant-branch.js';
+export type {
+  WriteBatch,
+  WriteBehind,
+  WriteBehindOptions,
+  WriteBehindStats,
+} from './policy-behind.js';
+export { writeBehind } from './policy-behind.js';
 export type {
   ReadThrough,
   ReadThroughOptions,

@@ -3,6 +3,9 @@ import type { Mutant } from './mutant.js';
 const through = (name: string) =>
   ({ project: 'unit', file: 'test/unit/cache/policy-through.test.ts', name }) as const;
 
+const behind = (name: string) =>
+  ({ project: 'unit', file: 'test/unit/cache/policy-behind.test.ts', name }) as const;
+
 /** Faults of the named policies. */
 export const mutants: readonly Mutant[] = [
   {
@@ -30,5 +33,53 @@ export const mutants: readonly Mutant[] = [
       '    await authority.store(key, token, fill, timeoutMs).catch(() => {});\n    throw error;',
     tests: through('writes the source first'),
     why: 'Readers see what the source has refused.',
+  },
+  {
+    id: 'cache-write-behind-is-not-bounded',
+    file: 'src/cache/write-behind-queue.ts',
+    find: 'hasRoom: (key) => waiting.has(key) || taken.has(key) || count() < pendingMax,',
+    replace: 'hasRoom: () => count() < Number.MAX_SAFE_INTEGER,',
+    tests: behind('is bounded'),
+    why: 'While the source is down the process fills its memory.',
+  },
+  {
+    id: 'cache-write-behind-tries-the-old-value-again',
+    file: 'src/cache/write-behind-queue.ts',
+    find: '      all.set(key, { value: later.value, sinceMs, first });',
+    replace: '      all.set(key, { value: (taken.get(key) ?? later).value, sinceMs, first });',
+    tests: behind('with the newest value of each key'),
+    why: 'After a failure the newest value never reaches the source.',
+  },
+  {
+    id: 'cache-write-behind-writes-while-a-write-goes-on',
+    file: 'src/cache/write-behind-queue.ts',
+    find: 'hasUpTo: (number) =>\n      [taken, waiting]',
+    replace: 'hasUpTo: (number) =>\n      [waiting]',
+    tests: behind('of one key writes in order|close is bounded'),
+    why: 'flush resolves before the source has what it promises.',
+  },
+  {
+    id: 'cache-write-behind-loses-silently-at-close',
+    file: 'src/cache/write-behind-pump.ts',
+    find: 'return lose(queue.drain(), error);',
+    replace: 'return queue.drain().slice(0, 0) as never;',
+    tests: behind('close is bounded'),
+    why: 'Nobody knows what the source does not have.',
+  },
+  {
+    id: 'cache-write-behind-does-not-cache-again',
+    file: 'src/cache/write-behind-pump.ts',
+    find: '    await recache(batch, true);\n',
+    replace: '',
+    tests: behind('caches again'),
+    why: 'An old value that another node loaded meanwhile stays until its TTL.',
+  },
+  {
+    id: 'cache-write-behind-keeps-a-refused-value',
+    file: 'src/cache/policy-behind.ts',
+    find: '      undo();\n',
+    replace: '',
+    tests: behind('a bad value is refused'),
+    why: 'The source gets what the caller was told is refused.',
   },
 ];
