@@ -203,6 +203,11 @@ export interface ErrorDetails {
     /** How long the call waited, in milliseconds. */
     readonly waitedMs: number;
   };
+  /** A site was to be declared gone, and answers. */
+  SITE_NOT_GONE: {
+    /** The site. */
+    readonly site: string;
+  };
   /** A remote participant did not answer in time. Retryable. */
   CALL_TIMEOUT: {
     /** The name that was called. */

@@ -110,6 +110,7 @@ export { httpTransport } from './three-phase/http-transport.js';
 export type {
   SiteContradictedEvent,
   SiteDecidedEvent,
+  SiteDeclaredGoneEvent,
   SiteElectedEvent,
   SiteFailedEvent,
 } from './three-phase/site-diagnostics.js';

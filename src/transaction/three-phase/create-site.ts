@@ -4,6 +4,7 @@ import { backoffMs } from '../../core/backoff.js';
 import { CoordinationError, closedError } from '../../core/errors.js';
 import { boundedCall } from '../host.js';
 import type { Participant } from '../participant.js';
+import { declareGone } from './declare-gone.js';
 import { type Seat, seatAt } from './seat.js';
 import { siteChannels } from './site-diagnostics.js';
 import { type SiteHost, siteFailed } from './site-host.js';
@@ -39,6 +40,8 @@ interface Sited {
   readonly participants: Map<string, Participant>;
   readonly seats: Map<string, Seat>;
   readonly lookups: Set<string>;
+  /** Sites for whose signs of life somebody listens, with what was heard. */
+  readonly awaited: Map<string, { isHeard: boolean }>;
   readonly isReady: () => boolean;
 }
 
@@ -90,6 +93,7 @@ export function createTransactionSite(options: TransactionSiteOptions): Transact
     participants,
     seats: new Map(),
     lookups: new Set(),
+    awaited: new Map(),
     isReady: () => isReady,
   };
   const ready = restore(sited).then(() => {
@@ -115,10 +119,28 @@ export function createTransactionSite(options: TransactionSiteOptions): Transact
         pending: seat.pending(),
       })),
     stats: () => counts.stats(countsOf(sited)),
+    declareGone: (gone, call) => declareGone(goneFacts(sited), gone, call),
     guarantees: ({ signal } = {}) => store.guarantees({ signal }),
     close,
     [Symbol.asyncDispose]: close,
     [SITE]: deskOf(sited, ready),
+  };
+}
+
+function goneFacts({ host, seats, awaited }: Sited): Parameters<typeof declareGone>[0] {
+  return {
+    host,
+    seats: () => Array.from(seats.values()),
+    watch(site) {
+      const life = { isHeard: false };
+      awaited.set(site, life);
+      return {
+        isHeard: () => life.isHeard,
+        [Symbol.dispose]() {
+          if (awaited.get(site) === life) awaited.delete(site);
+        },
+      };
+    },
   };
 }
 
@@ -229,6 +251,8 @@ function hear(sited: Sited, text: string): void {
   // What comes before the records have been read is as good as lost: it is sent again.
   if (frame === undefined || host.stopped.aborted || !sited.isReady()) return;
   host.counts.received(frame.letters.length);
+  const awaited = sited.awaited.get(frame.from);
+  if (awaited !== undefined) awaited.isHeard = true;
   for (const letter of frame.letters) {
     const seat = seats.get(letter.transactionId);
     if (seat !== undefined) seat.hear(frame.from, letter.sites, letter.message);

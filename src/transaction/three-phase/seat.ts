@@ -1,14 +1,20 @@
-import { backoffMs } from '../../core/backoff.js';
 import { type Deferred, deferred } from '../../core/deferred.js';
 import type { DecidedBranch } from '../decision-log.js';
 import { boundedCall } from '../host.js';
 import { finishSeat } from './finish-seat.js';
 import { type SeatTimer, seatTimer } from './seat-timer.js';
+import { voteOf } from './seat-vote.js';
+import { pause, written } from './seat-write.js';
 import { type SiteHost, siteFailed } from './site-host.js';
 import type { SiteMessage } from './site-message.js';
-import { decodeSiteRecord, durableOf, encodeSiteRecord, type SiteRecord } from './site-record.js';
-import { type Decided, isDecided, type SiteState, siteAfterCrash } from './site-state.js';
-import type { StoredSite } from './site-storage.js';
+import {
+  decodeSiteRecord,
+  encodeSiteRecord,
+  type GoneSite,
+  type SiteRecord,
+  stateAfterCrash,
+} from './site-record.js';
+import { type Decided, isDecided, type SiteState } from './site-state.js';
 import type { SiteSeat, SiteVote, SiteWork } from './site-work.js';
 import type { SiteEffect, SiteEvent } from './three-phase.js';
 
@@ -28,13 +34,14 @@ export interface Seat extends SiteSeat {
   happen(event: SiteEvent): void;
   /** A message of another site, with the list of sites as that one knows it. */
   hear(from: string, sites: readonly string[], message: SiteMessage): void;
+  /** After the decision: that site is not waited for any more. Resolves when it is written. */
+  without(gone: GoneSite): Promise<void>;
   /** Stops its timers. */
   stop(): void;
 }
 
 /** Events that wait; more are dropped, as messages may be. */
 const QUEUE_MAX = 1_024;
-const WRITE_BACKOFF = { baseMs: 20, maxMs: 1_000 };
 
 /** Where a seat begins. */
 export interface SeatStart {
@@ -70,7 +77,12 @@ interface Seated {
 /** An event, or a message before its sender's place is known; with what belongs to it. */
 type Arrival =
   | { readonly more: Pick<SiteRecord, 'sites' | 'branches'>; readonly answer: Deferred<void> }
-  | { readonly event: SiteEvent; readonly branches?: readonly DecidedBranch[] | undefined }
+  | {
+      readonly event: SiteEvent;
+      readonly branches?: readonly DecidedBranch[] | undefined;
+      readonly gone?: GoneSite | undefined;
+      readonly handled?: Deferred<void>;
+    }
   | {
       readonly from: string;
       readonly sites: readonly string[];
@@ -86,7 +98,7 @@ export function seatAt(host: SiteHost, start: SeatStart): Seat {
     queue: [],
     decided: deferred(),
     ended: deferred(),
-    state: siteAfterCrash(durableOf(record, host.site)),
+    state: stateAfterCrash(record, host.site),
     record,
     version,
     isBusy: false,
@@ -132,6 +144,12 @@ export function seatAt(host: SiteHost, start: SeatStart): Seat {
     },
     happen,
     hear: (from, sites, message) => seated.happen({ from, sites, message }),
+    async without(gone) {
+      const handled = deferred<void>();
+      const site = seated.record.sites.indexOf(gone.site);
+      seated.happen({ event: { type: 'gone', site }, gone, handled });
+      return handled.promise;
+    },
     stop: () => timer.stop(),
     giveUp: () => happen({ type: 'give-up' }),
     get isBound() {
@@ -167,6 +185,7 @@ async function drain(seated: Seated, seat: Seat, timer: SeatTimer): Promise<void
       const isFound = isAlone && isDecided(seated.state.state) && seated.record.sites.length > 0;
       if (isFound && !(await save(seated, seated.state))) continue;
       for (const event of events) await step(seated, seat, event, arrival);
+      if ('event' in arrival) arrival.handled?.resolve();
     }
   } catch (error) {
     if (!host.stopped.aborted) siteFailed(host, 'step', error, start.transactionId);
@@ -194,7 +213,7 @@ async function enlarge(
     const { sites, branches } = more;
     seated.record = { ...record, sites, branches: [...record.branches, ...branches] };
     if (await save(seated, state)) {
-      if (sites.length > 0) seated.state = siteAfterCrash(durableOf(seated.record, host.site));
+      if (sites.length > 0) seated.state = stateAfterCrash(seated.record, host.site);
       return answer.resolve();
     }
   }
@@ -229,6 +248,10 @@ async function step(seated: Seated, seat: Seat, event: SiteEvent, arrival: Arriv
   const { host } = seated;
   const branches = 'event' in arrival ? arrival.branches : undefined;
   if (branches !== undefined) seated.record = { ...seated.record, branches };
+  const gone = 'event' in arrival ? arrival.gone : undefined;
+  if (gone !== undefined) {
+    seated.record = { ...seated.record, gone: [...(seated.record.gone ?? []), gone] };
+  }
   const [next, effects] = host.machine(seated.state, event);
   if (effects.some(({ type }) => type === 'save') && !(await save(seated, next))) return;
   seated.state = next;
@@ -334,43 +357,6 @@ function send({ host, record, start }: Seated, to: number, message: SiteMessage)
   else host.post.send(name, letter);
 }
 
-/** Everybody who did work here has a vote; one no is a no. */
-async function voteOf(works: readonly SiteWork[]): Promise<SiteVote> {
-  if (works.length === 0) return { vote: 'no', reason: 'its work was lost in a restart' };
-  const branches: DecidedBranch[] = [];
-  const votes = await Promise.all(works.map(oneVote));
-  for (const answer of votes) {
-    if (answer.vote === 'no') return answer;
-    branches.push(...answer.branches);
-  }
-  return { vote: 'yes', branches };
-}
-
-async function oneVote(work: SiteWork): Promise<SiteVote> {
-  try {
-    return await work.vote();
-  } catch (cause) {
-    return { vote: 'no', reason: cause instanceof Error ? cause.message : String(cause), cause };
-  }
-}
-
-/** Writes until it is known that it stands, or that another record does. */
-async function written(host: SiteHost, record: StoredSite): Promise<'written' | 'conflict'> {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      const answer = await boundedCall(host.clock, { signals: [host.stopped] }, (signal) =>
-        host.store.write(record, { signal }),
-      );
-      host.counts.written();
-      return answer;
-    } catch (error) {
-      if (host.stopped.aborted) throw host.stopped.reason;
-      siteFailed(host, 'write', error, record.transactionId);
-    }
-    await pause(host, attempt);
-  }
-}
-
 /** After a conflict: the state that another process of this site has written. */
 async function reload(seated: Seated): Promise<void> {
   const { host, start } = seated;
@@ -384,7 +370,7 @@ async function reload(seated: Seated): Promise<void> {
       const record = decodeSiteRecord(found.text, `record of ${transactionId}`);
       seated.record = record;
       seated.version = found.version;
-      seated.state = siteAfterCrash(durableOf(record, host.site));
+      seated.state = stateAfterCrash(record, host.site);
       if (isDecided(record.state)) carryOut(seated, record.state);
       return;
     } catch (error) {
@@ -392,11 +378,4 @@ async function reload(seated: Seated): Promise<void> {
     }
     await pause(host, attempt);
   }
-}
-
-function pause({ clock, random }: SiteHost, attempt: number): Promise<void> {
-  return new Promise((resolve) => {
-    const delayMs = backoffMs(attempt, WRITE_BACKOFF, random);
-    clock.schedule(delayMs, resolve, { keepAlive: false });
-  });
 }

@@ -1,4 +1,5 @@
 import { type EventChannel, eventChannel } from '../../core/diagnostics.js';
+import type { DeclaredGone } from './declare-gone.js';
 
 /** Published on `tricord:site.elected`: a site waited in vain and leads a ballot to end a transaction. */
 export interface SiteElectedEvent {
@@ -45,12 +46,23 @@ export interface SiteContradictedEvent {
   readonly by: string;
 }
 
+/** Published on `tricord:site.declared-gone`: an operator declared a site gone. Keep it for the audit. */
+export interface SiteDeclaredGoneEvent extends DeclaredGone {
+  /** The site that was told. */
+  readonly site: string;
+  /** The site that is gone. */
+  readonly gone: string;
+  /** The operator's reason. */
+  readonly reason: string;
+}
+
 /** The channels of sites. Channels of one name are one channel in the whole process. */
 export interface SiteChannels {
   readonly elected: EventChannel<SiteElectedEvent>;
   readonly decided: EventChannel<SiteDecidedEvent>;
   readonly failed: EventChannel<SiteFailedEvent>;
   readonly contradicted: EventChannel<SiteContradictedEvent>;
+  readonly declaredGone: EventChannel<SiteDeclaredGoneEvent>;
 }
 
 /** Looks up the channels by their names. */
@@ -60,5 +72,6 @@ export function siteChannels(): SiteChannels {
     decided: eventChannel('tricord:site.decided'),
     failed: eventChannel('tricord:site.failed'),
     contradicted: eventChannel('tricord:site.contradicted'),
+    declaredGone: eventChannel('tricord:site.declared-gone'),
   };
 }

@@ -28,6 +28,8 @@ export type SiteEvent =
   | { readonly type: 'crashed'; readonly site: number }
   /** The decision is carried out in its own branches. */
   | { readonly type: 'applied' }
+  /** An operator says that a site will never carry the decision out. */
+  | { readonly type: 'gone'; readonly site: number }
   | { readonly type: 'message'; readonly from: number; readonly message: SiteMessage };
 
 /**
@@ -80,6 +82,8 @@ export function threePhase(rules: TerminationRules): ThreePhase {
         return progress(rules, { ...state, crashed: withSite(state.crashed, event.site) });
       case 'applied':
         return applied(state);
+      case 'gone':
+        return gone(state, event.site);
       case 'message':
         return received(rules, state, event.from, event.message);
     }
@@ -218,6 +222,13 @@ function applied(state: SiteState): SiteStep {
   const told = state.toldBy.map((to): SiteEffect => ({ type: 'send', to, message: DONE }));
   const [next, effects] = isDone({ ...state, toldBy: [] }, state.self);
   return [next, [...told, ...effects]];
+}
+
+/** Written, so that it holds after a restart too. Before the decision its vote may still be needed. */
+function gone(state: SiteState, site: number): SiteStep {
+  if (!isDecided(state.state) || site === state.self) return [state, []];
+  const [next, effects] = isDone(state, site);
+  return [next, [SAVE, ...effects]];
 }
 
 const DONE: SiteMessage = { type: 'done' };

@@ -3,6 +3,7 @@ import type { Guarantees } from '../../core/guarantees.js';
 import type { Random } from '../../core/random.js';
 import type { DecidedBranch } from '../decision-log.js';
 import type { Participant } from '../participant.js';
+import type { DeclaredGone, DeclareGoneOptions } from './declare-gone.js';
 import type { SiteStats } from './site-statistics.js';
 import type { SiteStorage } from './site-storage.js';
 import type { SiteTransport } from './site-transport.js';
@@ -78,6 +79,16 @@ export interface TransactionSite {
   transactions(): readonly SiteTransaction[];
   /** Counts since the start. */
   stats(): SiteStats;
+  /**
+   * Declares that another site is gone for good, and its storage with it: decided transactions do not
+   * wait for it any more, and their records go, here and at the other sites. It is asked for a sign of life
+   * first, and one is enough to refuse: SITE_NOT_GONE.
+   *
+   * Undecided transactions are left alone: a majority of sites ends them, and where none is left nobody
+   * can. End by hand, like the answer says, whatever the databases of that site still hold prepared. The
+   * reason stands in the records and on the channel `tricord:site.declared-gone`.
+   */
+  declareGone(site: string, options: DeclareGoneOptions): Promise<DeclaredGone>;
   /** Reads what its storage promises. */
   guarantees(options?: { readonly signal?: AbortSignal | undefined }): Promise<Guarantees>;
   /**

@@ -154,3 +154,83 @@ async function weathered(seed: number): Promise<'committed' | 'aborted'> {
   await stage.close();
   return states[0] as 'committed' | 'aborted';
 }
+
+describe('a site that is gone for good', () => {
+  /** Three sites of which the last one dies after the decision was made. */
+  const lost = async (isDeaf = false) => {
+    stage = siteStage(3);
+    stage.weather = {
+      ...stage.weather,
+      loses: (from, to, { type }) =>
+        (to === 'site-2' && type === 'decided') ||
+        (isDeaf && from === 'site-1' && type === 'done'),
+    };
+    const [seat] = await stage.begin('t1');
+    await stage.clock.runUntil(seat.decided);
+    await stage.clock.advance(3_000);
+  };
+  const declare = () => {
+    const declaring = stage.at(0).site.declareGone('site-2', { reason: 'its disk burnt' });
+    declaring.catch(() => {});
+    return stage.clock.runUntil(declaring);
+  };
+
+  test('is not waited for any more once an operator says so, after a restart neither', async () => {
+    await lost();
+    await stage.at(2).crash();
+    expect(records().slice(0, 2)).toEqual([1, 1]);
+    const answer = await declare();
+    expect(answer).toEqual({
+      ended: [{ transactionId: 't1', outcome: 'committed' }],
+      undecided: [],
+    });
+    await stage.clock.advance(60_000);
+    expect(records().slice(0, 2)).toEqual([0, 0]);
+  });
+
+  test('stays gone for a site that was told and has not heard of the others yet', async () => {
+    await lost(true);
+    await stage.at(2).crash();
+    await stage.at(1).crash();
+    await declare();
+    await stage.at(0).crash();
+    stage.at(0).restart();
+    await stage.clock.advance(3_000);
+    expect(stage.at(0).site.transactions()[0]?.pending).toEqual(['site-1']);
+    stage.weather = { ...stage.weather, loses: () => false };
+    stage.at(1).restart();
+    await stage.clock.advance(120_000);
+    expect(records().slice(0, 2)).toEqual([0, 0]);
+  });
+
+  test('is not gone when it answers, and what is undecided is left alone', async () => {
+    await lost();
+    stage.weather = { ...stage.weather, loses: () => false };
+    await expect(declare()).rejects.toMatchObject({
+      code: 'SITE_NOT_GONE',
+      details: { site: 'site-2' },
+    });
+    await stage.clock.advance(60_000);
+    expect(records()).toEqual([0, 0, 0]);
+    stage.weather = { ...stage.weather, loses: (_, to) => to !== 'site-0' };
+    await stage.begin('t2');
+    await stage.clock.advance(100);
+    await stage.at(2).crash();
+    await stage.at(1).crash();
+    expect(await declare()).toEqual({ ended: [], undecided: ['t2'] });
+  });
+
+  test('is named, with a reason', async () => {
+    stage = siteStage(3);
+    const { site } = stage.at(0);
+    for (const [name, reason] of [
+      ['site-0', 'itself'],
+      ['no name', 'why'],
+      ['site-2', ''],
+    ] as const) {
+      await expect(site.declareGone(name, { reason })).rejects.toMatchObject({
+        code: 'INVALID_ARGUMENT',
+      });
+    }
+  });
+});
