@@ -1,17 +1,24 @@
+import assert from 'node:assert/strict';
 import { afterEach, describe, expect, test } from 'vitest';
+import { newTransactionIds } from '../../../src/core/ids.js';
 import { seededRandom } from '../../../src/core/random.js';
 import { memoryParticipant } from '../../../src/drivers/memory/participant.js';
 import { memorySiteStorage } from '../../../src/drivers/memory/site-storage.js';
 import { memoryTransport } from '../../../src/drivers/memory/site-transport.js';
 import { memoryTransactions } from '../../../src/drivers/memory/transactions.js';
 import { virtualClock } from '../../../src/testing/virtual-clock.js';
+import { callIdOf } from '../../../src/transaction/branch-id.js';
 import { createTransactionCoordinator } from '../../../src/transaction/create-coordinator.js';
+import type { InDoubtBranch } from '../../../src/transaction/recovery-report.js';
+import { callAfter } from '../../../src/transaction/remote/call-record.js';
 import { serveParticipant } from '../../../src/transaction/remote/serve-participant.js';
 import { createTransactionSite } from '../../../src/transaction/three-phase/create-site.js';
 import type {
   SiteLine,
   SiteTransport,
 } from '../../../src/transaction/three-phase/site-transport.js';
+import { SITES_AUTHORITY } from '../../../src/transaction/three-phase/sites-authority.js';
+import { SITE } from '../../../src/transaction/three-phase/transaction-site.js';
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -83,7 +90,19 @@ function world() {
     closers.push(() => made.close({ drainMs: 0 }));
     return made;
   };
-  return { clock, store, cut, cutAtAttempt, site, orders, stock, payment, serve, coordinator };
+  return {
+    clock,
+    store,
+    cut,
+    cutAtAttempt,
+    parts,
+    site,
+    orders,
+    stock,
+    payment,
+    serve,
+    coordinator,
+  };
 }
 
 const REFUSAL = { vote: 'no', reason: 'not today' } as const;
@@ -255,6 +274,79 @@ describe('a three-phase transaction', () => {
     expect(await prepared(here)).toEqual([]);
     expect(new Set(left(here)).size).toBe(1);
     expect(await running).toMatchObject({ state: 'in-doubt' });
+  });
+
+  test('frees a site that is not asked for its vote when its own time is up', async () => {
+    const here = world();
+    const waits: number[] = [];
+    const site = here.site('stock-1');
+    const desk = site[SITE];
+    const join: typeof desk.join = (id, work) => {
+      waits.push(work.timeoutMs);
+      return desk.join(id, work);
+    };
+    here.serve('stock', here.stock, { ...site, [SITE]: { ...desk, join } });
+    here.serve('payment', here.payment);
+    const coordinator = here.coordinator({ site: here.site('orders-1') });
+    await here.clock.runUntil(order(here, coordinator));
+    expect(waits).toHaveLength(1);
+    expect(waits[0]).toBeGreaterThan(9_500);
+    expect(waits[0]).toBeLessThanOrEqual(10_000);
+  });
+
+  test('leaves no record of a call in the store when its caller died', async () => {
+    const here = world();
+    here.serve('stock', here.stock);
+    const node = { nodeId: 'dead', namespace: 'default', ...here.parts() };
+    const calls = here.store.openCalls?.(node);
+    assert.ok(calls);
+    const origin = {
+      namespace: 'default',
+      authority: SITES_AUTHORITY,
+      incarnation: 'x'.repeat(11),
+    };
+    const newId = newTransactionIds(origin);
+    const callId = callIdOf(newId('order:1', 'dead'), 0);
+    const record = await calls.create({ callId, service: 'gone', payload: '1', timeoutMs: 60_000 });
+    const taken = await calls.take('gone');
+    const { server, attempt } = taken?.record ?? { server: '', attempt: 0 };
+    const branches = [{ participant: 'stock/stock', branchId: 'b', evidence: '' }];
+    const yes = { vote: 'yes', result: '1', branches, site: 'gone-1' } as const;
+    const vote = { type: 'vote', server, attempt, vote: yes } as const;
+    const voted = callAfter(taken?.record ?? record, vote, 'w'.repeat(11));
+    assert.ok(voted);
+    await calls.replace(voted, taken?.record.writeId ?? '');
+    here.serve('gone', here.payment);
+    await here.clock.advance(15_000);
+    expect(await calls.list('gone', 10)).toEqual([]);
+    await calls.close();
+  });
+
+  test('is listed as in doubt by the next life of its site, until the others answer', async () => {
+    const here = world();
+    here.serve('stock', here.stock);
+    here.serve('payment', here.payment);
+    const site = here.site('orders-1');
+    const coordinator = here.coordinator({ site });
+    here.cutAtAttempt.push('orders-1', 'stock-1', 'payment-1');
+    const running = order(here, coordinator);
+    await here.clock.advance(2_000);
+    await here.clock.runUntil(coordinator.close({ drainMs: 0 }));
+    await site.close();
+    const again = here.coordinator({ site: here.site('orders-1') });
+    await here.clock.advance(100);
+    const listed = async () => {
+      const found: InDoubtBranch[] = [];
+      for await (const each of again.inDoubt()) found.push(each);
+      return found;
+    };
+    const { transactionId } = await running;
+    expect(await here.clock.runUntil(listed())).toMatchObject([
+      { transactionId, participant: 'orders', decision: 'unknown' },
+    ]);
+    here.cut.clear();
+    await here.clock.advance(200_000);
+    expect(await here.clock.runUntil(listed())).toEqual([]);
   });
 
   test('no log may be called "sites"', () => {

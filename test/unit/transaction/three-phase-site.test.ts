@@ -162,8 +162,7 @@ describe('a site that is gone for good', () => {
     stage.weather = {
       ...stage.weather,
       loses: (from, to, { type }) =>
-        (to === 'site-2' && type === 'decided') ||
-        (isDeaf && from === 'site-1' && type === 'done'),
+        (to === 'site-2' && type === 'decided') || (isDeaf && from === 'site-1' && type === 'done'),
     };
     const [seat] = await stage.begin('t1');
     await stage.clock.runUntil(seat.decided);

@@ -142,8 +142,8 @@ test('a call costs four messages and a claim, and the transaction one decision',
     open: (node) => Object.assign(store.open(node), {}),
     openCalls(node) {
       const session = open(node);
-      const { create, take, replace, remove } = counted(session);
-      return { ...session, create, take, replace, remove };
+      const { create, take, read, replace, remove } = counted(session);
+      return { ...session, create, take, read, replace, remove };
     },
   };
   await using served = serve({ store: watched });
@@ -156,7 +156,7 @@ test('a call costs four messages and a claim, and the transaction one decision',
   });
 
   expect(outcome.state).toBe('committed');
-  // Request, claim, vote with result, decision, acknowledgement.
+  // Request, claim, vote with result, decision, acknowledgement; hints tell the rest, without a read.
   expect(Object.fromEntries(counts)).toEqual({ create: 1, take: 1, replace: 2, remove: 1 });
 });
 
@@ -178,3 +178,29 @@ async function callsIn(store: DecisionLog, clock: Clock): Promise<readonly CallR
   await session?.close();
   return lists.flatMap((list) => list ?? []);
 }
+
+test('a handler finds the traceparent of the transaction, or of the hook', async () => {
+  const { coordinator, serve } = remoteStage();
+  const seen: unknown[] = [];
+  await using served = serve({
+    participants: [],
+    handlers: { prepare: (_, { traceparent }) => void seen.push(traceparent) },
+  });
+  await served.ready;
+  const [own, hooked] = ['a', 'b'].map((digit) => `00-${digit.repeat(32)}-${digit.repeat(16)}-01`);
+  const call = async (hook: unknown, traceparent?: string) => {
+    await using transactions = coordinator({ traceparent: hook });
+    const options = { resourceId: 'order:7', traceparent };
+    await transactions.run(options, (tx) => tx.call('inventory', { sku: 'sku:42', quantity: 1 }));
+  };
+  await call(() => hooked);
+  await call(() => hooked, own);
+  await call(undefined);
+  await call(() => 'not a traceparent');
+  await call(() => {
+    throw new Error('no span');
+  });
+  expect(seen).toEqual([hooked, own, undefined, undefined, undefined]);
+  await expect(call(undefined, '00-1')).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
+  expect(() => coordinator({ traceparent: 'x' })).toThrow('a function');
+});
