@@ -3,6 +3,7 @@ import { sleep } from '../core/abort.js';
 import { systemClock } from '../core/clock.js';
 import { systemRandom } from '../core/random.js';
 import { type CallRecord, type CallYes, callAfter } from '../transaction/remote/call-record.js';
+import type { CallHint } from '../transaction/remote/call-session.js';
 import type { CallStage, StagedCalls } from './call-session-stage.js';
 import { eventually } from './decision-log-stage.js';
 
@@ -251,14 +252,29 @@ export const callSessionCases: readonly CallSessionCase[] = [
       const claimed = await taken(server, service);
       const vote = await voted(server, claimed);
       await caller.hinted(vote.callId);
+      assertTold(caller.hints, vote.callId, vote);
       server.hints.length = 0;
       await server.session.read(vote);
       const end = await caller.change(vote, { type: 'end', outcome: 'committed' });
       await server.hinted(vote.callId);
+      assertTold(server.hints, vote.callId, end);
       caller.hints.length = 0;
       await caller.session.read(vote);
       await server.session.remove(end as CallRecord);
       await caller.hinted(vote.callId);
+      assertTold(caller.hints, vote.callId, undefined);
     },
   },
 ];
+
+/** A hint need not tell what stands there; what it tells is so. */
+function assertTold(
+  hints: readonly CallHint[],
+  callId: string,
+  record: CallRecord | undefined,
+): void {
+  for (const hint of hints) {
+    if (hint.type !== 'changed' || hint.callId !== callId || hint.now === undefined) continue;
+    assert.deepEqual(hint.now.record, record, 'a hint tells what stands there');
+  }
+}

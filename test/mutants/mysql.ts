@@ -149,4 +149,12 @@ export const mutants: readonly Mutant[] = [
     tests: { ...traps, name: 'recover tells the age' },
     why: 'A prepared branch would be looked for under another id, and never finished.',
   },
+  {
+    id: 'mysql-site-overwrites-a-newer-record',
+    file: 'src/drivers/mysql/site-storage.ts',
+    find: '  where ${ROW} and version = ?`;',
+    replace: '  where ${ROW} and version >= ?`;',
+    tests: { project: 'contract', file: 'test/contract/site-storage.test.ts', name: 'mysql' },
+    why: 'A paused process of a site overwrites what its next life has promised.',
+  },
 ];

@@ -35,8 +35,15 @@ export function isServices(args: readonly string[]): boolean {
 export function readServicesOptions(args: readonly string[]): ServicesOptions {
   const flags = parse(args);
   const protocol = oneOf('protocol', flags.protocol ?? 'two-phase', PROTOCOLS);
+  const drivers = flags.drivers ?? 'redis';
+  if (drivers === 'memory') {
+    throw new BadFlag(
+      '--drivers memory lives in one process, and --topology services starts several; choose ' +
+        '--drivers redis or --drivers zookeeper, or leave --topology out',
+    );
+  }
   const shop: Options = {
-    drivers: oneOf('drivers', flags.drivers ?? 'redis', DRIVERS),
+    drivers: oneOf('drivers', drivers, DRIVERS),
     nodes: 2,
     buyers: count('buyers', flags.buyers ?? '200'),
     products: count('products', flags.products ?? '5'),

@@ -18,7 +18,10 @@ export interface TransactionSiteOptions {
   readonly name: string;
   /** How it talks to other sites: `httpTransport`, `redisTransport`, `zookeeperTransport`. */
   readonly transport: SiteTransport;
-  /** Where it keeps its votes and promises: `postgresSiteStorage`, `redisSiteStorage`. */
+  /**
+   * Where it keeps its votes and promises: `postgresSiteStorage`, `mysqlSiteStorage`,
+   * `redisSiteStorage`.
+   */
   readonly storage: SiteStorage;
   /** As of the coordinator. Default `default`. */
   readonly namespace?: string | undefined;
