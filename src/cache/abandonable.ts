@@ -18,36 +18,40 @@ export interface Abandonable extends LoadScope {
 
 /** A scope whose signal is made when somebody asks for it: few loaders do, and one costs as much as a load. */
 export function abandonable(): Abandonable {
-  const listeners = new Set<() => void>();
-  let controller: AbortController | undefined;
-  let isEnded = false;
-  let reason: unknown;
-  return {
-    get isEnded() {
-      return isEnded;
-    },
-    get reason() {
-      return reason;
-    },
-    get signal() {
-      controller ??= new AbortController();
-      if (isEnded) controller.abort(reason);
-      return controller.signal;
-    },
-    onEnd(listener) {
-      if (isEnded) listener();
-      else listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    abort(why) {
-      if (isEnded) return;
-      isEnded = true;
-      controller?.abort(why);
-      reason = controller?.signal.reason ?? why;
-      for (const listener of Array.from(listeners)) listener();
-      listeners.clear();
-    },
-  };
+  return new LazyScope();
+}
+
+/** A class, because each miss makes one: its getters are made once. */
+class LazyScope implements Abandonable {
+  isEnded = false;
+  reason: unknown;
+  #listeners: Set<() => void> | undefined;
+  #controller: AbortController | undefined;
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.isEnded) this.#controller.abort(this.reason);
+    return this.#controller.signal;
+  }
+
+  onEnd(listener: () => void): () => void {
+    if (this.isEnded) {
+      listener();
+      return () => {};
+    }
+    this.#listeners ??= new Set();
+    this.#listeners.add(listener);
+    return () => this.#listeners?.delete(listener);
+  }
+
+  abort(why: unknown): void {
+    if (this.isEnded) return;
+    this.isEnded = true;
+    this.#controller?.abort(why);
+    this.reason = this.#controller?.signal.reason ?? why;
+    for (const listener of Array.from(this.#listeners ?? [])) listener();
+    this.#listeners = undefined;
+  }
 }
 
 /** The scope that a signal is. */

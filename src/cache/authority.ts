@@ -70,12 +70,18 @@ export interface Authority {
   read(key: string, timeoutMs: number, isCounted?: boolean): Promise<Answer<ReadAnswer>>;
   /** Afterwards reads see what was acknowledged before; undefined: they do anyway. */
   readonly sync: ((timeoutMs: number) => Promise<Answer<Synced>>) | undefined;
-  /** With `refresh` for the right to replace the entry that is there. */
+  /** Whether a lease may be asked for without a look before. */
+  readonly leasesAtOnce: boolean;
+  /**
+   * With `refresh` for the right to replace the entry that is there. `isCounted: true` where it stands
+   * for the read of a caller.
+   */
   lease(
     key: string,
     token: string,
     timeoutMs: number,
     refresh?: boolean,
+    isCounted?: boolean,
   ): Promise<Answer<LeaseAnswer>>;
   /** Stores what the holder of the lease has loaded; undefined ends the lease without an entry. */
   fill(key: string, token: string, entry: Fill, timeoutMs: number): Promise<FillAnswer>;
@@ -181,14 +187,19 @@ function authorityOver<Stored>(
     }),
     read: (key, timeoutMs, isCounted = true) => read(parts, key, timeoutMs, isCounted),
     sync: syncing(options.tier, ask),
-    lease: (key, token, timeoutMs, refresh) =>
-      ask('lease', key, async () => {
+    leasesAtOnce: isShared && tier.leasesAtOnce === true,
+    async lease(key, token, timeoutMs, refresh, isCounted) {
+      const answer = await ask('lease', key, async () => {
         const since = instantOf(clock);
         const reply = await tier.lease(key, token, leaseMs, { timeoutMs, refresh });
         if (reply.state !== 'found') return reply;
         const found = foundAt(parts, key, since, reply.entry);
         return unlessUnfit(parts, key, await unlessOutdated(parts, found, timeoutMs));
-      }),
+      });
+      if (isCounted && answer.state === 'found') counter.hitCount += 1;
+      else if (isCounted) counter.missCount += 1;
+      return answer;
+    },
     async fill(key, token, entry, timeoutMs) {
       const answer = await ask('fill', key, () => settle(parts, key, token, entry, timeoutMs));
       if (answer === 'accepted') told(parts, key, entry, 'load');

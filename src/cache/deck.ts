@@ -1,9 +1,10 @@
 import type { Instant } from '../core/clock.js';
 import { turnInstant } from '../core/coarse-clock.js';
 import { type Deadlines, deadlines } from '../core/deadlines.js';
+import { FewMap } from '../core/few-map.js';
 import { type WorkGate, workGate } from '../core/work-gate.js';
 import type { Flight } from './flight.js';
-import { type Looks, newLooks } from './looking.js';
+import { type Looks, newLooks } from './looks.js';
 import { type Slides, slides } from './sliding.js';
 import { type CacheStatistics, cacheStatistics } from './statistics.js';
 import { type Counters, newCounters } from './stats.js';
@@ -16,7 +17,7 @@ export interface Deck {
   readonly counters: Counters;
   readonly statistics: CacheStatistics;
   /** The keys that callers wait for. */
-  readonly flights: Map<string, Flight>;
+  readonly flights: FewMap<string, Flight>;
   /** Callers that are alone with their key so far. */
   readonly looks: Looks;
   /** The present as of this turn of the event loop. */
@@ -56,7 +57,7 @@ export function newDeck(settings: CacheSettings): Deck {
     tiers,
     counters,
     statistics: cacheStatistics(settings.clock, counters, tiers.stats),
-    flights: new Map(),
+    flights: new FewMap(),
     looks: newLooks(),
     present,
     deadlines: deadlines(settings.clock, { keepAlive: true }),

@@ -91,7 +91,11 @@ export function deferringAuthority(inner: Authority, parts: DeferringParts): Def
       if (isCounted) counter.skippedCount += 1;
       return failed;
     },
-    lease: async (key, ...rest) => (deferred.blocks(key) ? failed : inner.lease(key, ...rest)),
+    async lease(key, token, callMs, refresh, isCounted) {
+      if (!deferred.blocks(key)) return inner.lease(key, token, callMs, refresh, isCounted);
+      if (isCounted) counter.skippedCount += 1;
+      return failed;
+    },
     fill: async (key, ...rest) => (deferred.blocks(key) ? 'failed' : inner.fill(key, ...rest)),
     seize(key, token, callMs, fence) {
       if (fence !== undefined) return inner.seize(key, token, callMs, fence);

@@ -147,6 +147,8 @@ export type LeaseReply<Stored> =
  * known; the engine then goes on without this tier, or tells its caller.
  */
 export interface LeaseTier<Stored> {
+  /** Whether a request for a lease costs no more messages than a read, also where there is an entry. */
+  readonly leasesAtOnce?: boolean | undefined;
   /** Whether it compares fencing tokens. */
   readonly fences?: boolean | undefined;
   /** What entries are invalidated by together; undefined: the tier cannot. */

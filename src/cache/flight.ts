@@ -83,68 +83,86 @@ export interface FlightOptions {
   readonly onStale: () => void;
 }
 
-interface Self extends FlightOptions {
-  readonly callers: Set<Caller>;
-  readonly abandoned: Abandonable;
-  callerNumber: number;
-  isMissed: boolean;
-  offered: Sighting | undefined;
-}
-
 /** A flight without callers; `join` makes the first. */
 export function newFlight(options: FlightOptions): Flight {
-  const callers = new Set<Caller>();
-  const abandoned = abandonable();
-  const none = { callerNumber: 0, isMissed: false, offered: undefined };
-  const self: Self = { ...options, ...none, callers, abandoned };
-
-  return {
-    key: options.key,
-    scope: abandoned,
-    get callerCount() {
-      return callers.size;
-    },
-    get isLinearizable() {
-      for (const { request } of callers) if (request.isLinearizable) return true;
-      return false;
-    },
-    join: (request) => join(self, request),
-    first: () => firstOf(callers)?.request,
-    seal: () => self.callerNumber,
-    miss() {
-      self.isMissed = true;
-      for (const caller of callers) if (caller.state === 'looking') caller.state = 'waiting';
-    },
-    load() {
-      const caller = firstOf(callers);
-      if (caller !== undefined) caller.state = 'loading';
-    },
-    offer(sighting) {
-      self.offered = sighting;
-    },
-    land(sighting) {
-      self.isMissed = false;
-      for (const caller of Array.from(callers)) {
-        if (!isFresh(sighting, caller)) continue;
-        leave(self, caller, sighting);
-        caller.resolve(sighting.local);
-      }
-    },
-    fail(error) {
-      for (const caller of Array.from(callers)) {
-        leave(self, caller, undefined);
-        caller.reject(error);
-      }
-      abandoned.abort(error);
-    },
-  };
+  return new SharedFlight(options);
 }
 
+/** A class, because each miss makes one: its methods and getters are made once. */
+class SharedFlight implements Flight {
+  readonly key: string;
+  readonly scope: Abandonable = abandonable();
+  readonly callers = new Set<Caller>();
+  readonly options: FlightOptions;
+  callerNumber = 0;
+  isMissed = false;
+  offered: Sighting | undefined;
+
+  constructor(options: FlightOptions) {
+    this.options = options;
+    this.key = options.key;
+  }
+
+  get callerCount(): number {
+    return this.callers.size;
+  }
+
+  get isLinearizable(): boolean {
+    for (const { request } of this.callers) if (request.isLinearizable) return true;
+    return false;
+  }
+
+  join(request: FlightRequest): Promise<LocalValue | undefined> {
+    return join(this, request);
+  }
+
+  first(): FlightRequest | undefined {
+    return firstOf(this.callers)?.request;
+  }
+
+  seal(): number {
+    return this.callerNumber;
+  }
+
+  miss(): void {
+    this.isMissed = true;
+    for (const caller of this.callers) if (caller.state === 'looking') caller.state = 'waiting';
+  }
+
+  load(): void {
+    const caller = firstOf(this.callers);
+    if (caller !== undefined) caller.state = 'loading';
+  }
+
+  offer(sighting: Sighting): void {
+    this.offered = sighting;
+  }
+
+  land(sighting: Sighting): void {
+    this.isMissed = false;
+    for (const caller of this.callers) {
+      if (!isFresh(sighting, caller)) continue;
+      leave(this, caller, sighting);
+      caller.resolve(sighting.local);
+    }
+  }
+
+  fail(error: unknown): void {
+    for (const caller of this.callers) {
+      leave(this, caller, undefined);
+      caller.reject(error);
+    }
+    this.scope.abort(error);
+  }
+}
+
+type Self = SharedFlight;
+
 function join(self: Self, request: FlightRequest): Promise<LocalValue | undefined> {
-  const { deadlines, callers } = self;
+  const { callers } = self;
   return new Promise((resolve, reject) => {
     self.callerNumber += 1;
-    const letGo = untilEnd(deadlines, request, {
+    const letGo = untilEnd(self.options.deadlines, request, {
       onTimeUp: () => timeUp(self, caller),
       onAborted: () => giveUp(self, caller, request.signal?.reason),
     });
@@ -154,10 +172,10 @@ function join(self: Self, request: FlightRequest): Promise<LocalValue | undefine
   });
 }
 
-function leave({ callers, counters }: Self, caller: Caller, answer: Sighting | undefined): void {
+function leave({ callers, options }: Self, caller: Caller, answer: Sighting | undefined): void {
   callers.delete(caller);
   caller.letGo();
-  count(counters, caller.state, answer);
+  count(options.counters, caller.state, answer);
 }
 
 function isFresh(sighting: Sighting | undefined, caller: Caller): sighting is Sighting {
@@ -171,7 +189,7 @@ function timeUp(self: Self, caller: Caller): void {
     return;
   }
   leave(self, caller, offered);
-  if (offered.isStale) self.onStale();
+  if (offered.isStale) self.options.onStale();
   caller.resolve(offered.local);
   abandonIfEmpty(self, undefined);
 }
@@ -182,10 +200,10 @@ function giveUp(self: Self, caller: Caller, reason: unknown): void {
   abandonIfEmpty(self, reason);
 }
 
-function abandonIfEmpty({ callers, abandoned, onAbandoned }: Self, reason: unknown): void {
+function abandonIfEmpty({ callers, scope, options }: Self, reason: unknown): void {
   if (callers.size > 0) return;
-  onAbandoned();
-  abandoned.abort(reason);
+  options.onAbandoned();
+  scope.abort(reason);
 }
 
 /** Watches a caller's time and signal, which was not aborted before. Answers how to stop. */

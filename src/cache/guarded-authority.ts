@@ -67,7 +67,12 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
         return answer;
       });
     },
-    lease: async (...given) => (await ask(() => inner.lease(...given))) ?? failed,
+    async lease(key, token, timeoutMs, refresh, isCounted) {
+      const call = () => inner.lease(key, token, timeoutMs, refresh, isCounted);
+      const answer = await ask(call);
+      if (answer === undefined && isCounted) counter.skippedCount += 1;
+      return answer ?? failed;
+    },
     fill: async (...given) => (await ask(() => inner.fill(...given))) ?? 'failed',
     extend: async (...given) => (await ask(() => inner.extend(...given))) ?? 'failed',
     seize: (...given) => demand(() => inner.seize(...given)),

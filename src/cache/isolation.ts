@@ -89,10 +89,13 @@ function newWalk(key: string, isFreezing: boolean): Walk {
   return { key, isFreezing, path: [], ancestors: [], isBare: true, isShareable: true };
 }
 
+/** One step into a value: a property, an index, or a text that is shown as it is. */
+type Segment = string | number | readonly [text: string];
+
 interface Walk {
   readonly key: string;
   readonly isFreezing: boolean;
-  readonly path: string[];
+  readonly path: Segment[];
   readonly ancestors: object[];
   isBare: boolean;
   isShareable: boolean;
@@ -134,7 +137,7 @@ function copyOfArray(walk: Walk, value: readonly unknown[]): readonly unknown[] 
   // One check for holes and for named properties, both of which JSON loses.
   if (Object.keys(value).length !== value.length) return refuse(walk, 'sparse or extended array');
   // Not by the array's own `map`, which would make an array of its realm.
-  const copy = Array.from(value, (item, index) => childOf(walk, `[${index}]`, item));
+  const copy = Array.from(value, (item, index) => childOf(walk, index, item));
   return walk.isFreezing ? Object.freeze(copy) : copy;
 }
 
@@ -154,7 +157,7 @@ function copyOfOther(walk: Walk, value: object): unknown {
   if (types.isDate(value)) return dateOf(value.getTime());
   if (types.isMap(value)) return copyOfMap(walk, value);
   if (types.isSet(value)) {
-    return new Set(Array.from(value, (item) => childOf(walk, '{item}', item)));
+    return new Set(Array.from(value, (item) => childOf(walk, ['{item}'], item)));
   }
   return refuse(walk, typeName(value));
 }
@@ -172,7 +175,7 @@ export function isDirect(value: object, prototypeCount: number): boolean {
 function copyOfMap(walk: Walk, value: ReadonlyMap<unknown, unknown>): unknown {
   const pairs = Array.from(value, ([key, item]): [unknown, unknown] => {
     const shown = typeof key === 'string' ? JSON.stringify(key) : typeof key;
-    return [childOf(walk, '{key}', key), childOf(walk, `{${shown}}`, item)];
+    return [childOf(walk, ['{key}'], key), childOf(walk, [`{${shown}}`], item)];
   });
   return new Map(pairs);
 }
@@ -180,7 +183,7 @@ function copyOfMap(walk: Walk, value: ReadonlyMap<unknown, unknown>): unknown {
 function copyOfPlain(walk: Walk, value: object, copy: object): object {
   if (Object.getOwnPropertySymbols(value).length > 0) return refuse(walk, 'symbol as a name');
   for (const name of Object.keys(value)) {
-    const item = childOf(walk, segmentOf(name), (value as Record<string, unknown>)[name]);
+    const item = childOf(walk, name, (value as Record<string, unknown>)[name]);
     setOwn(copy, name, item);
   }
   return walk.isFreezing ? Object.freeze(copy) : copy;
@@ -201,15 +204,17 @@ export function dateOf(ms: number): object {
   return new globalThis.Date(ms);
 }
 
-function childOf(walk: Walk, segment: string, value: unknown): unknown {
+function childOf(walk: Walk, segment: Segment, value: unknown): unknown {
   walk.path.push(segment);
   const copy = copyOf(walk, value);
   walk.path.pop();
   return copy;
 }
 
-function segmentOf(name: string): string {
-  return /^[A-Za-z_$][\w$]*$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`;
+function textOf(segment: Segment): string {
+  if (typeof segment === 'number') return `[${segment}]`;
+  if (typeof segment !== 'string') return segment[0];
+  return /^[A-Za-z_$][\w$]*$/.test(segment) ? `.${segment}` : `[${JSON.stringify(segment)}]`;
 }
 
 /** What an object is, for a message. */
@@ -221,7 +226,7 @@ export function typeName(value: object): string {
 }
 
 function refuse(walk: Walk, type: string): never {
-  const path = `value${walk.path.join('')}`;
+  const path = `value${walk.path.map(textOf).join('')}`;
   const message =
     `cannot cache ${JSON.stringify(walk.key)}: ${path} would not come back as it was (${type}); ` +
     'pass plain data';

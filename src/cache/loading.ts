@@ -1,72 +1,37 @@
 import { abortScope } from '../core/abort.js';
-import { elapsedMs, type Instant, instantOf, remainingMs, type Validity } from '../core/clock.js';
+import { elapsedMs, type Instant, instantOf, remainingMs } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
 import { throwIfEnded } from './abandonable.js';
-import type { Answer, Fill, Found, ReadAnswer } from './authority.js';
+import type { Answer, Fill, Found, LeaseAnswer, ReadAnswer } from './authority.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
 import { cacheFillRefused } from './diagnostics.js';
-import type { FillTicket, LocalValue } from './driver.js';
+import type { FillTicket } from './driver.js';
 import type { Flight, Sighting } from './flight.js';
 import { ageOf, staleForMs } from './lifetime.js';
 import { callLoader, type Loaded } from './load-call.js';
-import type { Question } from './looking.js';
+import { noteLook, type Question } from './looks.js';
 import { keepNear } from './near.js';
 import { isBackingOff, noteFailure, startRefresh } from './refresh.js';
 import { stampFill, type TagsBefore, tagsBefore } from './tagging.js';
 import { isAging } from './tiers.js';
+import { newTrip, type StaleSighting, type Start, type Trip } from './trip.js';
 
 /** A refused fill is loaded again, so often in all. */
 const LOADS_MAX = 3;
 /** Followers look by themselves at least so often, should the wake-up be lost. */
 const POLL_MS_MAX = 250;
 
-/** The way from a first look to a value. */
-interface Trip {
-  readonly deck: Deck;
-  readonly flight: Flight;
-  readonly begun: Instant;
-  /** The first look, until it is taken. */
-  question: Question | undefined;
-  isMissed: boolean;
-  hasLooked: boolean;
-  /** What {@link Flight.seal} gave before the last look. */
-  lookedAsOf: number;
-  loadCount: number;
-  /** What is left of the time that reads may wait for the authority. */
-  tierMsLeft: number;
-  /** There is an entry that has to be replaced. */
-  hasOld: boolean;
-  /** The tags that the next load is expected to set. */
-  expectedTags: readonly string[];
-  /** What there is for want of a better one. */
-  stale: StaleSighting | undefined;
-  /** Takes back the answer that is given after `softTimeoutMs`. */
-  cancelSoft: () => void;
-}
-
-/** An entry that is past its time. */
-interface StaleSighting extends Sighting {
-  readonly local: LocalValue;
-  readonly isStale: true;
-  /** Until when it may be answered when the load fails. */
-  readonly validity: Validity;
-}
-
 /**
  * Serves a flight until nobody waits any more: looks, wins the lease or follows who has it, loads,
  * fills. Its first look may have been asked already, for its first caller. Never rejects.
  */
-export async function fly(
-  deck: Deck,
-  flight: Flight,
-  question: Question | undefined,
-): Promise<void> {
+export async function fly(deck: Deck, flight: Flight, start: Start): Promise<void> {
   const { near } = deck.tiers;
-  let trip = newTrip(deck, flight, question);
+  let trip = newTrip(deck, flight, start);
   try {
     // Callers of one turn share the first look.
-    if (question === undefined) await Promise.resolve();
+    if (start.question === undefined) await Promise.resolve();
     while (flight.callerCount > 0) {
       const ticket = trip.question?.ticket ?? near?.begin(flight.key);
       try {
@@ -74,7 +39,7 @@ export async function fly(
         if (sighting === undefined) continue;
         trip.cancelSoft();
         flight.land(sighting);
-        trip = newTrip(deck, flight);
+        trip = newTrip(deck, flight, {});
       } finally {
         if (ticket !== undefined) near?.end(ticket);
       }
@@ -86,16 +51,6 @@ export async function fly(
     // In the same turn as the last look at its callers, so that nobody can join it in between.
     if (deck.flights.get(flight.key) === flight) deck.flights.delete(flight.key);
   }
-}
-
-function newTrip(deck: Deck, flight: Flight, question?: Question): Trip {
-  const { tierTimeoutMs } = deck.settings;
-  const begun = question?.since ?? deck.present();
-  return {
-    ...{ deck, flight, begun, question, isMissed: false, loadCount: 0, lookedAsOf: 0 },
-    ...{ hasLooked: false, tierMsLeft: tierTimeoutMs, hasOld: false, expectedTags: [] },
-    ...{ stale: undefined, cancelSoft: () => {} },
-  };
 }
 
 /** One way through; when the load fails, what is stale serves as far as it may. */
@@ -123,19 +78,16 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   const { deck, flight } = trip;
   const { authority } = deck.tiers;
   throwIfEnded(flight.scope);
-  if (!trip.isMissed) {
+  if (!trip.isMissed && !trip.leasesFirst) {
     const isWorthIt = authority.isShared || isAging(deck.settings);
     const seen = isWorthIt ? await look(trip, ticket) : undefined;
     if (seen !== undefined) return seen;
-    trip.isMissed = true;
-    flight.miss();
+    miss(trip);
     if (trip.tierMsLeft <= 0) return loadUnfilled(trip, ticket);
   }
   const token = newToken(deck.settings.random);
   const asOf = flight.seal();
-  const answer = await timed(trip, (_, timeoutMs) =>
-    authority.lease(flight.key, token, timeoutMs, trip.hasOld),
-  );
+  const answer = await lease(trip, token);
   switch (answer.state) {
     case 'found':
       return sighted(trip, ticket, answer, needsSync(trip) ? trip.lookedAsOf : asOf);
@@ -152,6 +104,26 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
     case 'failed':
       return loadUnfilled(trip, ticket);
   }
+}
+
+function miss(trip: Trip): void {
+  trip.isMissed = true;
+  trip.flight.miss();
+}
+
+/** Asks for the lease; the first time it may stand for the look. */
+async function lease(trip: Trip, token: string): Promise<Answer<LeaseAnswer>> {
+  const { deck, flight, leasesFirst } = trip;
+  const answer = await timed(trip, (_, timeoutMs) =>
+    deck.tiers.authority.lease(flight.key, token, timeoutMs, trip.hasOld, leasesFirst),
+  );
+  if (!leasesFirst) return answer;
+  trip.leasesFirst = false;
+  trip.hasLooked = true;
+  const { state } = answer;
+  noteLook(deck.looks, state === 'found' || state === 'failed' ? state : 'leader');
+  if (state !== 'found') miss(trip);
+  return answer;
 }
 
 /** Whether what was not asked for by a look may be too old for who came after it. */

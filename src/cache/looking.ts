@@ -1,105 +1,37 @@
-import { elapsedMs, type Instant } from '../core/clock.js';
-import type { Answer, Found, ReadAnswer } from './authority.js';
+import { elapsedMs } from '../core/clock.js';
+import type { Found } from './authority.js';
 import type { Deck } from './deck.js';
-import type { FillTicket } from './driver.js';
 import { type Flight, type FlightRequest, newFlight, timeoutError, untilEnd } from './flight.js';
 import { handOut } from './isolation.js';
 import { isFresh } from './lifetime.js';
 import { fly } from './loading.js';
+import { expectsMiss, type Look, noteLook } from './looks.js';
 import { keepNear } from './near.js';
 import { noteFailure } from './refresh.js';
-
-/**
- * A caller of `getOrLoad` who asks the shared tier for a key, and is alone with it so far. Nearly all
- * find what they ask for and need no flight, which costs several times as much. It becomes one when
- * somebody else comes for the same key, or when the answer is not simply a good entry.
- */
-export interface Look {
-  readonly key: string;
-  readonly request: FlightRequest;
-  readonly wave: Wave;
-  readonly resolve: (value: unknown) => void;
-  readonly reject: (error: unknown) => void;
-  letGo: (() => void) | undefined;
-  /** Undefined: the tier was not asked yet. */
-  question: Question | undefined;
-}
-
-/** What a look asked, and when. */
-export interface Question {
-  readonly answer: Promise<Answer<ReadAnswer>>;
-  readonly since: Instant;
-  readonly ticket: FillTicket | undefined;
-}
-
-/** The looks of one cache, each alone with its key. */
-export interface Looks {
-  /** By key, those that began at about the same time together. */
-  readonly waves: Wave[];
-  /** Those of them that begin soon, so that callers of one key and one turn meet before. */
-  beginning: Look[];
-}
-
-/**
- * No single Map: where very many come and go, each of its tables holds on to the next one, so that in
- * the end the collector copies everything that ever was in it.
- */
-interface Wave {
-  readonly looks: Map<string, Look>;
-  /** How many have ever been in it. */
-  count: number;
-}
-
-const WAVE_MAX = 64;
-/** With more under way the tier is so slow that a flight for each does not matter. */
-const WAVES_MAX = 32;
-
-/** None yet. */
-export const newLooks = (): Looks => ({ waves: [], beginning: [] });
 
 /** Answers a caller from the tiers, and from the loader where they have nothing. */
 export function lookUp(deck: Deck, key: string, request: FlightRequest): Promise<unknown> {
   const { looks, flights } = deck;
-  const present = find(looks, key);
+  const present = looks.running.get(key);
   if (present !== undefined) takeOff(deck, present);
   const flight = flights.get(key);
   if (flight !== undefined) {
     request.onWait?.();
     return join(deck, flight, request);
   }
-  const isPlain = deck.tiers.authority.isShared && !request.isLinearizable;
-  const wave = isPlain ? waveFor(looks) : undefined;
-  if (wave === undefined) {
-    const begun = beginFlight(deck, key);
-    const joined = join(deck, begun, request);
-    fly(deck, begun, undefined).catch(() => {});
-    return joined;
-  }
-  return look(deck, key, request, wave);
-}
-
-function find({ waves }: Looks, key: string): Look | undefined {
-  for (const { looks } of waves) {
-    const one = looks.get(key);
-    if (one !== undefined) return one;
-  }
-  return undefined;
-}
-
-/** The newest wave, or another one; undefined: there are too many. */
-function waveFor({ waves }: Looks): Wave | undefined {
-  const newest = waves.at(-1);
-  if (newest !== undefined && newest.count < WAVE_MAX) return newest;
-  if (waves.length === WAVES_MAX) return undefined;
-  const wave: Wave = { looks: new Map(), count: 0 };
-  waves.push(wave);
-  return wave;
+  const { isShared, leasesAtOnce } = deck.tiers.authority;
+  const isPlain = isShared && !request.isLinearizable;
+  const leasesFirst = isPlain && leasesAtOnce && expectsMiss(looks);
+  if (isPlain && !leasesFirst) return look(deck, key, request);
+  const begun = beginFlight(deck, key);
+  const joined = join(deck, begun, request);
+  fly(deck, begun, { leasesFirst }).catch(() => {});
+  return joined;
 }
 
 /** Ends all looks with an error, as the cache closes. */
 export function failLooks(deck: Deck, error: unknown): void {
-  const all = deck.looks.waves.flatMap(({ looks }) => Array.from(looks.values()));
-  for (const one of all) giveUp(deck, one, error);
+  for (const one of Array.from(deck.looks.running.values())) giveUp(deck, one, error);
 }
 
 function join(deck: Deck, flight: Flight, request: FlightRequest): Promise<unknown> {
@@ -122,22 +54,20 @@ function beginFlight(deck: Deck, key: string): Flight {
   return flight;
 }
 
-function look(deck: Deck, key: string, request: FlightRequest, wave: Wave): Promise<unknown> {
+function look(deck: Deck, key: string, request: FlightRequest): Promise<unknown> {
   const { looks, gate } = deck;
   gate.begin();
   return new Promise((resolve, reject) => {
     const one: Look = {
       key,
       request,
-      wave,
       resolve,
       reject,
       letGo: undefined,
       question: undefined,
     };
     one.letGo = watch(deck, one);
-    wave.looks.set(key, one);
-    wave.count += 1;
+    looks.running.set(key, one);
     if (looks.beginning.push(one) === 1) queueMicrotask(() => begin(deck));
   });
 }
@@ -161,10 +91,10 @@ function begin(deck: Deck): void {
   const { looks } = deck;
   const { beginning } = looks;
   looks.beginning = [];
-  for (const one of beginning) if (isUnderWay(one)) ask(deck, one);
+  for (const one of beginning) if (isUnderWay(deck, one)) ask(deck, one);
 }
 
-const isUnderWay = (one: Look): boolean => one.wave.looks.get(one.key) === one;
+const isUnderWay = ({ looks }: Deck, one: Look): boolean => looks.running.get(one.key) === one;
 
 function ask(deck: Deck, one: Look): void {
   const { tiers, settings } = deck;
@@ -176,11 +106,12 @@ function ask(deck: Deck, one: Look): void {
   one.question = { answer, since, ticket };
   answer.then(
     (found) => {
-      if (!isUnderWay(one)) return;
+      noteLook(deck.looks, found.state);
+      if (!isUnderWay(deck, one)) return;
       if (found.state === 'found' && isFresh(settings.clock, found)) land(deck, one, found);
       else takeOff(deck, one);
     },
-    (error) => isUnderWay(one) && giveUp(deck, one, error),
+    (error) => isUnderWay(deck, one) && giveUp(deck, one, error),
   );
 }
 
@@ -220,13 +151,12 @@ function takeOff(deck: Deck, one: Look): void {
     .then((local) => local && handOut(key, local))
     .finally(gate.end)
     .then(one.resolve, one.reject);
-  fly(deck, flight, question).catch(() => {});
+  fly(deck, flight, { question }).catch(() => {});
 }
 
-function leave({ looks: { waves } }: Deck, { key, wave, letGo }: Look): void {
+function leave({ looks }: Deck, { key, letGo }: Look): void {
   letGo?.();
-  wave.looks.delete(key);
-  if (wave.looks.size === 0) waves.splice(waves.indexOf(wave), 1);
+  looks.running.delete(key);
 }
 
 function endTicket({ tiers: { near } }: Deck, { question }: Look): void {

@@ -4,8 +4,8 @@ import { turnClock } from './coarse-clock.js';
 /** Deadlines of very many short calls, with few timers. */
 export interface Deadlines {
   /**
-   * Calls `onLate` once after `delayMs`, or up to a hundredth of it earlier, 4 ms at most; until then
-   * the function that is answered takes it back. Calls of one turn of the event loop may count from its
+   * Calls `onLate` once after `delayMs`, or up to a hundredth of it earlier, 4 ms at most, or an eighth
+   * of that later; until then the function that is answered takes it back. Calls of one turn of the event loop may count from its
    * beginning.
    */
   after(delayMs: number, onLate: () => void): () => void;
@@ -13,10 +13,9 @@ export interface Deadlines {
   expireAll(): void;
 }
 
-/** Calls with one delay that began at nearly the same time, and share a timer. */
+/** Calls that end at nearly the same time, and share a timer. */
 interface Batch {
-  readonly delayMs: number;
-  readonly sinceMs: number;
+  readonly endMs: number;
   /**
    * In any order. No Set: where very many come and go, each of its tables holds on to the next one, so
    * that in the end the collector copies everything that ever waited.
@@ -65,11 +64,14 @@ export function deadlines(
   const batchFor = (delayMs: number): Batch => {
     const nowMs = presentMs();
     const earlyMs = Math.min(delayMs * EARLY_PART, EARLY_MS_MAX);
-    if (newest?.delayMs === delayMs && nowMs - newest.sinceMs <= earlyMs) return newest;
+    if (newest !== undefined) {
+      const aheadMs = nowMs + delayMs - newest.endMs;
+      if (aheadMs >= -earlyMs / 8 && aheadMs <= earlyMs) return newest;
+    }
     // Whoever comes later has a timer of his own; this one is needed no more if nobody waits for it.
     if (newest?.waiting.length === 0) expire(newest);
     const cancel = clock.schedule(delayMs, () => expire(batch), { keepAlive });
-    const batch: Batch = { delayMs, sinceMs: nowMs, waiting: [], cancel };
+    const batch: Batch = { endMs: nowMs + delayMs, waiting: [], cancel };
     batches.add(batch);
     newest = batch;
     return batch;

@@ -66,6 +66,22 @@ export const mutants: readonly Mutant[] = [
     why: 'Who came after the tier had caught up is given what it had before.',
   },
   {
+    id: 'cache-lease-first-for-ever',
+    file: 'src/cache/looks.ts',
+    find: 'looks.missCount = isMiss ? looks.missCount + 1 : 0;',
+    replace: 'looks.missCount = isMiss ? looks.missCount + 1 : looks.missCount;',
+    tests: unit('looking', 'without a look, until a key is there'),
+    why: 'Hits go on to cost the server a lease that they do not need.',
+  },
+  {
+    id: 'cache-lease-first-is-not-counted',
+    file: 'src/cache/authority.ts',
+    find: "      if (isCounted && answer.state === 'found') counter.hitCount += 1;",
+    replace: "      if (isCounted && answer.state === 'found') counter.hitCount += 0;",
+    tests: unit('looking', 'each is counted once'),
+    why: 'Hits of the shared tier are missing in its statistics.',
+  },
+  {
     id: 'cache-late-caller-gets-what-was-asked-for-before-it-came',
     file: 'src/cache/flight.ts',
     find: 'return sighting !== undefined && caller.number <= sighting.asOf;',

@@ -1,4 +1,5 @@
 import type { FillTicket } from '../../cache/driver.js';
+import { FewMap } from '../../core/few-map.js';
 
 /** The tickets that are out; see `LocalStore.begin`. Nothing is kept for a key without one. */
 export interface FillTickets {
@@ -16,11 +17,15 @@ interface Round extends FillTicket {
 
 /** Tickets, none of them out yet; `now` tells the moment of a new one. */
 export function fillTickets(now: () => number): FillTickets {
-  const rounds = new Map<string, Round>();
+  const rounds = new FewMap<string, Round>();
   return {
     begin(key) {
-      const round = rounds.get(key) ?? { key, isVoid: false, moment: now(), count: 0 };
-      round.count += 1;
+      const present = rounds.get(key);
+      if (present !== undefined) {
+        present.count += 1;
+        return present;
+      }
+      const round: Round = { key, isVoid: false, moment: now(), count: 1 };
       rounds.set(key, round);
       return round;
     },

@@ -91,6 +91,7 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
   return {
     scope: 'shared',
     fences: true,
+    leasesAtOnce: true,
     tags: cacheTags(parts, marks),
     strict: cacheReservations(parts, marks),
     read: cacheReads(parts, marks, node),

@@ -110,7 +110,7 @@ async function misses(context: BenchContext, url: string): Promise<Table> {
     columns: COLUMNS,
     rows,
     notes: [
-      'The naive miss is two commands and no protection. tricord’s is three: it looks, wins the lease, and fills with it, and copies, freezes and counts the value.',
+      'The naive miss is two commands and no protection. tricord’s is three: it looks, wins the lease, and fills with it, and copies, freezes and counts the value. After eight misses in a row, as here, it expects another one and does not look before.',
     ],
   };
 }

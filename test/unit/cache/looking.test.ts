@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { sharedMemory } from './shared-memory.js';
 import { cacheBench } from './support.js';
 
 /** A shared tier whose answer to the first read of a key is held back after it was taken. */
@@ -129,4 +130,41 @@ test('who asks for what was acknowledged before it came is not answered by an ea
   release();
   expect(await Promise.all([first, second, late])).toEqual(['value', 'value', 'value']);
   expect(shared.count('sync')).toBe(2);
+});
+
+describe('where misses come in a row', () => {
+  const coldBench = () => {
+    const { clock, node } = cacheBench();
+    const shared = sharedMemory(clock, { leasesAtOnce: true });
+    return { shared, cache: node({ tiers: [shared] }), writer: node({ tiers: [shared] }) };
+  };
+
+  test('the lease is asked for without a look, until a key is there; each is counted once', async () => {
+    const { shared, cache, writer } = coldBench();
+    const load = async (key: string): Promise<string> =>
+      cache.getOrLoad(key, () => `loaded ${key}`);
+    for (let i = 0; i < 8; i += 1) expect(await load(`cold ${i}`)).toBe(`loaded cold ${i}`);
+    expect(shared.count('read')).toBe(8);
+    for (let i = 8; i < 12; i += 1) expect(await load(`cold ${i}`)).toBe(`loaded cold ${i}`);
+    expect(shared.count('read')).toBe(8);
+    expect(shared.count('lease')).toBe(12);
+    await writer.set('warm', 'there');
+    expect(await load('warm')).toBe('there');
+    expect(shared.count('read')).toBe(8);
+    expect(await load('warm')).toBe('there');
+    expect(shared.count('read')).toBe(9);
+    expect(cache.stats()).toMatchObject({ requestCount: 14, hitCount: 2, missCount: 12 });
+    expect(cache.stats().tiers).toMatchObject([{ requestCount: 14, hitCount: 2, missCount: 12 }]);
+  });
+
+  test('a tier that does not answer is skipped, and its misses are no sign of anything', async () => {
+    const { shared, cache } = coldBench();
+    for (let i = 0; i < 8; i += 1) await cache.getOrLoad(`cold ${i}`, () => 'loaded');
+    shared.fail('lease');
+    expect(await cache.getOrLoad('failing', () => 'alone')).toBe('alone');
+    shared.thaw();
+    expect(await cache.getOrLoad('next', () => 'loaded')).toBe('loaded');
+    expect(shared.count('read')).toBe(9);
+    expect(cache.stats().tiers).toMatchObject([{ requestCount: 10, missCount: 10 }]);
+  });
 });

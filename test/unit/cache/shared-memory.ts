@@ -23,7 +23,10 @@ export interface SharedMemory extends SharedCacheDriver {
   after: ((operation: keyof SharedTier, key: string) => unknown) | undefined;
 }
 
-export function sharedMemory(clock: Clock, { fences = false } = {}): SharedMemory {
+export function sharedMemory(
+  clock: Clock,
+  { fences = false, leasesAtOnce = false } = {},
+): SharedMemory {
   const store = memoryCache();
   const frozen = new Set<string>();
   const failing = new Set<string>();
@@ -78,6 +81,7 @@ export function sharedMemory(clock: Clock, { fences = false } = {}): SharedMemor
       return {
         scope: 'shared',
         fences,
+        leasesAtOnce,
         tags: tags && {
           versions: (names, bounds) =>
             call('tags', names.join(), bounds.timeoutMs, () => tags.versions(names, bounds)),
