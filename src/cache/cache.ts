@@ -160,6 +160,14 @@ export interface CacheOptions<Value = unknown> {
    * {@link CacheIsolation}. It says nothing to other processes. Default `frozen`.
    */
   readonly isolation?: CacheIsolation | undefined;
+  /**
+   * Compares a part of the hits of this process's memory with the shared tier, in the background: two at
+   * once at most, never before the hit is answered, and twice within 100 ms where they differ, as news
+   * may be on its way. `stats()` counts them (`auditedCount`, `inconsistentCount` of the memory's tier)
+   * and `tricord:cache.inconsistent` names the keys. `sample` is more than 0 and at most 1. Refused
+   * without memory before a shared tier. Default: off.
+   */
+  readonly audit?: { readonly sample: number } | undefined;
   /** The source of time. Default: the machine's. */
   readonly clock?: Clock | undefined;
   /** The source of chance. Default: the machine's. */

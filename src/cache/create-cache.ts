@@ -81,7 +81,9 @@ function validated(options: CacheOptions): CacheSettings {
   const schema = schemaOf(given);
   const { codec, isolation } = given;
   const isShared = tiers.at(-1)?.scope === 'shared';
-  const checks = { schema, values: valuesOf({ codec, isolation, isShared }) };
+  const { audit } = given;
+  if (audit !== undefined) assertAudit(audit, tiers);
+  const checks = { audit, schema, values: valuesOf({ codec, isolation, isShared }) };
   return { name, tiers, ...promise, ...checks, clock, random, ...ages, ...times, ...outage };
 }
 
@@ -125,6 +127,12 @@ function agingOf(given: Partial<CacheOptions>): AgingPolicy {
     assertNumber('sliding.maxAgeMs', maxAgeMs as number, bounds);
   }
   return { staleMs, staleIfErrorMs, jitter, earlyRefresh, maxAgeMs };
+}
+
+function assertAudit({ sample }: { readonly sample: number }, tiers: readonly unknown[]): void {
+  assertNumber('audit.sample', sample, { min: Number.MIN_VALUE, max: 1 });
+  if (tiers.length > 1) return;
+  throw invalidArgument('audit', { sample }, 'nothing, or memoryCache() before a shared tier');
 }
 
 function assertTiers(tiers: unknown): asserts tiers is readonly CacheDriver[] {

@@ -140,6 +140,18 @@ export interface CacheUnreadableEvent {
   readonly error?: unknown;
 }
 
+/** What `tricord:cache.inconsistent` tells about a copy in memory that the shared tier does not have so. */
+export interface CacheInconsistentEvent {
+  /** The cache's name. */
+  readonly cache: string;
+  /** The backend of the copy. */
+  readonly tier: string;
+  /** The key; its values are not told. */
+  readonly key: string;
+  /** What the shared tier has. */
+  readonly found: 'another value' | 'nothing';
+}
+
 /** Calls of loaders. */
 export const cacheLoad: OperationChannel<CacheLoadContext> = operationChannel('tricord:cache.load');
 /** Calls that a tier did not answer as it should. */
@@ -153,6 +165,10 @@ export const cacheSchemaMismatch: EventChannel<CacheSchemaMismatchEvent> = event
 /** Entries of a shared tier that the codec cannot read. */
 export const cacheUnreadable: EventChannel<CacheUnreadableEvent> = eventChannel(
   'tricord:cache.unreadable',
+);
+/** Copies in memory that an audit found to differ. */
+export const cacheInconsistent: EventChannel<CacheInconsistentEvent> = eventChannel(
+  'tricord:cache.inconsistent',
 );
 /** Loads that were not stored because a write had overtaken them. */
 export const cacheFillRefused: EventChannel<CacheFillRefusedEvent> = eventChannel(

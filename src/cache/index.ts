@@ -26,6 +26,7 @@ export type {
   CacheDeferredEvent,
   CacheEvictedEvent,
   CacheFillRefusedEvent,
+  CacheInconsistentEvent,
   CacheInvalidatedEvent,
   CacheLoadContext,
   CacheSchemaMismatchEvent,

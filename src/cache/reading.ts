@@ -2,6 +2,7 @@ import { abortable } from '../core/abort.js';
 import { remainingMs } from '../core/clock.js';
 import { closedError, isCoordinationError } from '../core/errors.js';
 import { assertFunction, assertKey, type CallOptions, callOptions } from './arguments.js';
+import { auditor } from './audit.js';
 import type { Authority, Found } from './authority.js';
 import type { CacheCallOptions, CacheReadOptions, CacheWriteOptions, Loader } from './cache.js';
 import type { Deck } from './deck.js';
@@ -31,6 +32,8 @@ export function cacheReader(deck: Deck): CacheReader {
   const { front, authority } = tiers;
   const frontGet = front?.store.get;
   const frontCounter = front?.counter;
+  const { sample } = settings.audit ?? {};
+  const audit = sample === undefined ? undefined : auditor(deck, sample);
 
   /** A hit in this process, counted; undefined, not counted yet. */
   const hitInFront = (key: string): LocalValue | undefined => {
@@ -40,6 +43,7 @@ export function cacheReader(deck: Deck): CacheReader {
     if (found === undefined) return undefined;
     frontCounter.hitCount += 1;
     counters.hitCount += 1;
+    audit?.hit(key, found);
     if (found.sliding !== undefined) deck.slides?.hit(key, found, found.sliding);
     return found;
   };

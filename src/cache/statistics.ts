@@ -103,10 +103,13 @@ function tierCounts({
   failureCount,
   schemaMismatchCount,
   unreadableCount,
+  auditedCount,
+  inconsistentCount,
   evictionCount,
 }: CacheTierStats): CacheTierCounts {
   const faults = { skippedCount, failureCount, schemaMismatchCount, unreadableCount };
-  const counts = { hitCount, missCount, ...faults, evictionCount };
+  const audits = { auditedCount, inconsistentCount };
+  const counts = { hitCount, missCount, ...faults, ...audits, evictionCount };
   return { backend, ...counts, ...hitRateOf(counts) };
 }
 
@@ -127,6 +130,8 @@ const TIER_COUNTS = [
   'failureCount',
   'schemaMismatchCount',
   'unreadableCount',
+  'auditedCount',
+  'inconsistentCount',
   'evictionCount',
 ] as const;
 const COUNTS = [

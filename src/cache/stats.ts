@@ -57,6 +57,10 @@ export interface CacheTierCounts {
   readonly schemaMismatchCount: number;
   /** Entries that it had and that the codec could not read: misses of it. */
   readonly unreadableCount: number;
+  /** Hits of memory that were compared with the shared tier; see `audit`. */
+  readonly auditedCount: number;
+  /** Those that were another value than the shared tier's, or of a key that it did not have. */
+  readonly inconsistentCount: number;
   /** Live entries given up for others; 0 where the tier does not tell. */
   readonly evictionCount: number;
 }
@@ -116,6 +120,8 @@ export interface TierCounter {
   failureCount: number;
   schemaMismatchCount: number;
   unreadableCount: number;
+  auditedCount: number;
+  inconsistentCount: number;
 }
 
 /** The counters of one cache, which its parts increment. */
@@ -147,7 +153,8 @@ export function newCounters(clock: Clock): Counters {
 
 export function newTierCounter(backend: string): TierCounter {
   const faults = { failureCount: 0, schemaMismatchCount: 0, unreadableCount: 0 };
-  return { backend, hitCount: 0, missCount: 0, skippedCount: 0, ...faults };
+  const audits = { auditedCount: 0, inconsistentCount: 0 };
+  return { backend, hitCount: 0, missCount: 0, skippedCount: 0, ...faults, ...audits };
 }
 
 /** `hitCount / requestCount`, where there is one. */

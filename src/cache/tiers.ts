@@ -38,6 +38,8 @@ export interface CacheSettings {
   readonly negativeTtlMs: number | undefined;
   readonly softTimeoutMs: number | undefined;
   readonly errorBackoffMs: number;
+  /** Undefined: no hit is compared. */
+  readonly audit: { readonly sample: number } | undefined;
   /** Undefined: every value of a shared tier fits. */
   readonly schema: StandardSchema<unknown> | undefined;
   readonly values: CacheValues;

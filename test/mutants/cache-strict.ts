@@ -5,8 +5,19 @@ const model = (name?: string) =>
 const strict = (name: string) =>
   ({ project: 'integration', file: 'test/integration/cache-strict.test.ts', name }) as const;
 
-/** Faults of strict caches. */
+const audit = (name: string) =>
+  ({ project: 'unit', file: 'test/unit/cache/audit.test.ts', name }) as const;
+
+/** Faults of strict caches, and of the audit. */
 export const mutants: readonly Mutant[] = [
+  {
+    id: 'cache-audit-takes-a-copy-that-has-gone',
+    file: 'src/cache/audit.ts',
+    find: 'if (front?.store.get(key) !== local) return undefined;',
+    replace: '',
+    tests: audit('does not count what news'),
+    why: 'Every write of another node is reported as an inconsistency.',
+  },
   {
     id: 'cache-strict-clocks-do-not-differ',
     file: 'src/cache/strict-write.ts',
