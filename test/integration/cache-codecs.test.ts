@@ -9,6 +9,7 @@ import {
   createCache,
   jsonCodec,
   type SharedCacheDriver,
+  type StandardSchema,
   v8Codec,
 } from '../../src/index.js';
 import { memcachedCache } from '../../src/memcached.js';
@@ -81,6 +82,30 @@ function codecsOn(open: Open): void {
     expect(caches.map((cache) => cache.stats().tiers.at(-1)?.failureCount)).toEqual(
       caches.map(() => 0),
     );
+  });
+
+  test('what does not fit the schema is a miss, counted, and replaced for all', async () => {
+    const node = await nodesOf<unknown>({});
+    const schema: StandardSchema<{ cents: number }> = {
+      '~standard': {
+        version: 1,
+        validate: (value) => {
+          const { cents } = value as { cents?: unknown };
+          return typeof cents === 'number' ? { value: { cents } } : { issues: [{ message: 'no' }] };
+        },
+      },
+    };
+    for (const isNear of [false, true]) {
+      const key = `price-${isNear}`;
+      await node(false).set(key, { price: 7 });
+      const cache = node(isNear, { schema });
+      const price = cache.wrap(async () => ({ cents: 700 }), { key: () => key });
+      expect(await cache.get(key)).toBeUndefined();
+      expect(cache.stats().tiers.at(-1)).toMatchObject({ schemaMismatchCount: 1, failureCount: 0 });
+      expect(await price()).toEqual({ cents: 700 });
+      expect(await node(false, { schema }).get(key)).toEqual({ cents: 700 });
+      expect(cache.stats().loadCount).toBe(1);
+    }
   });
 
   test.each(['frozen', 'cloned', 'none'] as const)(

@@ -47,11 +47,11 @@ export const mutants: readonly Mutant[] = [
     file: 'src/cache/write-behind-queue.ts',
     find: '      all.set(key, { value: later.value, sinceMs, first });',
     replace: '      all.set(key, { value: (taken.get(key) ?? later).value, sinceMs, first });',
-    tests: behind('with the newest value of each key'),
+    tests: behind('what came while it was written'),
     why: 'After a failure the newest value never reaches the source.',
   },
   {
-    id: 'cache-write-behind-writes-while-a-write-goes-on',
+    id: 'cache-write-behind-flushes-before-the-last-write',
     file: 'src/cache/write-behind-queue.ts',
     find: 'hasUpTo: (number) =>\n      [taken, waiting]',
     replace: 'hasUpTo: (number) =>\n      [waiting]',

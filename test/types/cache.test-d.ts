@@ -1,7 +1,7 @@
 import { Cluster, Redis } from 'ioredis';
 import { expectTypeOf, test } from 'vitest';
-import type { Cache, CacheDriver, CacheStats, StandardSchema } from '../../src/index.js';
-import { createCache } from '../../src/index.js';
+import type { Cache, CacheDriver, CacheStats, Codec, StandardSchema } from '../../src/index.js';
+import { createCache, readThrough, writeBehind, writeThrough } from '../../src/index.js';
 import { memoryCache } from '../../src/memory.js';
 import { redisCache } from '../../src/redis.js';
 
@@ -45,6 +45,40 @@ test('a schema gives the type of the values', () => {
   expectTypeOf(createCache({ ...given, keyOf })).toEqualTypeOf<Cache<Product, number>>();
   // @ts-expect-error a schema of something else
   createCache<number>({ name: 'c', tiers: [memoryCache()], ttlMs: 1, schema });
+});
+
+test('wrap of a cache with a schema has the type of the function, which must fit', () => {
+  const validate = (): { value: Product } => ({ value: product });
+  const schema: StandardSchema<Product> = { '~standard': { version: 1, validate } };
+  const typed = createCache({ name: 'c', tiers: [memoryCache()], ttlMs: 1, schema });
+  const find = typed.wrap(async (_: number) => product, { key: (id: number) => `${id}` });
+  expectTypeOf(find).parameters.toEqualTypeOf<[number]>();
+  expectTypeOf(find(7)).resolves.toEqualTypeOf<Product>();
+  // @ts-expect-error not a Product
+  typed.wrap(async () => 7, { key: () => 'k' });
+});
+
+test('policies have the types of their cache, and codecs are of one of two forms', () => {
+  const read = readThrough(cache, { load: async (key) => (key === 'k' ? product : undefined) });
+  expectTypeOf(read.get('k')).resolves.toEqualTypeOf<Product | undefined>();
+  const byId = {} as Cache<Product, number>;
+  const write = writeThrough(byId, {
+    write(key, value) {
+      expectTypeOf(key).toEqualTypeOf<number>();
+      expectTypeOf(value).toEqualTypeOf<Product>();
+    },
+  });
+  write.set(7, product);
+  // @ts-expect-error not a Product
+  write.set(7, 'product');
+  const behind = writeBehind(byId, { write: (batch) => void batch });
+  expectTypeOf(behind.getOrLoad(7, () => product)).resolves.toEqualTypeOf<Product | undefined>();
+  cache.update('k', () => 1, { value: product });
+  // @ts-expect-error not a Product
+  cache.update('k', () => 1, { value: 1 });
+  // @ts-expect-error a codec of texts gives texts
+  const bad: Codec = { id: 'x', form: 'text', encode: () => new Uint8Array(), decode: () => 1 };
+  expectTypeOf(bad).toExtend<Codec>();
 });
 
 test('loaders know their key and signal, and stats may have no rate yet', () => {

@@ -87,9 +87,13 @@ describe('a write-behind', () => {
     await behind.set('a', '2');
     await behind.set('a', '3');
     await clock.advance(5);
-    const flushed = behind.flush();
+    let isFlushed = false;
+    const flushed = behind.flush().then(() => {
+      isFlushed = true;
+    });
     finish();
     await clock.advance(5);
+    expect(isFlushed, 'while the last one is written').toBe(false);
     finish();
     await clock.runUntil(flushed);
     expect(written).toEqual([
@@ -109,6 +113,34 @@ describe('a write-behind', () => {
     expect(batches.length).toBe(4);
     expect(behind.stats()).toMatchObject({ failureCount: 3, writtenCount: 1, lostCount: 0 });
     expect(lost).toEqual([]);
+  });
+
+  test('after a failure goes on with what came while it was written', async () => {
+    const written: Row[] = [];
+    let fail = (): void => {};
+    let isFirst = true;
+    const { behind, clock } = bench({
+      write(batch) {
+        written.push(...batch);
+        if (!isFirst) return undefined;
+        isFirst = false;
+        return new Promise<void>((_, reject) => {
+          fail = () => reject(new Error('source down'));
+        });
+      },
+    });
+    await behind.set('a', '1');
+    await behind.set('b', '1');
+    await clock.advance(1_001);
+    await behind.set('a', '2');
+    fail();
+    await clock.runUntil(behind.flush());
+    expect(written).toEqual([
+      ['a', '1'],
+      ['b', '1'],
+      ['a', '2'],
+      ['b', '1'],
+    ]);
   });
 
   test('tells what it gives up after attemptsMax, and the cache does not have it any more', async () => {

@@ -109,7 +109,7 @@ describe('write-through', () => {
 
   test('of two that overlap, whichever commits last, no old value stays', async () => {
     for (const order of ['first', 'second']) {
-      const { node, clock } = cacheBench();
+      const { node, clock, shared } = cacheBench();
       const { rows, write } = source();
       const gates = new Map<string, () => void>();
       const slow = (key: string, value: string) =>
@@ -119,16 +119,18 @@ describe('write-through', () => {
             resolve();
           });
         });
-      const [a, b] = [node(), node()];
+      // Memory would be allowed to have an old value for localTtlMs.
+      const far = () => node({ tiers: [shared] });
+      const [a, b] = [far(), far()];
       const first = writeThrough(a, { write: slow }).set('key', 'first');
       await clock.advance(5);
       const second = writeThrough(b, { write: slow }).set('key', 'second');
       await clock.advance(5);
       gates.get(order)?.();
       await clock.advance(5);
-      for (const open of gates.values()) open();
+      gates.get(order === 'first' ? 'second' : 'first')?.();
       await clock.runUntil(Promise.all([first, second]));
-      for (const cache of [a, b, node()]) {
+      for (const cache of [a, b, far()]) {
         const found = await cache.get('key');
         expect([undefined, rows.get('key')]).toContain(found);
       }

@@ -192,6 +192,72 @@ describe('the window of the last minute', () => {
   });
 });
 
+// Goal: loads, their failures, stale answers, negative hits and evictions are what anybody can count.
+// Method: random requests with loaders that find, find nothing or fail, on a naive cache beside it.
+test('loads, failures, stale and negative answers agree with somebody who counts independently', async () => {
+  const step = fc.record({
+    do: fc.constantFrom('get', 'load', 'load', 'load', 'set', 'delete'),
+    key: fc.constantFrom('a', 'b'),
+    finds: fc.constantFrom('value', 'nothing', 'error'),
+    pauseMs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 9_000 })),
+  });
+  const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31);
+  const times = { ttlMs: 5_000, negativeTtlMs: 3_000, staleIfErrorMs: 10_000, errorBackoffMs: 0 };
+  const property = fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+    const clock = virtualClock();
+    const cache = createCache<string>({ name: 'count', tiers: [memoryCache()], ...times, clock });
+    const kept = new Map<string, { freshMs: number; staleMs: number }>();
+    const counts = { hitCount: 0, missCount: 0, staleCount: 0, loadCount: 0, loadFailureCount: 0 };
+    const keep = (key: string, ttlMs: number, graceMs: number): void => {
+      const freshMs = clock.monotonicMs() + ttlMs;
+      kept.set(key, { freshMs, staleMs: freshMs + graceMs });
+    };
+    const load = async (key: string, finds: string): Promise<void> => {
+      const loader = (): string | undefined => {
+        if (finds === 'error') throw new Error('source down');
+        return finds === 'value' ? 'value' : undefined;
+      };
+      await cache.getOrLoad(key, loader).catch(() => {});
+      const { freshMs = 0, staleMs = 0 } = kept.get(key) ?? {};
+      if (freshMs > clock.monotonicMs()) {
+        counts.hitCount += 1;
+        return;
+      }
+      counts.loadCount += 1;
+      if (finds === 'error') {
+        const isStale = staleMs > clock.monotonicMs();
+        counts.loadFailureCount += 1;
+        counts[isStale ? 'hitCount' : 'missCount'] += 1;
+        if (isStale) counts.staleCount += 1;
+        return;
+      }
+      counts.missCount += 1;
+      if (finds === 'value') keep(key, times.ttlMs, times.staleIfErrorMs);
+      else keep(key, times.negativeTtlMs, 0);
+    };
+    for (const { do: verb, key, finds, pauseMs } of steps) {
+      await clock.advance(pauseMs);
+      if (verb === 'load') await load(key, finds);
+      if (verb === 'get') {
+        await cache.get(key);
+        const isHit = (kept.get(key)?.freshMs ?? 0) > clock.monotonicMs();
+        counts[isHit ? 'hitCount' : 'missCount'] += 1;
+      }
+      if (verb === 'set') keep(key, times.ttlMs, times.staleIfErrorMs);
+      if (verb === 'set') await cache.set(key, 'value');
+      if (verb === 'delete') kept.delete(key);
+      if (verb === 'delete') await cache.delete(key);
+    }
+    const before = cache.stats();
+    const requestCount = counts.hitCount + counts.missCount;
+    expect(before).toMatchObject({ ...counts, requestCount, coalescedCount: 0 });
+    expect(before.window).toMatchObject({ refusedFillCount: 0, evictionCount: 0 });
+    expect(cache.stats().minus(before)).toMatchObject({ requestCount: 0, loadCount: 0 });
+    await cache.close();
+  });
+  await fc.assert(property, { numRuns: 200, seed });
+});
+
 test('what is stored and what is evicted is told on the channels', async () => {
   const { clock, shared } = cacheBench();
   const tiers = [memoryCache({ entriesMax: 1 }), shared];
