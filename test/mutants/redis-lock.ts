@@ -289,4 +289,12 @@ export const mutants: readonly Mutant[] = [
     },
     why: 'A cluster client sends again on its own: the copy would hold the lock for nobody.',
   },
+  {
+    id: 'redis-lock-background-warns',
+    file: 'src/drivers/redis/lock/background.ts',
+    find: 'setMaxListeners(0, closing.signal);',
+    replace: 'setMaxListeners(10, closing.signal);',
+    tests: { project: 'unit', file: 'test/unit/redis/background.test.ts' },
+    why: 'Node would warn of a leak while a server does not answer.',
+  },
 ];

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { sleep } from '../../../core/abort.js';
 import { backoffMs } from '../../../core/backoff.js';
 import { elapsedMs, instantOf } from '../../../core/clock.js';
@@ -20,6 +21,8 @@ const REPEAT = { baseMs: 50, maxMs: 2_000 };
 /** Background work of one node, ended by `close`. */
 export function background({ clock, random }: LockNode): Background {
   const closing = new AbortController();
+  // However many wait to be repeated, all of them end with it.
+  setMaxListeners(0, closing.signal);
   const repeat = async (send: () => Promise<unknown>, forMs: number): Promise<void> => {
     const started = instantOf(clock);
     for (let attempt = 0; ; attempt += 1) {
