@@ -82,6 +82,12 @@ export class FewMap<Key extends NonNullable<unknown>, Value> {
     return this.#key === undefined ? this.#rest.values() : this.#walk(this.#rest);
   }
 
+  /** The values as they are now. */
+  list(): readonly Value[] {
+    if (this.#rest !== undefined) return Array.from(this.values());
+    return this.#key === undefined ? [] : [this.#value as Value];
+  }
+
   *#walk(rest: Map<Key, Value>): Iterable<Value> {
     yield this.#value as Value;
     yield* rest.values();

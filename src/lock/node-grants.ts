@@ -22,8 +22,8 @@ export interface QueuedTask {
 
 /** Consecutive fencing tokens. */
 export interface TokenBlock {
-  readonly first: bigint;
-  readonly count: number;
+  first: bigint;
+  count: number;
 }
 
 /** A grant of this node. */
@@ -125,10 +125,12 @@ export function noteOthers(grant: NodeGrant, count: number, nowMs: number): void
 /** Takes the token that the next task carries: one of its own for a writer, the epoch for readers. */
 export function takeToken(grant: NodeGrant): bigint | undefined {
   if (grant.mode !== 'exclusive') return grant.epoch;
-  const block = grant.tokens.shift();
+  const [block] = grant.tokens;
   if (block === undefined) throw new Error('a task is started only while tokens are left');
-  const { first, count } = block;
-  if (count > 1) grant.tokens.unshift({ first: first + 1n, count: count - 1 });
+  const { first } = block;
+  block.count -= 1;
+  if (block.count === 0) grant.tokens.shift();
+  else block.first = first + 1n;
   return first;
 }
 

@@ -106,7 +106,7 @@ function change(
     case 'reserved':
       grant.reservation = event.tokens === undefined ? 'failed' : 'none';
       if (event.tokens === undefined || grant.mode !== 'exclusive') return;
-      grant.tokens.push(event.tokens);
+      grant.tokens.push({ ...event.tokens });
       grant.blockSize = event.tokens.count;
       return;
     case 'downgraded':
@@ -169,7 +169,7 @@ function granted(
     lockDelayMs,
     sharesTtlMs,
     holders: new FewSet(),
-    tokens: isExclusive && tokens !== undefined ? [tokens] : [],
+    tokens: isExclusive && tokens !== undefined ? [{ ...tokens }] : [],
     blockSize: tokens?.count ?? 1,
     epoch: isExclusive ? undefined : tokens?.first,
     reservation: 'none',
@@ -233,7 +233,7 @@ function serve(queue: NodeQueue, nowMs: number, limits: QueueLimits, effects: Qu
     effects.push(start(queue, grant, head));
   }
   const head = firstOf(queue);
-  for (const grant of grants.values()) {
+  for (const grant of grants.list()) {
     const isInUse = grant.holders.size > 0;
     const isYielding = mustYield(grant, nowMs, limits);
     if (isInUse || isKept(grant, head, isYielding)) {
@@ -253,7 +253,7 @@ function grantFor(
   nowMs: number,
   limits: QueueLimits,
 ): NodeGrant | undefined {
-  for (const grant of grants.values()) {
+  for (const grant of grants.list()) {
     if (!suits(grant, task) || !hasToken(grant)) continue;
     if (!mustYield(grant, nowMs, limits)) return grant;
   }
@@ -334,7 +334,7 @@ function isAnswerFor(asked: QueuedTask, task: QueuedTask): boolean {
 /** Whether a task that does not wait is kept out by what is held here. */
 function isBlockedHere({ grants }: NodeQueue, { wait, mode }: QueuedTask): boolean {
   if (wait || mode === 'counting') return false;
-  for (const grant of grants.values()) {
+  for (const grant of grants.list()) {
     const isBusy = grant.holders.size > 0;
     if (isBusy && (mode === 'exclusive' || grant.mode === 'exclusive')) return true;
   }
@@ -343,7 +343,7 @@ function isBlockedHere({ grants }: NodeQueue, { wait, mode }: QueuedTask): boole
 
 /** How many requests those who are first here need. */
 function requestsFor({ grants, waiting }: NodeQueue, head: QueuedTask): number {
-  for (const grant of grants.values()) {
+  for (const grant of grants.list()) {
     // A writer's grant comes round to the next writer, or is let go before it is asked for again.
     const comesRound = grant.mode === 'exclusive' && head.mode === 'exclusive';
     if (comesRound && grant.lockDelayMs >= head.lockDelayMs) return 0;

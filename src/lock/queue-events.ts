@@ -10,7 +10,7 @@ export type QueueEvent =
       readonly type: 'granted';
       readonly request: number;
       /** A writer's block; of a reader's grant, `first` is the epoch; undefined when counting. */
-      readonly tokens: TokenBlock | undefined;
+      readonly tokens: Readonly<TokenBlock> | undefined;
       readonly othersCount: number;
       readonly patienceMs: number;
     }
@@ -25,7 +25,7 @@ export type QueueEvent =
   /** The grant came so late that it had ended before. */
   | { readonly type: 'missed'; readonly request: number }
   | { readonly type: 'finished'; readonly grant: number; readonly task: number }
-  | { readonly type: 'reserved'; readonly grant: number; readonly tokens: TokenBlock | undefined }
+  | { readonly type: 'reserved'; readonly grant: number; readonly tokens: Readonly<TokenBlock> | undefined }
   /** Its writer became a reader. */
   | {
       readonly type: 'downgraded';

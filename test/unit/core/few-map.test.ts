@@ -25,6 +25,7 @@ function play(keyCount: number, stepCount: number): void {
     expect(Array.from(few.entries())).toEqual(Array.from(naive));
     expect(Array.from(few.keys())).toEqual(Array.from(naive.keys()));
     expect(Array.from(few.values())).toEqual(Array.from(naive.values()));
+    expect(few.list()).toEqual(Array.from(naive.values()));
   }
 }
 

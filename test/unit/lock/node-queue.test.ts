@@ -311,7 +311,8 @@ function copyOfMap<Value>(
 function copyOfGrant(grant: NodeGrant): NodeGrant {
   const holders = new FewSet<number>();
   for (const task of grant.holders.keys()) holders.add(task);
-  return { ...grant, holders, tokens: [...grant.tokens] };
+  const tokens = grant.tokens.map((block) => ({ ...block }));
+  return { ...grant, holders, tokens };
 }
 
 /** Plays every order of events; answers how many states there are. */
