@@ -25,7 +25,11 @@ export type QueueEvent =
   /** The grant came so late that it had ended before. */
   | { readonly type: 'missed'; readonly request: number }
   | { readonly type: 'finished'; readonly grant: number; readonly task: number }
-  | { readonly type: 'reserved'; readonly grant: number; readonly tokens: Readonly<TokenBlock> | undefined }
+  | {
+      readonly type: 'reserved';
+      readonly grant: number;
+      readonly tokens: Readonly<TokenBlock> | undefined;
+    }
   /** Its writer became a reader. */
   | {
       readonly type: 'downgraded';

@@ -96,8 +96,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-unknown-downgrade-handed-on',
     file: 'src/lock/tenure.ts',
-    find: 'isAmbiguous ? hold.abandon(this) : hold.finish(this, task)',
-    replace: 'isAmbiguous ? hold.finish(this, task) : hold.finish(this, task)',
+    find: 'isAmbiguous ? hold.abandon(this) : hold.finish(this, task, now)',
+    replace: 'isAmbiguous ? hold.finish(this, task, now) : hold.finish(this, task, now)',
     tests: { project: 'unit', file: 'test/unit/lock/unknown-downgrade.test.ts' },
     why: 'A writer of this node would meet readers of another.',
   },

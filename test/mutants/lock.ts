@@ -61,8 +61,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-late-grant-accepted',
     file: 'src/lock/contender.ts',
-    find: 'if (hasEnded(node.clock, grant)) {',
-    replace: 'if (hasEnded(node.clock, grant) && ttlMs < 0) {',
+    find: 'if (hasEnded(grant, now)) {',
+    replace: 'if (hasEnded(grant, now) && ttlMs < 0) {',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lease.test.ts',
@@ -109,8 +109,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-token-reused',
     file: 'src/lock/node-grants.ts',
-    find: 'if (count > 1) grant.tokens.unshift({ first: first + 1n, count: count - 1 });',
-    replace: 'if (count > 1) grant.tokens.unshift({ first, count: count - 1 });',
+    find: 'else block.first = first + 1n;',
+    replace: 'else block.first = first;',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/hand-off.test.ts',
@@ -365,7 +365,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-retained-used-after-a-stall',
     file: 'src/lock/contender.ts',
-    find: 'if (hold === undefined || (isHandedOver && !hold.isLasting)) {',
+    find: 'if (hold === undefined || (isHandedOver && !hold.isLastingAt(now))) {',
     replace: 'if (hold === undefined) {',
     tests: { project: 'unit', file: 'test/unit/lock/retain.test.ts', name: 'frozen' },
     why: 'A node that was frozen would go on with a lock that somebody else has.',
