@@ -33,6 +33,8 @@ export interface NodeProcess {
 export interface ThreePhaseNodes extends AsyncDisposable {
   readonly postgres: PostgresHandle;
   readonly redis: ServerHandle;
+  /** Where each site's server listens. */
+  readonly addresses: Readonly<Record<string, string>>;
   /** Starts a node, which is ready then. */
   start(name: SiteName, options?: Partial<ThreePhaseConfig>): Promise<NodeProcess>;
   /** In which databases the order is. */
@@ -85,6 +87,7 @@ export async function threePhaseNodes(
   return {
     postgres,
     redis,
+    addresses,
     where,
     prepared,
     async start(name, options = {}) {

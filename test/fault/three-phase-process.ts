@@ -26,6 +26,8 @@ export interface ThreePhaseConfig {
   readonly zookeeperUrl?: string | undefined;
   /** Of the HTTP transport, by site. */
   readonly addresses: Readonly<Record<string, string>>;
+  /** Ends by an elected backup, as if crashes were the only faults. */
+  readonly isCrashStop?: boolean | undefined;
   /** Where this process meets its signal. */
   readonly point?: string | undefined;
   readonly signal?: NodeJS.Signals | undefined;
@@ -107,6 +109,10 @@ const site = createTransactionSite({
   transport: steppedTransport(transportOf()),
   storage: steppedStorage(postgresSiteStorage({ pool, replyTimeoutMs: 1_000 })),
   electionMs: 300,
+  ...(config.isCrashStop === true && {
+    termination: 'elected-backup',
+    assume: 'synchronous-crash-stop',
+  }),
 });
 const resource = postgresParticipant({ name, pool, callTimeoutMs: 1_500 });
 const store = redisTransactions({ client, livenessTimeoutMs: 600, replyTimeoutMs: 500 });

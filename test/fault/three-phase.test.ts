@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { eventually } from '../integration/postgres-stage.js';
 import { startZookeeper } from '../servers/provider.js';
+import { type CuttingProxy, createProxy } from '../servers/proxy.js';
 import { measured } from '../servers/shared.js';
 import {
   type NodeProcess,
@@ -153,6 +154,53 @@ describe('a participant that fails [postgresql] [redis]', () => {
     assert.notEqual(await outcome, all.length > 0 ? 'aborted' : 'committed');
   });
 });
+
+test('partitioned by cutting proxies after its yes, a participant agrees later with the majority, which does not wait [postgresql] [redis]', async () => {
+  await using nodes = await threePhaseNodes('http');
+  const proxies = new Map<string, CuttingProxy>();
+  for (const name of SITES) {
+    const { hostname: host, port } = new URL(nodes.addresses[name] ?? '');
+    proxies.set(name, await createProxy({ host, port: Number(port) }));
+  }
+  const through = (name: string) => ({ [name]: `http://${proxies.get(name)?.address}/` });
+  /** Everybody reaches stock through a proxy, and stock everybody else. */
+  const outside = { addresses: { ...nodes.addresses, ...through('stock') } };
+  const inside = { addresses: { ...nodes.addresses, ...through('orders'), ...through('payment') } };
+  const coordinator = await nodes.start('orders', outside);
+  await nodes.start('payment', outside);
+  const point = { point: 'after write W', signal: 'SIGSTOP' } as const;
+  const stock = await nodes.start('stock', { ...inside, ...point });
+  const id = nextId();
+  const outcome = coordinator.ask(`place ${id}`);
+  await eventually(async () => (await nodes.prepared()).includes('stock'), 10_000);
+  for (const proxy of proxies.values()) {
+    proxy.refuse();
+    proxy.cut();
+  }
+  stock.child.kill('SIGCONT');
+  await nodes.agreed(id, ['orders', 'payment']);
+  for (const proxy of proxies.values()) await proxy.pass();
+  const all = await nodes.agreed(id, SITES);
+  assert.notEqual(await outcome, all.length > 0 ? 'aborted' : 'committed');
+  await eventually(async () => (await nodes.recordCount()) === 0, RECORDS_GONE_MS);
+  for (const proxy of proxies.values()) await proxy.close();
+}, 90_000);
+
+test('where crashes are the only faults, an elected backup ends it alone [postgresql] [redis]', async () => {
+  await using nodes = await threePhaseNodes('http');
+  const isCrashStop = true;
+  const [, payment] = await Promise.all(OTHERS.map((name) => nodes.start(name, { isCrashStop })));
+  const id = nextId();
+  const coordinator = await nodes.start('orders', {
+    ...{ isCrashStop, point: 'sent try', signal: 'SIGSTOP' },
+  });
+  coordinator.tell(`place ${id}`);
+  await eventually(async () => (await nodes.prepared()).length === SITES.length, 10_000);
+  // One of three is left: a quorum would wait for ever.
+  coordinator.child.kill('SIGKILL');
+  payment?.child.kill('SIGKILL');
+  await eventually(async () => !(await nodes.prepared()).includes('stock'), 20_000);
+}, 60_000);
 
 for (const transport of ['redis', 'zookeeper'] as const) {
   test(`sites that talk over ${transport} end what a killed coordinator left [${transport}]`, async () => {
