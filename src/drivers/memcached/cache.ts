@@ -60,6 +60,7 @@ function memcachedStore(
   const items = memcachedItems({ servers, keys, clock, random, encoding });
   return {
     tags: memcachedTags({ items, keys, clock, random }),
+    read: items.read,
     item: items.item,
     isUsable: ({ connection }) => connection.isOpen,
     contended: (operation, attempts) =>

@@ -59,14 +59,14 @@ export function stateOf({ reply, generation }: Answer, key: ItemKey): CasState |
   const flags = Number(flagOf(reply, 'f'));
   const body = data.slice(FORMAT.length + GENERATION_LENGTH);
   const remainingMs = leftMs(flagOf(reply, 't'));
-  const claimed = { token: body, remainingMs: Math.max(remainingMs, LAST_MS) };
-  if (flags === HOLD) return { kind: 'hold', ...claimed };
+  const claimMs = Math.max(remainingMs, LAST_MS);
+  if (flags === HOLD) return { kind: 'hold', token: body, remainingMs: claimMs };
   if (flags !== LEASE && (flags & ENTRY) === 0) {
     throw formatError(`item ${key.text} with flags ${flags}`, data);
   }
   const isCurrent = generation !== undefined && data.startsWith(generation, FORMAT.length);
   if (!isCurrent) return { kind: 'outdated' };
-  if (flags === LEASE) return { kind: 'lease', ...claimed };
+  if (flags === LEASE) return { kind: 'lease', token: body, remainingMs: claimMs };
   const text = (flags & WITH_KEY) === 0 ? body : textBehindKey(body, key);
   return text === undefined ? { kind: 'outdated' } : { kind: 'entry', text, remainingMs };
 }

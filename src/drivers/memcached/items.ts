@@ -1,4 +1,4 @@
-import type { CasChange, CasItem } from '../../cache/cas-tier.js';
+import type { CasChange, CasItem, CasState } from '../../cache/cas-tier.js';
 import type { CallBounds, TextEncoding } from '../../cache/driver.js';
 import { type Clock, elapsedMs, instantOf } from '../../core/clock.js';
 import type { Random } from '../../core/random.js';
@@ -30,6 +30,8 @@ export interface Target {
 
 /** The items of one cache on all of its servers. */
 export interface MemcachedItems {
+  /** What stands at a key: the hot path, with one promise here and nothing made for the operation. */
+  read(key: string, bounds: CallBounds): Promise<CasState | undefined>;
   /** An item during one operation, which takes no longer than the bounds allow. */
   item(key: string, operation: string, bounds: CallBounds): CasItem<Target>;
   /** Any other request, to the server that has an item of this name. */
@@ -69,6 +71,14 @@ export function memcachedItems(options: {
   const newGeneration = (): string => random.token(GENERATION_LENGTH);
 
   return {
+    read(key, { timeoutMs }) {
+      const itemKey = keys.item(key);
+      const shard = shardOf(itemKey.text);
+      return shard.server.send('read', `mg ${itemKey.text} v f t\r\n`, timeoutMs).then((answer) => {
+        shard.generation = answer.generation;
+        return stateOf(answer, itemKey);
+      });
+    },
     item(key, operation, bounds) {
       const itemKey = keys.item(key);
       const shard = shardOf(itemKey.text);

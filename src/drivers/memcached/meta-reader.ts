@@ -26,6 +26,11 @@ const LINE_BYTES_MAX = 2_048;
 const DATA_BYTES_MAX = 1_024 * 1_024 * 1_024;
 const STATUS = /^(?:[A-Z]{2}|VERSION|ERROR|CLIENT_ERROR|SERVER_ERROR)$/;
 const LINE_FEED = 0x0a;
+const RETURN = 0x0d;
+const SPACE = 0x20;
+const ZERO = 0x30;
+const VALUE = 'VA ';
+const SIZE_DIGITS_MAX = 10;
 const NOTHING = Buffer.alloc(0);
 
 /** A reader at the beginning of a connection. */
@@ -40,37 +45,51 @@ export function metaReader(
 
   /** Reads one reply from `at`; answers where it ends, or undefined when it is not all there. */
   const readAt = (bytes: Buffer, at: number): number | undefined => {
-    const feed = bytes.indexOf(LINE_FEED, at);
+    const feed = lineEnd(bytes, at);
     if (feed < 0) {
       if (bytes.length - at > LINE_BYTES_MAX) throw new Error('a reply has no end of line');
       neededBytes = 0;
       return undefined;
     }
-    const line = bytes.toString('latin1', at, feed).replace(/\r$/, '');
+    const end = bytes[feed - 1] === RETURN && feed > at ? feed - 1 : feed;
+    if (isValue(bytes, at)) return readValue(bytes, { at, end, from: feed + 1 });
+    const line = bytes.toString('latin1', at, end);
     const space = line.indexOf(' ');
     const status = space < 0 ? line : line.slice(0, space);
     const rest = space < 0 ? '' : line.slice(space + 1);
     if (!STATUS.test(status)) throw new Error(`a reply begins with ${JSON.stringify(status)}`);
-    if (status !== 'VA') {
-      onReply({ status, rest, data: undefined });
-      return feed + 1;
-    }
-    return readData(bytes, { from: feed + 1, at, rest });
+    if (status === 'VA') throw new Error('a value has no size');
+    onReply({ status, rest, data: undefined });
+    return feed + 1;
   };
-  const readData = (
+  /** Nearly all replies are values: their line is read byte by byte, and nothing is made of it but its flags. */
+  const readValue = (
     bytes: Buffer,
-    { from, at, rest }: { readonly from: number; readonly at: number; readonly rest: string },
+    line: { readonly at: number; readonly end: number; readonly from: number },
   ): number | undefined => {
-    const size = /^\d{1,10}(?= |$)/.exec(rest)?.[0];
-    if (size === undefined || Number(size) > DATA_BYTES_MAX) throw new Error('a value has no size');
-    const end = from + Number(size);
+    const { at, from } = line;
+    const sizeFrom = at + VALUE.length;
+    let size = 0;
+    let sizeEnd = sizeFrom;
+    for (; sizeEnd < line.end; sizeEnd += 1) {
+      const digit = (bytes[sizeEnd] ?? 0) - ZERO;
+      if (digit < 0 || digit > 9) break;
+      size = size * 10 + digit;
+    }
+    const isNumber = sizeEnd > sizeFrom && sizeEnd - sizeFrom <= SIZE_DIGITS_MAX;
+    const isWhole = sizeEnd === line.end || bytes[sizeEnd] === SPACE;
+    if (!isNumber || !isWhole || size > DATA_BYTES_MAX) throw new Error('a value has no size');
+    const end = from + size;
     if (bytes.length < end + 2) {
       neededBytes = end + 2 - at;
       return undefined;
     }
-    if (bytes[end] !== 0x0d || bytes[end + 1] !== LINE_FEED) throw new Error('a value has no end');
+    if (bytes[end] !== RETURN || bytes[end + 1] !== LINE_FEED) {
+      throw new Error('a value has no end');
+    }
+    const rest = sizeEnd < line.end ? bytes.toString('latin1', sizeEnd + 1, line.end) : '';
     const data = bytes.toString(encoding, from, end);
-    onReply({ status: 'VA', rest: rest.slice(size.length + 1), data });
+    onReply({ status: 'VA', rest, data });
     return end + 2;
   };
 
@@ -94,8 +113,23 @@ export function metaReader(
   };
 }
 
+/** Where the line ends that begins there, or -1. Lines are so short that a search costs more to set up. */
+function lineEnd(bytes: Buffer, at: number): number {
+  for (let end = at; end < bytes.length; end += 1) if (bytes[end] === LINE_FEED) return end;
+  return -1;
+}
+
+function isValue(bytes: Buffer, at: number): boolean {
+  return bytes[at] === 0x56 && bytes[at + 1] === 0x41 && bytes[at + 2] === SPACE;
+}
+
 /** The value of a flag of a reply, such as `c` in `HD c12 t30`. */
 export function flagOf({ rest }: MetaReply, flag: string): string | undefined {
-  for (const part of rest.split(' ')) if (part.startsWith(flag)) return part.slice(1);
+  for (let at = 0; at < rest.length; ) {
+    const space = rest.indexOf(' ', at);
+    const end = space < 0 ? rest.length : space;
+    if (rest.startsWith(flag, at)) return rest.slice(at + 1, end);
+    at = end + 1;
+  }
   return undefined;
 }
