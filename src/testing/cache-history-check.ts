@@ -7,6 +7,7 @@ import type {
   CacheReadEvent,
   CacheWriteEvent,
 } from './cache-history.js';
+import { orderViolations } from './cache-history-order.js';
 import type { FaultEvent } from './history.js';
 import { readEvents } from './history-check.js';
 
@@ -19,6 +20,11 @@ export interface CheckCacheHistoryOptions {
    * happened meanwhile. Default 100.
    */
   readonly settleMs?: number | undefined;
+  /**
+   * True: the cache is linearizable (`strict`), so that no read goes back behind what another one was
+   * answered before it began. Default false.
+   */
+  readonly isLinearizable?: boolean | undefined;
   /** How many violations are told at most. Default 1,000. */
   readonly violationsMax?: number | undefined;
 }
@@ -42,13 +48,14 @@ export function checkCacheHistory(
   events: Iterable<CacheHistoryEvent>,
   options: CheckCacheHistoryOptions = {},
 ): CacheHistoryViolation[] {
-  const { skewMs = 0, settleMs = 100, violationsMax = 1_000 } = options;
+  const { skewMs = 0, settleMs = 100, violationsMax = 1_000, isLinearizable = false } = options;
   for (const [name, value] of Object.entries({ skewMs, settleMs })) {
     assertNumber(name, value, { min: 0 });
   }
   assertNumber('violationsMax', violationsMax, { min: 1, integer: true });
   const ledger = ledgerOf(events);
-  const violations = [...ledger.malformed];
+  const order = isLinearizable ? orderViolations(ledger.answers, skewMs) : [];
+  const violations = [...ledger.malformed, ...order];
   for (const { read, answer } of ledger.answers) {
     if (violations.length >= violationsMax) break;
     violations.push(...judged(ledger, { skewMs, settleMs }, read, answer));

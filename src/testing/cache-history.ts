@@ -68,6 +68,8 @@ export type CacheHistoryRule =
   | 'stale'
   /** A process that had its own write acknowledged is answered nothing older, from then on. */
   | 'own-write'
+  /** No read goes back behind what another one was answered before it began; only where asked for. */
+  | 'order'
   /** No version is answered before its commit had begun. */
   | 'from-nowhere'
   /** The history itself is whole: nothing ends that did not begin, and nothing is missing. */

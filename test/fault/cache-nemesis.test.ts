@@ -27,11 +27,11 @@ function planted(events: readonly CacheHistoryEvent[]): CacheHistoryEvent[] {
   ];
 }
 
-async function slice(driver: CacheNemesisDriver): Promise<void> {
+async function slice(driver: CacheNemesisDriver, processCount = 3): Promise<void> {
   console.log(`seed ${SEED}`);
   const result = await runCacheNemesis({
     ...{ driver, seed: SEED, durationMs: DURATION_MS },
-    processCount: 3,
+    processCount,
   });
   const { backend, readCount, answerCount, violations, failures, file } = result;
   const faultCount = Object.values(result.faults).reduce((sum, count) => sum + count, 0);
@@ -52,6 +52,12 @@ async function slice(driver: CacheNemesisDriver): Promise<void> {
 describe('the nemesis of caches [redis]', () => {
   test('processes and connections that end at any moment leave no stale read', PATIENCE, () =>
     slice('redis'),
+  );
+});
+
+describe('the nemesis of strict caches [redis]', () => {
+  test('two processes never read backwards, whoever asks', PATIENCE, () =>
+    slice('redis-strict', 2),
   );
 });
 

@@ -11,6 +11,18 @@ const audit = (name: string) =>
 /** Faults of strict caches, and of the audit. */
 export const mutants: readonly Mutant[] = [
   {
+    id: 'cache-strict-history-remembers-the-oldest',
+    file: 'src/testing/cache-history-order.ts',
+    find: 'if (versionOf(end) > versionOf(newest)) newest = end;',
+    replace: 'if (versionOf(end) < versionOf(newest)) newest = end;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/testing/cache-history.test.ts',
+      name: 'linearizable',
+    },
+    why: 'A history in which reads go backwards passes.',
+  },
+  {
     id: 'cache-audit-takes-a-copy-that-has-gone',
     file: 'src/cache/audit.ts',
     find: 'if (front?.store.get(key) !== local) return undefined;',
@@ -54,8 +66,8 @@ export const mutants: readonly Mutant[] = [
     id: 'cache-strict-redis-concludes-what-is-not-its-own',
     file: 'src/drivers/redis/cache-strict-scripts.ts',
     find: 'if claim ~= ARGV[1] then',
-    replace: "if claim == '' then",
+    replace: "if claim ~= ARGV[1] and claim ~= '' then",
     tests: strict('writers who meet'),
-    why: 'A writer that lost its reservation ends that of another, and thinks it had it all along.',
+    why: 'A writer whose reservation is over takes it for its own, and copies of before its commit stay.',
   },
 ];

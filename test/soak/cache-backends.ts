@@ -22,6 +22,11 @@ export async function startCacheBackend(driver: CacheNemesisDriver): Promise<Cac
   switch (driver) {
     case 'redis':
       return redisBackend();
+    case 'redis-strict': {
+      // A strict cache needs a server that keeps what it acknowledged.
+      const { evict: _, ...backend } = await redisBackend();
+      return backend;
+    }
     case 'memcached':
       return memcachedBackend();
     case 'zookeeper':

@@ -1,13 +1,13 @@
 // The caches that the nemesis knows, as one of its processes opens them.
 
 import { Redis } from 'ioredis';
-import { type Cache, createCache } from '../../src/index.js';
+import { type Cache, type CacheOptions, createCache } from '../../src/index.js';
 import { memcachedCache } from '../../src/memcached.js';
 import { memoryCache } from '../../src/memory.js';
 import { redisCache } from '../../src/redis.js';
 import { zookeeper, zookeeperCache } from '../../src/zookeeper.js';
 
-export type CacheNemesisDriver = 'redis' | 'memcached' | 'zookeeper';
+export type CacheNemesisDriver = 'redis' | 'redis-strict' | 'memcached' | 'zookeeper';
 
 /** What is cached: which version of its key it is. */
 export interface Versioned {
@@ -41,6 +41,7 @@ const TRACKED_STALENESS_MS = 2_500;
 export function openCache(place: CachePlace): OpenedCache {
   switch (place.driver) {
     case 'redis':
+    case 'redis-strict':
       return overRedis(place);
     case 'memcached': {
       const cache = cacheOf([memcachedCache({ servers: place.urls })]);
@@ -51,20 +52,28 @@ export function openCache(place: CachePlace): OpenedCache {
   }
 }
 
-function cacheOf(tiers: Parameters<typeof createCache>[0]['tiers']): Cache<Versioned> {
+function cacheOf(
+  tiers: Parameters<typeof createCache>[0]['tiers'],
+  promise: Pick<CacheOptions, 'consistency' | 'strictLeaseMs' | 'leaseMs'> = {},
+): Cache<Versioned> {
   const times = { ttlMs: TTL_MS, leaseMs: LEASE_MS, timeoutMs: 2_000, tierTimeoutMs: 400 };
-  return createCache({ name: CACHE_NAME, tiers, ...times, jitter: 0.5 });
+  return createCache({ name: CACHE_NAME, tiers, ...times, jitter: 0.5, ...promise });
 }
 
-function overRedis({ urls, isTracked }: CachePlace): OpenedCache {
+/** A reservation outlasts whatever a process may be stopped for in the middle of a commit. */
+const STRICT = { consistency: 'strict', strictLeaseMs: 200, leaseMs: 9_000 } as const;
+
+function overRedis({ urls, isTracked, driver }: CachePlace): OpenedCache {
   const client = new Redis(String(urls[0]), { retryStrategy: () => RECONNECT_MS });
   // Connections break on purpose; ioredis prints errors that nobody listens to.
   client.on('error', () => {});
   const shared = redisCache({ client });
-  const cache = cacheOf(isTracked ? [memoryCache(), shared] : [shared]);
+  const isStrict = driver === 'redis-strict';
+  const tiers = isTracked ? [memoryCache(), shared] : [shared];
+  const cache = cacheOf(tiers, isStrict ? STRICT : {});
   return {
     cache,
-    stalenessMs: isTracked ? TRACKED_STALENESS_MS : 0,
+    stalenessMs: isTracked && !isStrict ? TRACKED_STALENESS_MS : 0,
     async close() {
       await cache.close({ drainMs: 1_000 });
       client.disconnect();

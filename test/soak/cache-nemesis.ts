@@ -75,7 +75,7 @@ export async function runCacheNemesis(options: CacheNemesisOptions): Promise<Cac
     backend: backend.description,
     faults,
     ...countOf(events),
-    violations: checkCacheHistory(events),
+    violations: checkCacheHistory(events, { isLinearizable: driver === 'redis-strict' }),
     failures: workers.flatMap((worker) => worker.failures),
     file,
   };

@@ -4,7 +4,7 @@ import type { CacheNemesisDriver } from './cache-drivers.js';
 import { type CacheNemesisResult, runCacheNemesis } from './cache-nemesis.js';
 import type { Round, RoundResult, Soak } from './soak.js';
 
-const DRIVERS: readonly CacheNemesisDriver[] = ['redis', 'memcached', 'zookeeper'];
+const DRIVERS: readonly CacheNemesisDriver[] = ['redis', 'redis-strict', 'memcached', 'zookeeper'];
 const ROUND_MS_DEFAULT = 60_000;
 const VIOLATIONS_SHOWN = 20;
 

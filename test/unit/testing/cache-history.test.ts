@@ -171,3 +171,15 @@ test('what is recorded is what the checker reads, from memory and from a file', 
   }
   await rm(folder, { recursive: true });
 });
+
+test('a linearizable cache does not go back behind what another read was answered before', () => {
+  const { events, write, read } = history();
+  write('a', 1, 0);
+  read('b', 1, 1, 2);
+  read('c', 0, 1.5, 3);
+  read('c', 0, 3, 4);
+  const rules = (isLinearizable: boolean) =>
+    checkCacheHistory(events, { isLinearizable }).map(({ rule }) => rule);
+  expect(rules(false)).toEqual([]);
+  expect(rules(true)).toEqual(['order']);
+});
