@@ -1,16 +1,29 @@
-import type { CancelTimer, Clock } from './clock.js';
+import { type Alarm, type Alarms, alarms } from './alarms.js';
+import { type CancelTimer, type Clock, systemClock } from './clock.js';
+
+/** What can be listened to for an abort: every AbortSignal, and every {@link Scope} by itself. */
+export interface AbortSource {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  addEventListener(type: 'abort', listener: AbortListener, options?: { once?: boolean }): void;
+  removeEventListener(type: 'abort', listener: AbortListener): void;
+}
+
+type AbortListener = (() => void) | { handleEvent(): void };
 
 /** Throws the signal's own reason, untouched, if it has been aborted. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
+export function throwIfAborted(signal: AbortSource | undefined): void {
   if (signal?.aborted) throw signal.reason;
 }
 
+const NOTHING = (): void => {};
+
 /** Calls `listener` once when the signal is or becomes aborted. Returns how to stop listening. */
-export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
-  if (signal === undefined) return () => {};
+export function onAbort(signal: AbortSource | undefined, listener: () => void): () => void {
+  if (signal === undefined) return NOTHING;
   if (signal.aborted) {
     listener();
-    return () => {};
+    return NOTHING;
   }
   signal.addEventListener('abort', listener, { once: true });
   return () => signal.removeEventListener('abort', listener);
@@ -21,7 +34,7 @@ export function onAbort(signal: AbortSignal | undefined, listener: () => void): 
  * passes one shutdown signal to hundreds of calls is not warned of a leak that is none.
  */
 export function abortFanOut(): typeof onAbort {
-  const audiences = new WeakMap<AbortSignal, Audience>();
+  const audiences = new WeakMap<AbortSource, Audience>();
   return (signal, listener) => {
     if (signal === undefined || signal.aborted) return onAbort(signal, listener);
     const audience = audiences.get(signal) ?? gather(signal);
@@ -42,7 +55,7 @@ interface Audience {
   readonly stop: () => void;
 }
 
-function gather(signal: AbortSignal): Audience {
+function gather(signal: AbortSource): Audience {
   const seats = new Map<symbol, () => void>();
   const stop = onAbort(signal, () => {
     for (const [seat, listener] of Array.from(seats)) if (seats.delete(seat)) listener();
@@ -54,7 +67,7 @@ function gather(signal: AbortSignal): Audience {
  * Settles as the promise does, or rejects with the signal's reason, whichever is first. The promise
  * that lost goes on; its rejection is observed, so it never counts as unhandled.
  */
-export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+export function abortable<T>(promise: Promise<T>, signal: AbortSource | undefined): Promise<T> {
   if (signal === undefined) return promise;
   // One promise and one listener: every statement of every transaction comes through here.
   return new Promise<T>((resolve, reject) => {
@@ -74,8 +87,11 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefine
   });
 }
 
-/** An abort signal that ends by itself, with what must be let go afterwards. */
-export interface Scope extends Disposable {
+/**
+ * What ends by itself, with what must be let go afterwards. It is listened to like a signal; a real
+ * one, which costs Node much more than the rest of a call, is made only for who asks for it.
+ */
+export interface Scope extends Disposable, AbortSource {
   readonly signal: AbortSignal;
   /** Aborts now. */
   abort(reason: unknown): void;
@@ -84,7 +100,7 @@ export interface Scope extends Disposable {
 /** What a {@link Scope} follows. */
 export interface ScopeOptions {
   readonly clock: Clock;
-  readonly parents?: readonly (AbortSignal | undefined)[];
+  readonly parents?: readonly (AbortSource | undefined)[];
   readonly timeoutMs?: number | undefined;
   /** Default a `TimeoutError`. */
   readonly timeoutReason?: (() => unknown) | undefined;
@@ -93,7 +109,7 @@ export interface ScopeOptions {
 }
 
 /**
- * A signal that follows any of `parents` and, with `timeoutMs`, aborts after that long with the
+ * A scope that follows any of `parents` and, with `timeoutMs`, aborts after that long with the
  * reason that `timeoutReason` makes. Disposing it removes its listeners and timer: unlike
  * `AbortSignal.any`, nothing stays behind on a parent that lives for long.
  */
@@ -102,27 +118,55 @@ export function abortScope(options: ScopeOptions): Scope {
 }
 
 /** Listens to all parents itself: a scope belongs to nearly every call, so it has to be cheap. */
-class FollowingScope implements Scope {
-  readonly #controller = new AbortController();
+class FollowingScope implements Scope, Alarm {
   readonly #options: ScopeOptions;
-  readonly #followed: AbortSignal[] = [];
+  readonly #followed: AbortSource[] = [];
+  readonly #listeners: AbortListener[] = [];
+  #controller: AbortController | undefined;
   #cancel: CancelTimer | undefined;
-  readonly signal: AbortSignal = this.#controller.signal;
+  aborted = false;
+  reason: unknown;
+  atMs = 0;
 
   constructor(options: ScopeOptions) {
     this.#options = options;
     this.#follow();
   }
 
-  handleEvent({ target }: Event): void {
-    this.abort((target as AbortSignal).reason);
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.aborted) this.#controller.abort(this.reason);
+    return this.#controller.signal;
+  }
+
+  addEventListener(_: 'abort', listener: AbortListener): void {
+    this.#listeners.push(listener);
+  }
+
+  removeEventListener(_: 'abort', listener: AbortListener): void {
+    const index = this.#listeners.indexOf(listener);
+    if (index >= 0) this.#listeners.splice(index, 1);
+  }
+
+  handleEvent(): void {
+    this.abort(this.#followed.find(({ aborted }) => aborted)?.reason);
+  }
+
+  ring(): void {
+    this.abort(this.#timeoutReason());
   }
 
   abort(reason: unknown): void {
     this[Symbol.dispose]();
-    if (this.signal.aborted) return;
-    this.#controller.abort(reason);
-    this.#options.onAbort?.(reason);
+    if (this.aborted) return;
+    this.aborted = true;
+    this.reason = reason ?? new DOMException('This operation was aborted', 'AbortError');
+    this.#controller?.abort(this.reason);
+    for (const listener of this.#listeners.splice(0)) {
+      if (typeof listener === 'function') listener();
+      else listener.handleEvent();
+    }
+    this.#options.onAbort?.(this.reason);
   }
 
   [Symbol.dispose](): void {
@@ -144,7 +188,7 @@ class FollowingScope implements Scope {
       this.#followed.push(parent);
     }
     if (timeoutMs === undefined || timeoutMs === Number.POSITIVE_INFINITY) return;
-    this.#cancel = clock.schedule(timeoutMs, () => this.abort(this.#timeoutReason()));
+    this.#cancel = alarmIn(clock, timeoutMs, this);
   }
 
   #timeoutReason(): unknown {
@@ -154,12 +198,31 @@ class FollowingScope implements Scope {
   }
 }
 
+let ends: Alarms | undefined;
+
+/**
+ * Calls `ring` once, no sooner than `delayMs` from now, as {@link Clock.schedule} does: for bounds,
+ * of which nearly all are called off. On the machine's own clock they share few timers.
+ */
+export function alarmAfter(clock: Clock, delayMs: number, ring: () => void): CancelTimer {
+  return alarmIn(clock, delayMs, { atMs: 0, ring });
+}
+
+function alarmIn(clock: Clock, timeoutMs: number, alarm: Alarm): CancelTimer {
+  if (clock !== systemClock) return clock.schedule(timeoutMs, () => alarm.ring());
+  ends ??= alarms(clock, { keepAlive: true });
+  const all = ends;
+  alarm.atMs = clock.monotonicMs() + timeoutMs;
+  all.set(alarm);
+  return () => all.clear(alarm);
+}
+
 /** Waits `delayMs`, or rejects with the signal's reason. */
 export async function sleep(
   clock: Clock,
   delayMs: number,
   options?: {
-    readonly signal?: AbortSignal | undefined;
+    readonly signal?: AbortSource | undefined;
     readonly keepAlive?: boolean | undefined;
   },
 ): Promise<void> {

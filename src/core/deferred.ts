@@ -5,6 +5,8 @@ export interface Deferred<T> {
   reject(reason: unknown): void;
 }
 
+const NOTHING = (): void => {};
+
 /** What `Promise.withResolvers` gives, which Node 20 does not have. */
 export function deferred<T>(): Deferred<T> {
   let resolve!: (value: T) => void;
@@ -13,6 +15,6 @@ export function deferred<T>(): Deferred<T> {
     resolve = onResolve;
     reject = onReject;
   });
-  promise.catch(() => {});
+  promise.catch(NOTHING);
   return { promise, resolve, reject };
 }

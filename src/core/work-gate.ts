@@ -43,13 +43,15 @@ export function workGate(what: string, clock: Clock = systemClock): WorkGate {
     begin,
     end,
     enter,
-    async run(operation) {
-      const leave = enter();
+    run(operation) {
       try {
-        return await operation();
-      } finally {
-        leave();
+        begin();
+      } catch (error) {
+        return Promise.reject(error);
       }
+      const working = started(operation);
+      working.then(end, end);
+      return working;
     },
     async close(drainMs) {
       gate.isClosed = true;
@@ -65,4 +67,13 @@ export function workGate(what: string, clock: Clock = systemClock): WorkGate {
     },
   };
   return gate;
+}
+
+/** What the operation throws at once is a rejection, too. */
+function started<T>(operation: () => Promise<T>): Promise<T> {
+  try {
+    return operation();
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }

@@ -1,3 +1,4 @@
+import type { AbortSource } from '../core/abort.js';
 import { CoordinationError, isCoordinationError } from '../core/errors.js';
 
 /** What was found of a setting, and what is needed. */
@@ -66,6 +67,6 @@ export function backendErrors(messageOf: (error: unknown) => string): BackendErr
  * reason of a signal may be a coded error too, and only says that nobody waits any longer, maybe in
  * the middle of a statement.
  */
-export function isOwnAnswer(error: unknown, signal: AbortSignal): boolean {
+export function isOwnAnswer(error: unknown, signal: AbortSource): boolean {
   return isCoordinationError(error) && !(signal.aborted && error === signal.reason);
 }

@@ -1,7 +1,8 @@
-import { abortable, abortScope, type Scope } from '../core/abort.js';
+import { type AbortSource, abortable, abortScope, type Scope } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { type BackendErrors, isOwnAnswer } from './backend-errors.js';
 import { branchEndedError } from './branch-errors.js';
+import { sourceOf } from './call-scope.js';
 import type { BranchContext, BranchRecord, ParticipantCallOptions, Vote } from './participant.js';
 
 /** What a branch on a connection needs of its participant. */
@@ -29,9 +30,9 @@ export interface ConnectionBranchOptions {
   readonly work: Work;
   readonly resultUnknown: BackendErrors['resultUnknown'];
   /** Phase two on the connection that prepared. */
-  readonly finish: (operation: 'commit' | 'abort', signal: AbortSignal) => Promise<void>;
+  readonly finish: (operation: 'commit' | 'abort', signal: AbortSource) => Promise<void>;
   /** Whether the server answered that nothing is open on the connection any more; ends the branch. */
-  readonly rollBack: (signal: AbortSignal) => Promise<boolean>;
+  readonly rollBack: (signal: AbortSource) => Promise<boolean>;
   /** Gives the connection back to its pool, or closes it. */
   readonly letGo: (how: 'release' | 'destroy') => void;
 }
@@ -44,7 +45,7 @@ export interface ConnectionBranch {
   record(): BranchRecord;
   /** Asks for the vote, which `abort` can interrupt. */
   vote(
-    ask: (signal: AbortSignal) => Promise<Vote>,
+    ask: (signal: AbortSource) => Promise<Vote>,
     options: ParticipantCallOptions | undefined,
   ): Promise<Vote>;
   /** It is prepared, with this evidence. */
@@ -52,12 +53,12 @@ export interface ConnectionBranch {
   /** Takes the one step out of the work; no statement of the body comes after it. */
   leaveActive(operation: string): void;
   /** For so long an answer is waited for. */
-  scope(parents: readonly (AbortSignal | undefined)[]): Scope;
+  scope(parents: readonly (AbortSource | undefined)[]): Scope;
   /**
    * Waits a little beyond the signal. A prepare that is let go of while it is on its way leaves a
    * prepared branch, with its locks, until the next sweep; its answer usually comes at once.
    */
-  patiently<T>(answer: Promise<T>, signal: AbortSignal): Promise<T>;
+  patiently<T>(answer: Promise<T>, signal: AbortSource): Promise<T>;
   /** Phase two; without a reply, the participant's other way goes on. */
   finish(operation: 'commit' | 'abort', options: ParticipantCallOptions | undefined): Promise<void>;
   abort(options: ParticipantCallOptions | undefined): Promise<void>;
@@ -95,15 +96,15 @@ class Life implements ConnectionBranch {
     return { branchId: this.#options.context.branchId, evidence: this.evidence };
   }
 
-  vote(
-    ask: (signal: AbortSignal) => Promise<Vote>,
+  async vote(
+    ask: (signal: AbortSource) => Promise<Vote>,
     options: ParticipantCallOptions | undefined,
   ): Promise<Vote> {
     this.leaveActive('prepare');
-    const scope = this.scope([options?.signal, this.#options.context.signal]);
-    const done = ask(scope.signal).finally(() => scope[Symbol.dispose]());
+    using scope = this.scope([sourceOf(options), this.#options.context.signal]);
+    const done = ask(scope);
     this.#preparing = { scope, done };
-    return done;
+    return await done;
   }
 
   yes(evidence: string): Vote {
@@ -120,18 +121,18 @@ class Life implements ConnectionBranch {
     this.#state = 'preparing';
   }
 
-  scope(parents: readonly (AbortSignal | undefined)[]): Scope {
+  scope(parents: readonly (AbortSource | undefined)[]): Scope {
     const { clock, callTimeoutMs } = this.#options.host;
     return abortScope({ clock, parents, timeoutMs: callTimeoutMs });
   }
 
-  async patiently<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+  async patiently<T>(answer: Promise<T>, signal: AbortSource): Promise<T> {
     try {
       return await abortable(answer, signal);
     } catch (error) {
       if (!signal.aborted) throw error;
       using grace = this.#grace();
-      return await abortable(answer, grace.signal);
+      return await abortable(answer, grace);
     }
   }
 
@@ -143,12 +144,12 @@ class Life implements ConnectionBranch {
       if (this.#state === 'ended') return;
       throw new Error(`${operation} of a branch that is ${this.#state}; prepare it first`);
     }
-    using scope = this.scope([options?.signal]);
+    using scope = this.scope([sourceOf(options)]);
     try {
-      await this.#options.finish(operation, scope.signal);
+      await this.#options.finish(operation, scope);
     } catch (error) {
       const lost = this.lose(operation, error);
-      throw isOwnAnswer(error, scope.signal) ? error : lost;
+      throw isOwnAnswer(error, scope) ? error : lost;
     }
     this.end('release');
   }
@@ -185,17 +186,17 @@ class Life implements ConnectionBranch {
 
   /** Ends a branch of which nothing is prepared. Its server undoes it also without being asked. */
   async #giveUp(options: ParticipantCallOptions | undefined): Promise<void> {
-    using scope = this.#grace(options?.signal);
+    using scope = this.#grace(sourceOf(options));
     try {
-      await abortable(this.#options.work.idle(), scope.signal);
+      await abortable(this.#options.work.idle(), scope);
     } catch {
       this.end('destroy');
       return;
     }
-    await this.#options.rollBack(scope.signal);
+    await this.#options.rollBack(scope);
   }
 
-  #grace(parent?: AbortSignal): Scope {
+  #grace(parent?: AbortSource): Scope {
     const { clock } = this.#options.host;
     return abortScope({ clock, parents: [parent], timeoutMs: ABORT_GRACE_MS });
   }

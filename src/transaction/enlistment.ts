@@ -8,6 +8,8 @@ import type { Branch, Participant } from './participant.js';
 /** The branches that the body of one transaction begins. */
 export interface Enlistment {
   enlist<Handle>(participant: Participant<Handle>): Promise<Handle>;
+  /** Whether every branch that was asked for has begun, or failed to. */
+  readonly isSettled: boolean;
   /** Waits for branches that were asked for and not waited for. */
   settled(): Promise<void>;
   /** Refuses further branches. */
@@ -33,21 +35,28 @@ export function enlistment(
   let branchCount = 0;
   let isClosed = false;
 
+  let underWay = 0;
+
+  const check = (participant: Participant<unknown>): Promise<void> =>
+    abortable(host.readiness.checkParticipant(participant, signal), signal);
   const begin = async (participant: Participant<unknown>): Promise<Branch<unknown>> => {
-    if (!host.readiness.isChecked(participant)) {
-      await abortable(host.readiness.checkParticipant(participant, signal), signal);
+    underWay += 1;
+    try {
+      if (!host.readiness.isChecked(participant)) await check(participant);
+      branchCount += 1;
+      const branchId = branchIdOf(branchCount);
+      const timeoutMs = Math.max(remainingMs(), 1);
+      const beginning = participant
+        .enlist({ transactionId, branchId, timeoutMs, signal, clock: host.clock })
+        .then((branch) => {
+          // Also one that nobody waits for any longer: whoever ends the transaction lets it go.
+          onBranch({ participant, branch, branchId });
+          return branch;
+        });
+      return await abortable(beginning, signal);
+    } finally {
+      underWay -= 1;
     }
-    branchCount += 1;
-    const branchId = branchIdOf(branchCount);
-    const timeoutMs = Math.max(remainingMs(), 1);
-    const beginning = participant
-      .enlist({ transactionId, branchId, timeoutMs, signal, clock: host.clock })
-      .then((branch) => {
-        // Also one that nobody waits for any longer: whoever ends the transaction lets it go.
-        onBranch({ participant, branch, branchId });
-        return branch;
-      });
-    return abortable(beginning, signal);
   };
   return {
     async enlist<Handle>(participant: Participant<Handle>): Promise<Handle> {
@@ -65,6 +74,9 @@ export function enlistment(
         begun.delete(participant);
         throw error;
       }
+    },
+    get isSettled() {
+      return underWay === 0;
     },
     async settled() {
       while (true) {

@@ -1,8 +1,9 @@
-import { sleep } from '../core/abort.js';
+import { type Scope, sleep } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { isCoordinationError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
-import { boundedCall, type EnlistedBranch, type RecoveryHost } from './host.js';
+import { callOptions } from './call-scope.js';
+import { type EnlistedBranch, type RecoveryHost, scopedCall } from './host.js';
 import type { ParticipantCallOptions } from './participant.js';
 
 /** How one branch is to end. */
@@ -32,10 +33,10 @@ export async function finishBranch(
   const { clock, random, stopped } = host;
   for (let attempt = 0; attempt < ATTEMPTS_MAX && !stopped.aborted; attempt += 1) {
     try {
-      await boundedCall(clock, { signals: [stopped] }, (signal) =>
+      await scopedCall(clock, { signals: [stopped] }, (scope) =>
         attempt === 0
-          ? endHere(enlisted, ending, { signal })
-          : endThere(enlisted, ending, { signal }),
+          ? endHere(enlisted, ending, scope)
+          : endThere(enlisted, ending, { signal: scope.signal }),
       );
       return 'ended';
     } catch (error) {
@@ -54,12 +55,13 @@ export async function finishBranch(
 async function endHere(
   { branch, branchId, participant }: EnlistedBranch,
   { verb, isLost, evidence }: BranchEnding,
-  options: ParticipantCallOptions,
+  scope: Scope,
 ): Promise<void> {
+  const options = callOptions(branch, scope);
   if (!isLost) return branch[verb](options);
   // The branch lets go of what it holds, whatever it believes; then the resource is told.
   await branch.abort(options).catch(() => {});
-  await participant.abort({ branchId, evidence }, options);
+  await participant.abort({ branchId, evidence }, { signal: scope.signal });
 }
 
 async function endThere(

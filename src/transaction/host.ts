@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import { abortScope, type onAbort } from '../core/abort.js';
+import { type AbortSource, abortScope, type onAbort, type Scope } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { CoordinationError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
@@ -104,24 +104,36 @@ export interface EnlistedBranch {
 /** One call to a backend is given up after this, in milliseconds, if nothing else bounds it. */
 export const CALL_TIMEOUT_MS = 10_000;
 
+/** What ends a call from outside. */
+export interface CallBounds {
+  readonly signals: readonly (AbortSource | undefined)[];
+  readonly timeoutMs?: number | undefined;
+  /** Default a `TimeoutError`. */
+  readonly timeoutReason?: (() => unknown) | undefined;
+}
+
 /** Makes one call with a bound, which also ends with any of the signals. */
 export function boundedCall<T>(
   clock: Clock,
-  options: {
-    readonly signals: readonly (AbortSignal | undefined)[];
-    readonly timeoutMs?: number | undefined;
-    /** Default a `TimeoutError`. */
-    readonly timeoutReason?: (() => unknown) | undefined;
-  },
+  bounds: CallBounds,
   call: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  return scopedCall(clock, bounds, (scope) => call(scope.signal));
+}
+
+/** The same for what every transaction does: a signal is made only if the call asks for one. */
+export function scopedCall<T>(
+  clock: Clock,
+  options: CallBounds,
+  call: (scope: Scope) => Promise<T>,
 ): Promise<T> {
   const { signals: parents, timeoutMs = CALL_TIMEOUT_MS, timeoutReason } = options;
   return new Promise<T>((resolve, reject) => {
     const scope = abortScope({ clock, parents, timeoutMs, timeoutReason, onAbort: reject });
-    if (scope.signal.aborted) return;
+    if (scope.aborted) return;
     let answering: Promise<T>;
     try {
-      answering = call(scope.signal);
+      answering = call(scope);
     } catch (error) {
       scope[Symbol.dispose]();
       throw error;

@@ -1,4 +1,4 @@
-import { abortable } from '../core/abort.js';
+import { type AbortSource, abortable } from '../core/abort.js';
 import { type Deferred, deferred } from '../core/deferred.js';
 
 /** What a store answers to one decision. */
@@ -28,7 +28,7 @@ const BATCH_MAX = 100;
 export function decisionBatches<Values>(options: {
   readonly send: SendDecisions<Values>;
   readonly inFlightMax: number;
-}): (incarnation: string, values: Values, signal: AbortSignal) => Promise<StepAnswer> {
+}): (incarnation: string, values: Values, signal: AbortSource) => Promise<StepAnswer> {
   const { send, inFlightMax } = options;
   let waiting: Waiting<Values>[] = [];
   let inFlight = 0;

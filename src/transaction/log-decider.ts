@@ -1,4 +1,4 @@
-import { abortScope, throwIfAborted } from '../core/abort.js';
+import { type AbortSource, abortScope, throwIfAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
 import type { CommitRecord } from './decision-log.js';
@@ -10,7 +10,7 @@ export interface LogDecider {
   decide(
     incarnation: string,
     record: CommitRecord,
-    signal: AbortSignal | undefined,
+    signal: AbortSource | undefined,
   ): Promise<'committed' | 'fenced'>;
 }
 
@@ -27,11 +27,11 @@ export interface LogDeciderOptions<Values> {
   /** The store's single step. RESULT_UNKNOWN where nobody knows; any other error did nothing. */
   readonly send: SendDecisions<Values>;
   /** Who has not acknowledged decisions of an incarnation. */
-  readonly blockers: (incarnation: string, signal: AbortSignal) => Promise<readonly string[]>;
+  readonly blockers: (incarnation: string, signal: AbortSource) => Promise<readonly string[]>;
   /** Writes acknowledgements that still wait, which may make room. */
   readonly flushAcknowledgements: () => Promise<void>;
   /** Waits between two tries. */
-  readonly pause: (attempt: number, signal: AbortSignal) => Promise<void>;
+  readonly pause: (attempt: number, signal: AbortSource) => Promise<void>;
   /** Whether the store undid a step because others were in its way. */
   readonly isTransient?: ((error: unknown) => boolean) | undefined;
   /** The RESULT_UNKNOWN of this backend. */
@@ -59,22 +59,22 @@ export function logDecider<Values>(options: LogDeciderOptions<Values>): LogDecid
       const values = encode(record);
       let lost: unknown;
       for (let count = 0; ; count += 1) {
-        const { answer, error } = await settled(attempt(incarnation, values, scope.signal));
+        const { answer, error } = await settled(attempt(incarnation, values, scope));
         if (answer === 'committed') return answer;
         if (answer === 'fenced') {
           if (lost === undefined) return answer;
           throw unknown('an earlier message was not answered', lost);
         }
         if (error !== undefined) {
-          if (scope.signal.aborted) throw unknown('its time was up', lost ?? error);
+          if (scope.aborted) throw unknown('its time was up', lost ?? error);
           if (isCoordinationError(error, 'RESULT_UNKNOWN')) lost ??= error;
           else if (lost === undefined && !isTransient(error)) throw refusal(error);
         } else if (lost === undefined && count > 0) {
           // The first time there may be acknowledgements that only wait to be written.
-          throw await full(options, incarnation, scope.signal);
+          throw await full(options, incarnation, scope);
         }
         if (lost === undefined) await flushAcknowledgements();
-        await pause(count, scope.signal).catch(() => {});
+        await pause(count, scope).catch(() => {});
       }
     },
   };
@@ -93,7 +93,7 @@ async function settled(
 async function full<Values>(
   { unacknowledgedMax, blockers }: LogDeciderOptions<Values>,
   incarnation: string,
-  signal: AbortSignal,
+  signal: AbortSource,
 ): Promise<Error> {
   const names = await blockers(incarnation, signal).catch(() => []);
   return logFullError(incarnation, unacknowledgedMax, names);

@@ -1,6 +1,7 @@
 import { throwIfAborted } from '../core/abort.js';
 import { assertNumber, invalidArgument } from '../core/validate.js';
 import { workGate } from '../core/work-gate.js';
+import { type ScopeTaker, sourceOf } from './call-scope.js';
 import type { DecisionLogNode, DecisionLogSession, LogCallOptions } from './decision-log.js';
 import { logAcknowledger, type WriteAcknowledgements } from './log-acknowledger.js';
 import { type LogDeciderOptions, logDecider } from './log-decider.js';
@@ -81,7 +82,8 @@ export interface HeartbeatLogSession {
   readonly session: Pick<
     DecisionLogSession,
     'register' | 'decide' | 'acknowledge' | 'fencedSignal' | 'close'
-  >;
+  > &
+    ScopeTaker;
 }
 
 /** A session of a log whose store makes a decision in one step, and whose incarnations beat. */
@@ -112,7 +114,7 @@ export function heartbeatLogSession<Values>(options: {
 
   const step: LogStep = (callOptions, work) =>
     gate.run(async () => {
-      throwIfAborted(callOptions?.signal);
+      throwIfAborted(sourceOf(callOptions));
       return work();
     });
   const close = async (): Promise<void> => {
@@ -123,6 +125,7 @@ export function heartbeatLogSession<Values>(options: {
     dispose?.();
   };
   const session: HeartbeatLogSession['session'] = {
+    takesScope: true,
     register: (incarnation, callOptions) =>
       step(callOptions, async () => {
         if ((await register(incarnation, callOptions?.signal)) === 'fenced') {
@@ -133,7 +136,7 @@ export function heartbeatLogSession<Values>(options: {
       }),
     decide: (incarnation, record, callOptions) =>
       step(callOptions, async () => {
-        const answer = await decisions.decide(incarnation, record, callOptions?.signal);
+        const answer = await decisions.decide(incarnation, record, sourceOf(callOptions));
         if (answer === 'fenced') alive.fenced(incarnation);
         return answer;
       }),

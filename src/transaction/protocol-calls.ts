@@ -1,7 +1,8 @@
+import type { Scope } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import type { CommitRecord, DecidedBranch } from './decision-log.js';
 import { pause } from './finish-branch.js';
-import { boundedCall, CALL_TIMEOUT_MS } from './host.js';
+import { CALL_TIMEOUT_MS, scopedCall } from './host.js';
 import type { Running } from './protocol.js';
 import type { TwoPhaseEvent } from './two-phase.js';
 
@@ -29,10 +30,15 @@ export function decisiveCall<T>(
   running: Running,
   call: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
+  return decisiveScope(running, (scope) => call(scope.signal));
+}
+
+/** The same, without a signal for who does not ask for one. */
+export function decisiveScope<T>(running: Running, call: (scope: Scope) => Promise<T>): Promise<T> {
   const { host, subject } = running;
   const remainingMs = subject.remainingMs();
   const timeoutMs = remainingMs > 0 ? Math.min(remainingMs, CALL_TIMEOUT_MS) : CALL_TIMEOUT_MS;
-  return boundedCall(host.clock, { signals: [host.stopped], timeoutMs }, call);
+  return scopedCall(host.clock, { signals: [host.stopped], timeoutMs }, call);
 }
 
 /** The decision, as the log keeps it. */

@@ -2,12 +2,14 @@ import { abortable } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { type Deferred, deferred } from '../core/deferred.js';
 import { type ErrorCode, isCoordinationError } from '../core/errors.js';
+import { callOptions } from './call-scope.js';
 import { finishBranch, pause } from './finish-branch.js';
 import {
   boundedCall,
   CALL_TIMEOUT_MS,
   type EnlistedBranch,
   reasonOf,
+  scopedCall,
   silenceError,
 } from './host.js';
 import { commitLast, settle } from './last-resource.js';
@@ -23,6 +25,7 @@ import {
   BACKOFF,
   type DecidedEvent,
   decisiveCall,
+  decisiveScope,
   FENCED,
   isNextAttemptDue,
   publishFailure,
@@ -131,7 +134,9 @@ async function onePhaseAnswer(
 /** The deciding step; sent again, after a pause, when an earlier reply was lost. */
 async function decide(running: Running): Promise<void> {
   const { host, subject, state } = running;
-  if (!(await isNextAttemptDue(running))) return;
+  if (running.attempts > 0 || host.stopped.aborted) {
+    if (!(await isNextAttemptDue(running))) return;
+  } else running.attempts += 1;
   const { incarnation, key } = subject;
   const record = recordOf(running);
   let event: DecidedEvent;
@@ -140,8 +145,8 @@ async function decide(running: Running): Promise<void> {
     if (state.lastResource !== undefined) {
       event = await commitLast(running, state.lastResource, record);
     } else {
-      const answer = await decisiveCall(running, (signal) =>
-        host.session.decide(incarnation, record, { signal }),
+      const answer = await decisiveScope(running, (scope) =>
+        host.session.decide(incarnation, record, callOptions(host.session, scope)),
       );
       event = { type: 'decided', answer, cause: { by: 'fence', reason: FENCED } };
     }
@@ -270,7 +275,8 @@ async function endBranch(
     told();
     for (const onLate of running.onLate) onLate();
   };
-  const mayEnd = !isCommit || (await othersCommitted(running, effect.branch, told));
+  const waits = isCommit && enlisted.participant.commitsAfterOthers === true;
+  const mayEnd = !waits || (await othersCommitted(running, told));
   const ended = mayEnd ? await finishBranch(host, enlisted, ending, onTried) : 'left';
   endingOf(running, effect.branch).resolve(ended);
   if (ended === 'ended') running.happen({ type: 'branch-ended', branch: effect.branch });
@@ -283,15 +289,10 @@ async function endBranch(
  * Waits, for a branch that commits after the others, until they have; false when one of them is left
  * to the sweep, which then keeps the order.
  */
-async function othersCommitted(
-  running: Running,
-  branch: number,
-  onLate: () => void,
-): Promise<boolean> {
+async function othersCommitted(running: Running, onLate: () => void): Promise<boolean> {
   const { branches, state, onLate: listeners } = running;
   const isAfter = (index: number): boolean =>
     branches[index]?.participant.commitsAfterOthers === true;
-  if (!isAfter(branch)) return true;
   const others = state.branches.flatMap((other, index) =>
     other.state === 'prepared' && !isAfter(index) ? [endingOf(running, index).promise] : [],
   );
@@ -316,11 +317,12 @@ async function acknowledge(running: Running): Promise<void> {
     .map((participant) => ({ transactionId, participant }));
   if (acknowledgements.length === 0) return;
   try {
-    await boundedCall(host.clock, { signals: [host.stopped] }, async (signal) => {
+    await scopedCall(host.clock, { signals: [host.stopped] }, async (scope) => {
       // In this order: a record that is forgotten must have left its key behind.
       const { key } = subject;
-      if (key !== undefined) await host.session.confirmKey(key, transactionId, { signal });
-      await host.session.acknowledge(acknowledgements, { signal });
+      const options = callOptions(host.session, scope);
+      if (key !== undefined) await host.session.confirmKey(key, transactionId, options);
+      await host.session.acknowledge(acknowledgements, options);
     });
   } catch (error) {
     publishFailure(running, 'acknowledge', error);

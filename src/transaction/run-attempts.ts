@@ -8,7 +8,12 @@ import type { Transaction } from './coordinator.js';
 import { boundedCall, type CoordinatorHost } from './host.js';
 import type { CheckedTransactionOptions } from './options.js';
 import { type Outcome, repeatedOutcome } from './outcome.js';
-import { becomeReady, runTransaction, type TransactionStart } from './run-transaction.js';
+import {
+  becomeReady,
+  readyLife,
+  runTransaction,
+  type TransactionStart,
+} from './run-transaction.js';
 import { protocolUnsupported } from './three-phase/sites-protocol.js';
 import { holderState, keyBusyError } from './transaction-key.js';
 
@@ -91,17 +96,20 @@ async function isNextDue(
 
 async function attemptOnce<Value>(
   host: CoordinatorHost,
-  { options, since, within }: RunRequest,
+  request: RunRequest,
   attempt: number,
   body: Body<Value>,
 ): Promise<Outcome<Value | undefined>> {
+  const { options, since, within } = request;
   const { recorder, clock } = host;
   recorder.started();
   let start: TransactionStart;
   try {
     assertRoom(host);
-    start = { options, since, within, attempt, life: await becomeReady(host, options, since) };
-    const first = await committedBefore(host, options, since);
+    const life = readyLife(host, options) ?? (await becomeReady(host, options, since));
+    start = { options, since, within, attempt, life };
+    const { key } = options;
+    const first = key === undefined ? undefined : await committedBefore(host, request, key);
     if (first !== undefined) {
       recorder.repeated();
       return repeatedOutcome(first);
@@ -118,10 +126,9 @@ async function attemptOnce<Value>(
 /** The transaction that committed with this key before, if any did. */
 async function committedBefore(
   { clock, session, closing }: CoordinatorHost,
-  { key, timeoutMs }: CheckedTransactionOptions,
-  since: Instant,
+  { options: { timeoutMs }, since }: RunRequest,
+  key: string,
 ): Promise<TransactionId | undefined> {
-  if (key === undefined) return undefined;
   const call = <T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T> => {
     const leftMs = Math.max(timeoutMs - elapsedMs(clock, since), 1);
     return boundedCall(clock, { signals: [closing], timeoutMs: leftMs }, ask);
@@ -134,6 +141,7 @@ async function committedBefore(
 }
 
 function assertRoom({ active }: CoordinatorHost): void {
+  if (active.size < IN_DOUBT_MAX) return;
   const waiting = Array.from(active.values()).filter(({ isInDoubt }) => isInDoubt());
   if (waiting.length < IN_DOUBT_MAX) return;
   const names = waiting.flatMap(({ branches }) => branches.map((each) => each.participant.name));

@@ -1,4 +1,4 @@
-import { abortable, onAbort, throwIfAborted } from '../core/abort.js';
+import { abortable, alarmAfter, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, type Instant } from '../core/clock.js';
 import { deferred } from '../core/deferred.js';
 import type { TransactionId } from '../core/ids.js';
@@ -47,10 +47,12 @@ interface Run {
   readonly transactionId: TransactionId;
   readonly rounds: Protocol;
   readonly enlisting: Enlistment;
-  readonly calls: RemoteCalls;
+  /** Made by the first call. */
+  calls: RemoteCalls | undefined;
   readonly work: AbortController;
   readonly callbacks: (() => unknown)[];
   rollbackReason: string | undefined;
+  isClosed: boolean;
 }
 
 /** Runs the body, then the protocol, and answers no later than the transaction's time-out. */
@@ -80,18 +82,11 @@ export async function runTransaction<Value>(
     transactionId,
     rounds,
     enlisting: enlistment(host, { ...facts, branchIdOf, registry }),
-    calls: remoteCalls({
-      ...facts,
-      nodeId: host.nodeId,
-      tracing: host.channels.call,
-      desk: () => host.calls.open(),
-      traceparent: () => options.traceparent ?? host.traceparent?.(),
-      left: host.calls.left,
-      giveUp: (cause) => giveUp(run, cause),
-    }),
+    calls: undefined,
     work,
     callbacks: [],
     rollbackReason: undefined,
+    isClosed: false,
   };
   const { branches, ended } = rounds;
   const isInDoubt = (): boolean => rounds.state().isInDoubt;
@@ -117,18 +112,19 @@ function watchForEnds(
   const timeUp = deferred<void>();
   const by = (cause: AbortCause): void => giveUp(run, cause);
   const stops = [
-    host.onAbort(options.signal, () => {
-      by({ by: 'signal', reason: 'its signal was aborted', cause: options.signal?.reason });
-    }),
-    onAbort(life.fenced, () => {
+    options.signal &&
+      host.onAbort(options.signal, () => {
+        by({ by: 'signal', reason: 'its signal was aborted', cause: options.signal?.reason });
+      }),
+    host.onAbort(life.fenced, () => {
       const { reason: cause } = life.fenced;
       by({ by: 'fence', reason: 'a recoverer took this coordinator for dead', cause });
     }),
-    onAbort(host.closing, () => {
+    host.onAbort(host.closing, () => {
       by({ by: 'close', reason: 'the coordinator was closed', cause: host.closing.reason });
       timeUp.resolve();
     }),
-    host.clock.schedule(remainingMs, () => {
+    alarmAfter(host.clock, remainingMs, () => {
       by({ by: 'timeout', reason: `it took more than ${options.timeoutMs} ms` });
       timeUp.resolve();
     }),
@@ -136,7 +132,7 @@ function watchForEnds(
   return {
     timeUp: timeUp.promise,
     stop() {
-      for (const stop of stops) stop();
+      for (const stop of stops) stop?.();
     },
   };
 }
@@ -151,35 +147,61 @@ function giveUp({ rounds, work, transactionId }: Run, cause: AbortCause): void {
 
 /** The body's value; undefined when the transaction aborts, which the protocol then knows. */
 async function performBody<Value>(run: Run, body: Body<Value>): Promise<Value | undefined> {
-  const { start, transactionId, rounds, enlisting, calls, work } = run;
+  const { start, transactionId, rounds, enlisting, work } = run;
   try {
     work.signal.throwIfAborted();
     const working = start.within(transactionId, async () => body(transactionOf(run)));
     const value = await abortable(working, work.signal);
-    await abortable(Promise.all([enlisting.settled(), calls.settled()]), work.signal);
-    enlisting.close();
-    calls.close();
+    if (!enlisting.isSettled || run.calls !== undefined) {
+      const settling = Promise.all([enlisting.settled(), run.calls?.settled()]);
+      await abortable(settling, work.signal);
+    }
+    closeWork(run);
     const { rollbackReason: reason } = run;
     if (reason === undefined) rounds.workDone();
     else giveUp(run, { by: 'rollback-only', reason });
     return value;
   } catch (cause) {
-    enlisting.close();
-    calls.close();
+    closeWork(run);
     // Does nothing where the transaction was given up before and the body only heard of it.
     giveUp(run, { by: 'body', reason: reasonOf(cause), cause });
     return undefined;
   }
 }
 
+/** Whoever begins something from now on is refused; a first call, too. */
+function closeWork(run: Run): void {
+  run.enlisting.close();
+  run.isClosed = true;
+  run.calls?.close();
+}
+
+function callsOf(run: Run): RemoteCalls {
+  const { host, transactionId, work, rounds, start } = run;
+  run.calls ??= remoteCalls({
+    transactionId,
+    signal: work.signal,
+    remainingMs: () => start.options.timeoutMs - elapsedMs(host.clock, start.since),
+    onBranch: rounds.enlisted,
+    nodeId: host.nodeId,
+    tracing: host.channels.call,
+    desk: () => host.calls.open(),
+    traceparent: () => start.options.traceparent ?? host.traceparent?.(),
+    left: host.calls.left,
+    giveUp: (cause) => giveUp(run, cause),
+  });
+  if (run.isClosed) run.calls.close();
+  return run.calls;
+}
+
 function transactionOf(run: Run): Transaction {
-  const { transactionId, work, enlisting, calls, callbacks } = run;
+  const { transactionId, work, enlisting, callbacks } = run;
   return {
     transactionId,
     attempt: run.start.attempt,
     signal: work.signal,
     enlist: (participant) => enlisting.enlist(participant),
-    call: (service, payload, options) => calls.call(service, payload, options),
+    call: (service, payload, options) => callsOf(run).call(service, payload, options),
     afterCommit(callback) {
       if (typeof callback !== 'function') {
         throw invalidArgument('callback', callback, 'a function');
@@ -206,7 +228,7 @@ async function answer<Value>(
   const isImpatient = outcome === 'committed' && start.options.waitFor === 'decided';
   if (!isImpatient) await Promise.race([rounds.told, timeUp]);
   if (outcome === 'committed') {
-    await Promise.race([callBack(run), timeUp]);
+    if (run.callbacks.length > 0) await Promise.race([callBack(run), timeUp]);
     return committedOutcome(transactionId, value, pendingOf(run));
   }
   const { cause = { by: 'log', reason: 'it was not decided' } } = rounds.state();
@@ -248,6 +270,18 @@ async function callBack({ callbacks, host, transactionId }: Run): Promise<void> 
   }
 }
 
+/** The life that decides, where nothing has to be waited for. */
+export function readyLife(
+  { closing, readiness, lives }: CoordinatorHost,
+  options: CheckedTransactionOptions,
+): Life | undefined {
+  const { ready } = lives;
+  if (ready === undefined || !readiness.isLogChecked) return undefined;
+  throwIfAborted(options.signal);
+  throwIfAborted(closing);
+  return ready;
+}
+
 /**
  * Waits until the log and this coordinator's life are ready, no longer than the transaction may.
  */
@@ -257,12 +291,6 @@ export async function becomeReady(
   since: Instant,
 ): Promise<Life> {
   const { clock, closing, readiness, lives } = host;
-  const { ready } = lives;
-  if (ready !== undefined && readiness.isLogChecked) {
-    throwIfAborted(options.signal);
-    throwIfAborted(closing);
-    return ready;
-  }
   const timeoutMs = Math.max(options.timeoutMs - elapsedMs(clock, since), 1);
   const caller = new AbortController();
   const signals = [caller.signal, closing];

@@ -1,6 +1,7 @@
-import { abortable } from '../../core/abort.js';
+import { type AbortSource, abortable } from '../../core/abort.js';
 import { CoordinationError } from '../../core/errors.js';
 import { branchEndedError } from '../../transaction/branch-errors.js';
+import { type ScopeTaker, sourceOf } from '../../transaction/call-scope.js';
 import {
   type ConnectionBranch,
   type ConnectionBranchHost,
@@ -36,7 +37,7 @@ export interface BranchHost extends CallsOptions, ConnectionBranchHost {
 const UNDO_NOTE = `update ${BRANCHES_TABLE} set state = 'aborted' where participant = ? and branch_id = ?`;
 
 /** A branch in the process that began it: one connection, one XA transaction. */
-export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
+export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>>, ScopeTaker {
   readonly #host: BranchHost;
   readonly #context: BranchContext;
   readonly #connection: Connection;
@@ -61,6 +62,10 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
     });
   }
 
+  get takesScope(): true {
+    return true;
+  }
+
   get handle(): MysqlBranchClient<MysqlPool> {
     return this.#work.handle;
   }
@@ -69,7 +74,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
     return this.#life.vote((signal) => this.#prepare(signal), options);
   }
 
-  async #prepare(signal: AbortSignal): Promise<Vote> {
+  async #prepare(signal: AbortSource): Promise<Vote> {
     try {
       await this.#assertSound(signal);
       if (!(await this.#work.mayHaveWritten(signal))) {
@@ -90,7 +95,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
     return this.#prepareTransaction(signal);
   }
 
-  async #prepareTransaction(signal: AbortSignal): Promise<Vote> {
+  async #prepareTransaction(signal: AbortSource): Promise<Vote> {
     try {
       await this.#life.patiently(this.#connection.run(`xa prepare ${this.#xid}`), signal);
     } catch (error) {
@@ -112,8 +117,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
 
   async commitOnePhase(options?: ParticipantCallOptions): Promise<OnePhaseOutcome> {
     this.#life.leaveActive('commit');
-    using scope = this.#life.scope([options?.signal, this.#context.signal]);
-    const { signal } = scope;
+    using signal = this.#life.scope([sourceOf(options), this.#context.signal]);
     let hasWritten = true;
     try {
       await this.#assertSound(signal);
@@ -158,7 +162,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
   }
 
   /** Throws what makes a yes impossible before the server is asked. */
-  async #assertSound(signal: AbortSignal): Promise<void> {
+  async #assertSound(signal: AbortSource): Promise<void> {
     await abortable(this.#work.idle(), signal);
     if (this.#work.tampered !== undefined) throw this.#work.tampered;
     // After a lock time-out XA PREPARE succeeds, with the statement missing.
@@ -167,7 +171,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
   }
 
   /** Writes the row that commits with the branch. */
-  async #note(signal: AbortSignal): Promise<void> {
+  async #note(signal: AbortSource): Promise<void> {
     const { name } = this.#host;
     const values = [name, this.#context.branchId];
     let noted: MysqlResult;
@@ -185,7 +189,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
   }
 
   /** Phase two on the connection that prepared. */
-  #finish(operation: 'commit' | 'abort', signal: AbortSignal): Promise<void> {
+  #finish(operation: 'commit' | 'abort', signal: AbortSource): Promise<void> {
     const at = { connection: this.#connection, flavour: this.#flavour, signal };
     const act = operation === 'commit' ? commitPrepared : rollbackPrepared;
     return act(resourceOn(this.#host, at), this.#life.record());
@@ -197,7 +201,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
   }
 
   /** Whether the server answered that the branch is rolled back; ends the branch. */
-  async #rollBack(signal: AbortSignal): Promise<boolean> {
+  async #rollBack(signal: AbortSource): Promise<boolean> {
     try {
       // Refused where it has ended, or may only be rolled back; then XA ROLLBACK says how it stands.
       await this.#run(`xa end ${this.#xid}`, signal).catch((error) => {
@@ -212,7 +216,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>> {
     }
   }
 
-  #run(sql: string, signal: AbortSignal): Promise<MysqlResult> {
+  #run(sql: string, signal: AbortSource): Promise<MysqlResult> {
     return this.#connection.run(sql, [], signal);
   }
 

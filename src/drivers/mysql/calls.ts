@@ -1,3 +1,4 @@
+import type { AbortSource } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
 import { connectionCalls, type ParticipantCalls } from '../../transaction/connection-calls.js';
 import type { ParticipantCallOptions } from '../../transaction/participant.js';
@@ -52,7 +53,7 @@ export function resourceOn(
   at: {
     readonly connection: Connection;
     readonly flavour: Resource['flavour'];
-    readonly signal: AbortSignal;
+    readonly signal: AbortSource;
   },
 ): Resource {
   const { name: participant, backend, clock, evidenceRetainMs, xids } = options;

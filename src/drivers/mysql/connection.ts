@@ -1,4 +1,4 @@
-import { abortable, throwIfAborted } from '../../core/abort.js';
+import { type AbortSource, abortable, throwIfAborted } from '../../core/abort.js';
 import {
   type MysqlPool,
   type MysqlPoolConnection,
@@ -15,7 +15,7 @@ export interface Connection {
    * Runs one statement. When the signal ends the wait, the statement may still run: then the
    * connection must be destroyed.
    */
-  run(sql: string, values?: readonly unknown[], signal?: AbortSignal): Promise<MysqlResult>;
+  run(sql: string, values?: readonly unknown[], signal?: AbortSource): Promise<MysqlResult>;
   /** Gives it back to the pool. Only in a known state: outside any transaction. */
   release(): void;
   /** Closes it; the server undoes what was open on it and not prepared. */
@@ -23,7 +23,7 @@ export interface Connection {
 }
 
 /** Takes a connection from the pool, for as long as the signal lets it wait; a late one goes back. */
-export async function checkOut(pool: MysqlPool, signal: AbortSignal): Promise<Connection> {
+export async function checkOut(pool: MysqlPool, signal: AbortSource): Promise<Connection> {
   throwIfAborted(signal);
   // Whatever was passed as a pool: what it answers is waited for like a promise.
   const arriving = Promise.resolve(pool.getConnection());

@@ -1,4 +1,4 @@
-import { abortScope } from '../../core/abort.js';
+import { type AbortSource, abortScope } from '../../core/abort.js';
 import type { Clock } from '../../core/clock.js';
 import { isCoordinationError } from '../../core/errors.js';
 import type { BranchContext } from '../../transaction/participant.js';
@@ -33,7 +33,7 @@ export function enlistment(
   const { name, backend, pool, clock, waitersMax, xids, server } = options;
   let waiters = 0;
 
-  const connect = async (context: BranchContext, signal: AbortSignal): Promise<Connection> => {
+  const connect = async (context: BranchContext, signal: AbortSource): Promise<Connection> => {
     if (waiters >= waitersMax) {
       throw participantFull(name, waitersMax, 'as many as waitersMax wait for a connection');
     }
@@ -50,7 +50,7 @@ export function enlistment(
   const begin = async (
     connection: Connection,
     context: BranchContext,
-    signal: AbortSignal,
+    signal: AbortSource,
   ): Promise<Flavour> => {
     const { flavour } = await server.inspect(connection, signal);
     await connection.run(deadlineSql(flavour, context.timeoutMs), [], signal);
@@ -69,14 +69,14 @@ export function enlistment(
     xids.literal(context.branchId);
     const { timeoutMs } = context;
     using scope = abortScope({ clock, parents: [context.signal], timeoutMs });
-    const connection = await connect(context, scope.signal);
+    const connection = await connect(context, scope);
     try {
-      return { connection, flavour: await begin(connection, context, scope.signal) };
+      return { connection, flavour: await begin(connection, context, scope) };
     } catch (error) {
       // Of a refusal of our own the connection may keep a session that is bounded or not: closed, too.
       connection.destroy();
       if (context.signal.aborted) throw context.signal.reason;
-      throw isCoordinationError(error) && !scope.signal.aborted
+      throw isCoordinationError(error) && !scope.aborted
         ? error
         : unavailable(backend, 'enlist', error);
     }

@@ -1,4 +1,4 @@
-import { sleep } from '../../core/abort.js';
+import { type AbortSource, sleep } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
 import { systemRandom } from '../../core/random.js';
@@ -26,7 +26,7 @@ export interface Resource {
   readonly xids: XidSpace;
   readonly evidenceRetainMs: number;
   readonly clock: Clock;
-  readonly signal: AbortSignal;
+  readonly signal: AbortSource;
   run(sql: string, values?: readonly unknown[]): Promise<MysqlResult>;
 }
 

@@ -1,3 +1,4 @@
+import type { AbortSource } from '../../core/abort.js';
 import { type Clock, elapsedMs, type Instant, instantOf } from '../../core/clock.js';
 import type { Connection } from './connection.js';
 import { serverNowMs } from './evidence.js';
@@ -6,9 +7,9 @@ import { assertCanPrepare, assertTables, readSettings, type ServerSettings } fro
 /** What a participant knows of its server, asked for once and then remembered. */
 export interface ServerFacts {
   /** The settings; inspects the server on the first use, or again after it failed. */
-  inspect(connection: Connection, signal: AbortSignal): Promise<ServerSettings>;
+  inspect(connection: Connection, signal: AbortSource): Promise<ServerSettings>;
   /** Reads the settings again, and checks them. */
-  read(connection: Connection, signal: AbortSignal): Promise<ServerSettings>;
+  read(connection: Connection, signal: AbortSource): Promise<ServerSettings>;
   /** The server's clock, as far as this process's own tells since the server was last asked. */
   nowMs(): number;
 }
@@ -17,7 +18,7 @@ export interface ServerFacts {
 export function serverFacts(backend: string, clock: Clock): ServerFacts {
   let settings: ServerSettings | undefined;
   let seen: { readonly at: Instant; readonly nowMs: number } | undefined;
-  const read = async (connection: Connection, signal: AbortSignal): Promise<ServerSettings> => {
+  const read = async (connection: Connection, signal: AbortSource): Promise<ServerSettings> => {
     const run = (sql: string) => connection.run(sql, [], signal);
     const found = await readSettings(run);
     assertCanPrepare(backend, found);

@@ -1,3 +1,4 @@
+import type { AbortSource } from '../../core/abort.js';
 import { deferred } from '../../core/deferred.js';
 import { CoordinationError } from '../../core/errors.js';
 import {
@@ -25,7 +26,7 @@ export interface BranchWork {
   /** The first error that no savepoint took back: the server itself would forget it. */
   readonly firstError: unknown;
   /** Whether something may have been written; asks the server where the texts alone do not tell. */
-  mayHaveWritten(signal: AbortSignal): Promise<boolean>;
+  mayHaveWritten(signal: AbortSource): Promise<boolean>;
   /** Refuses further statements with what `refusal` makes. */
   close(refusal: () => unknown): void;
   /** Rejects what is under way: `mysql2` never settles the statements of a destroyed connection. */
@@ -106,7 +107,7 @@ class Work implements BranchWork {
     return this.#track(this.#send(method, parameters, text));
   }
 
-  async mayHaveWritten(signal: AbortSignal): Promise<boolean> {
+  async mayHaveWritten(signal: AbortSource): Promise<boolean> {
     if (!this.#looksReadOnly) return true;
     if (this.#countBefore === undefined) return false;
     const before = await this.#countBefore;

@@ -1,4 +1,5 @@
-import { abortable } from '../../core/abort.js';
+import { type AbortSource, abortable } from '../../core/abort.js';
+import { type ScopeTaker, sourceOf } from '../../transaction/call-scope.js';
 import {
   type ConnectionBranch,
   type ConnectionBranchHost,
@@ -35,7 +36,7 @@ export interface BranchHost extends ConnectionBranchHost {
 const CURRENT_XID = 'select pg_current_xact_id_if_assigned()::text as xid';
 
 /** A branch in the process that began it: one connection, one transaction. */
-export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>> {
+export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>>, ScopeTaker {
   readonly #host: BranchHost;
   readonly #context: BranchContext;
   readonly #connection: Connection;
@@ -64,16 +65,21 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     });
   }
 
+  get takesScope(): true {
+    return true;
+  }
+
   get handle(): PostgresBranchClient<PostgresPool> {
     return this.#work.handle;
   }
 
-  async prepare(options?: ParticipantCallOptions): Promise<Vote> {
+  prepare(options?: ParticipantCallOptions): Promise<Vote> {
     return this.#life.vote((signal) => this.#prepare(signal), options);
   }
 
-  async #prepare(signal: AbortSignal): Promise<Vote> {
-    const obstacle = await this.#obstacle(signal);
+  async #prepare(signal: AbortSource): Promise<Vote> {
+    const isSettled = this.#work.isIdle && !signal.aborted;
+    const obstacle = isSettled ? this.#knownObstacle() : await this.#obstacle(signal);
     if (obstacle !== undefined) return this.#no(obstacle, signal);
     if (this.#isUntouched) {
       this.#life.end('release');
@@ -87,12 +93,16 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   /** What makes a yes impossible before anything is asked of the server. */
-  async #obstacle(signal: AbortSignal): Promise<unknown> {
+  async #obstacle(signal: AbortSource): Promise<unknown> {
     try {
-      await abortable(this.#work.idle(), signal);
+      if (!this.#work.isIdle) await abortable(this.#work.idle(), signal);
     } catch (reason) {
       return reason;
     }
+    return this.#knownObstacle();
+  }
+
+  #knownObstacle(): unknown {
     if (this.#work.tampered !== undefined) return this.#work.tampered;
     return this.#connection.isBroken ? new Error('the connection was lost') : undefined;
   }
@@ -101,7 +111,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
    * Commits at once what has written nothing. Undefined when it has written after all. Without
    * PREPARE nothing can be left in doubt, so every error here is a no.
    */
-  async #readOnly(signal: AbortSignal): Promise<Vote | undefined> {
+  async #readOnly(signal: AbortSource): Promise<Vote | undefined> {
     try {
       const [asked] = await this.#run(CURRENT_XID, signal);
       if (xidIn(asked) !== undefined) return undefined;
@@ -115,7 +125,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   /** The id is taken in the same message as PREPARE, so that evidence costs no round trip. */
-  async #prepareTransaction(signal: AbortSignal): Promise<Vote> {
+  async #prepareTransaction(signal: AbortSource): Promise<Vote> {
     const statement = `prepare transaction ${literalOf(this.#context.branchId)}`;
     if (signal.aborted) return this.#no(signal.reason, signal);
     const message = this.#message([CURRENT_XID, statement]);
@@ -146,7 +156,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   /** Ends a branch that is prepared and need not be. */
-  async #dropPrepared(verb: 'commit' | 'rollback', signal: AbortSignal): Promise<void> {
+  async #dropPrepared(verb: 'commit' | 'rollback', signal: AbortSource): Promise<void> {
     try {
       await this.#run(`${verb} prepared ${literalOf(this.#context.branchId)}`, signal);
     } catch (error) {
@@ -156,7 +166,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   /** Sends what was kept back, where there is no PREPARE that it could go with; answers the id. */
-  async #sendLast(signal: AbortSignal): Promise<string | undefined> {
+  async #sendLast(signal: AbortSource): Promise<string | undefined> {
     const message = this.#message([CURRENT_XID]);
     const results = await this.#run(message.text, signal);
     const obstacle = message.obstacleIn(results);
@@ -164,7 +174,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     return xidIn(results.at(-1));
   }
 
-  async #lastObstacle(signal: AbortSignal): Promise<unknown> {
+  async #lastObstacle(signal: AbortSource): Promise<unknown> {
     if (this.#work.isBegun && this.#work.last === undefined) return undefined;
     try {
       await this.#sendLast(signal);
@@ -179,12 +189,10 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     return !this.#work.isBegun && this.#work.last === undefined;
   }
 
-  async #begin(): Promise<void> {
-    try {
-      await this.#connection.run(this.#opening().join('; '));
-    } catch (error) {
+  #begin(): Promise<unknown> {
+    return this.#connection.run(this.#opening().join('; ')).catch((error: unknown) => {
       throw unavailable(this.#host.backend, 'begin', error);
-    }
+    });
   }
 
   /** One message: what begins the transaction, if nothing did; what was kept back; and these. */
@@ -202,18 +210,17 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     };
   }
 
-  async commit(options?: ParticipantCallOptions): Promise<void> {
-    await this.#life.finish('commit', options);
+  commit(options?: ParticipantCallOptions): Promise<void> {
+    return this.#life.finish('commit', options);
   }
 
-  async abort(options?: ParticipantCallOptions): Promise<void> {
-    await this.#life.abort(options);
+  abort(options?: ParticipantCallOptions): Promise<void> {
+    return this.#life.abort(options);
   }
 
   async commitOnePhase(options?: ParticipantCallOptions): Promise<OnePhaseOutcome> {
     this.#life.leaveActive('commit');
-    using scope = this.#life.scope([options?.signal, this.#context.signal]);
-    const { signal } = scope;
+    using signal = this.#life.scope([sourceOf(options), this.#context.signal]);
     const obstacle = await this.#obstacle(signal);
     if (obstacle !== undefined) return this.#abortedOnePhase(obstacle, signal);
     if (this.#isUntouched) {
@@ -247,8 +254,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     options?: ParticipantCallOptions,
   ): Promise<LastResourceOutcome> {
     this.#life.leaveActive('commit');
-    using scope = this.#life.scope([options?.signal, this.#context.signal]);
-    const { signal } = scope;
+    using signal = this.#life.scope([sourceOf(options), this.#context.signal]);
     const outcome = await commitLast({
       participant: this.#host.name,
       obstacle: (await this.#obstacle(signal)) ?? (await this.#lastObstacle(signal)),
@@ -279,20 +285,20 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
       return { state: 'aborted', reason, cause };
     }
     const evidence = evidenceOf(xid);
-    using scope = this.#life.scope([options?.signal]);
+    using scope = this.#life.scope([sourceOf(options)]);
     const status = await this.#host.settledStatus(evidence, scope.signal).catch(() => 'unknown');
     if (status === 'committed') return { state: 'committed' };
     if (status === 'aborted') return { state: 'aborted', reason: messageOf(cause), cause };
     return { state: 'unknown', evidence, cause };
   }
 
-  async #abortedOnePhase(cause: unknown, signal: AbortSignal): Promise<OnePhaseOutcome> {
+  async #abortedOnePhase(cause: unknown, signal: AbortSource): Promise<OnePhaseOutcome> {
     await this.#rollBack(signal);
     return { state: 'aborted', reason: messageOf(cause), cause };
   }
 
   /** Phase two on the connection that prepared. */
-  #finish(operation: 'commit' | 'abort', signal: AbortSignal): Promise<void> {
+  #finish(operation: 'commit' | 'abort', signal: AbortSource): Promise<void> {
     const { name, backend, clock } = this.#host;
     const run = (text: string): Promise<readonly StatementResult[]> => this.#run(text, signal);
     const act = operation === 'commit' ? commitPrepared : rollbackPrepared;
@@ -300,7 +306,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   /** Whether the server answered that nothing is open on the connection any more; ends the branch. */
-  async #rollBack(signal: AbortSignal): Promise<boolean> {
+  async #rollBack(signal: AbortSource): Promise<boolean> {
     try {
       if (this.#work.isBegun) await this.#run('rollback', signal);
       await this.#work.last?.tidy((text) => this.#run(text, signal));
@@ -312,7 +318,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     }
   }
 
-  async #no(cause: unknown, signal: AbortSignal): Promise<Vote> {
+  async #no(cause: unknown, signal: AbortSource): Promise<Vote> {
     await this.#rollBack(signal);
     return noVote(cause);
   }
@@ -321,7 +327,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     return this.#work.firstError ?? new Error('the transaction had failed before its end');
   }
 
-  #run(text: string, signal: AbortSignal): Promise<readonly StatementResult[]> {
+  #run(text: string, signal: AbortSource): Promise<readonly StatementResult[]> {
     return this.#connection.run(text, signal);
   }
 }

@@ -1,4 +1,4 @@
-import { abortScope, sleep, throwIfAborted } from '../../core/abort.js';
+import { type AbortSource, abortScope, sleep, throwIfAborted } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
 import { isCoordinationError } from '../../core/errors.js';
@@ -29,11 +29,11 @@ export interface LogStore {
    * Sends a message, once. RESULT_UNKNOWN when its reply was lost; with any other error the server
    * did nothing.
    */
-  once(message: LogMessage, signal?: AbortSignal): Promise<readonly StatementResult[]>;
+  once(message: LogMessage, signal?: AbortSource): Promise<readonly StatementResult[]>;
   /** The same, again while the reply is lost or others are in the way, until the signal or time-out. */
-  ask(message: LogMessage, signal?: AbortSignal): Promise<readonly StatementResult[]>;
+  ask(message: LogMessage, signal?: AbortSource): Promise<readonly StatementResult[]>;
   /** Waits between two attempts. */
-  pause(attempt: number, signal?: AbortSignal): Promise<void>;
+  pause(attempt: number, signal?: AbortSource): Promise<void>;
 }
 
 interface StoreOptions {
@@ -64,7 +64,7 @@ export function logStore(options: StoreOptions): LogStore {
   const send = async (
     connection: Connection,
     message: LogMessage,
-    signal: AbortSignal,
+    signal: AbortSource,
   ): Promise<readonly StatementResult[]> => {
     const text = [...prelude(message, replyTimeoutMs), ...message.statements].join(';\n');
     const [, facts, ...results] = await connection.run(text, signal);
@@ -73,29 +73,29 @@ export function logStore(options: StoreOptions): LogStore {
     }
     return results;
   };
-  const check = async (connection: Connection, signal: AbortSignal): Promise<void> => {
+  const check = async (connection: Connection, signal: AbortSource): Promise<void> => {
     const [result] = await send(connection, statements.version, signal);
     assertVersion(schema, result?.rows[0]?.version);
     isChecked = true;
   };
   const once = async (
     message: LogMessage,
-    signal?: AbortSignal,
+    signal?: AbortSource,
   ): Promise<readonly StatementResult[]> => {
     throwIfAborted(signal);
     using scope = abortScope({ clock, parents: [signal], timeoutMs: replyTimeoutMs });
     const { operation } = message;
     let connection: Connection;
     try {
-      connection = await checkOut(pool, scope.signal);
+      connection = await checkOut(pool, scope);
     } catch (error) {
       throw unavailable(BACKEND, operation, error);
     }
     let isSent = false;
     try {
-      if (!isChecked) await check(connection, scope.signal);
+      if (!isChecked) await check(connection, scope);
       isSent = true;
-      const results = await send(connection, message, scope.signal);
+      const results = await send(connection, message, scope);
       connection.release();
       return results;
     } catch (error) {
@@ -104,7 +104,7 @@ export function logStore(options: StoreOptions): LogStore {
       throw failureOf(operation, error, { schema, isSent });
     }
   };
-  const pause = (attempt: number, signal?: AbortSignal): Promise<void> =>
+  const pause = (attempt: number, signal?: AbortSource): Promise<void> =>
     sleep(clock, backoffMs(attempt, RETRY_BACKOFF, random), { signal });
   return {
     statements,
@@ -127,19 +127,19 @@ async function askAgain(
     readonly timeoutMs: number;
   },
   message: LogMessage,
-  signal: AbortSignal | undefined,
+  signal: AbortSource | undefined,
 ): Promise<readonly StatementResult[]> {
   throwIfAborted(signal);
   using scope = abortScope({ clock, parents: [signal], timeoutMs });
   for (let attempt = 0; ; attempt += 1) {
     try {
-      return await once(message, scope.signal);
+      return await once(message, scope);
     } catch (error) {
       if (signal?.aborted) throw signal.reason;
-      if (scope.signal.aborted) throw resultUnknown(BACKEND, message.operation, error);
+      if (scope.aborted) throw resultUnknown(BACKEND, message.operation, error);
       if (!isCoordinationError(error, 'RESULT_UNKNOWN') && !isTransient(error)) throw error;
       // When the time ends here, the next attempt says so.
-      await pause(attempt, scope.signal).catch(() => {});
+      await pause(attempt, scope).catch(() => {});
     }
   }
 }

@@ -1,4 +1,4 @@
-import { abortScope } from '../../core/abort.js';
+import { type AbortSource, abortScope } from '../../core/abort.js';
 import { type Clock, elapsedMs, instantOf } from '../../core/clock.js';
 import { isCoordinationError } from '../../core/errors.js';
 import type { BranchContext } from '../../transaction/participant.js';
@@ -38,46 +38,26 @@ export function enlistment(
   let settings: ServerSettings | undefined;
   let waiters = 0;
 
-  const connect = async (context: BranchContext, signal: AbortSignal): Promise<Connection> => {
-    if (waiters >= waitersMax) throw slots.full('too many branches wait for a connection');
-    waiters += 1;
-    try {
-      return await checkOut(pool, signal);
-    } catch (error) {
-      if (context.signal.aborted) throw context.signal.reason;
-      throw unavailable(backend, 'enlist', error);
-    } finally {
-      waiters -= 1;
-    }
-  };
-  const refreshSlots = async (connection: Connection, signal: AbortSignal): Promise<void> => {
+  const refreshSlots = async (connection: Connection, signal: AbortSource): Promise<void> => {
     const rows = await listPrepared((text) => connection.run(text, signal));
     slots.observe(rows.map(({ branchId }) => branchId));
   };
-  const inspect = async (connection: Connection, signal: AbortSignal): Promise<ServerSettings> => {
+  const inspect = async (connection: Connection, signal: AbortSource): Promise<ServerSettings> => {
     const found = await readSettings((text) => connection.run(text, signal));
     assertCanPrepare(backend, found);
     slots.limit(found.slotsMax);
     await refreshSlots(connection, signal);
     return found;
   };
-  const prepareFor = async (
+  const waitForSlot = async (
     connection: Connection,
-    context: BranchContext,
-    signal: AbortSignal,
-  ): Promise<Omit<Enlisted, 'connection'>> => {
-    settings ??= await inspect(connection, signal);
-    const { timeoutMs } = context;
-    const since = instantOf(clock);
-    const found = settings;
-    let giveBack = slots.take(context.branchId);
-    if (giveBack === undefined) {
-      await refreshSlots(connection, signal);
-      giveBack = slots.take(context.branchId);
-    }
-    if (giveBack === undefined) throw slots.full();
-    const opening = (): readonly string[] => openingOf(found, timeoutMs - elapsedMs(clock, since));
-    return { opening, giveBack };
+    { branchId }: BranchContext,
+    signal: AbortSource,
+  ): Promise<() => void> => {
+    await refreshSlots(connection, signal);
+    const freed = slots.take(branchId);
+    if (freed === undefined) throw slots.full();
+    return freed;
   };
   return async (context) => {
     literalOf(context.branchId);
@@ -86,27 +66,35 @@ export function enlistment(
     using scope = abortScope({ clock, parents: [context.signal], timeoutMs });
     let connection: Connection;
     try {
-      connection = await connect(context, scope.signal);
+      if (waiters >= waitersMax) throw slots.full('too many branches wait for a connection');
+      waiters += 1;
+      connection = await checkOut(pool, scope).finally(() => {
+        waiters -= 1;
+      });
     } catch (error) {
       leaveSeat();
-      throw error;
+      if (context.signal.aborted) throw context.signal.reason;
+      throw isCoordinationError(error) ? error : unavailable(backend, 'enlist', error);
     }
     try {
-      const { opening, giveBack: giveSlotBack } = await prepareFor(
+      settings ??= await inspect(connection, scope);
+      const found = settings;
+      const since = instantOf(clock);
+      const giveSlotBack =
+        slots.take(context.branchId) ?? (await waitForSlot(connection, context, scope));
+      return {
         connection,
-        context,
-        scope.signal,
-      );
-      const giveBack = (): void => {
-        giveSlotBack();
-        leaveSeat();
+        opening: () => openingOf(found, timeoutMs - elapsedMs(clock, since)),
+        giveBack() {
+          giveSlotBack();
+          leaveSeat();
+        },
       };
-      return { connection, opening, giveBack };
     } catch (error) {
       leaveSeat();
       // A refusal of our own comes between statements. The reason of an abort may be one of ours,
       // too, but comes in the middle of one.
-      if (isCoordinationError(error) && !scope.signal.aborted) {
+      if (isCoordinationError(error) && !scope.aborted) {
         connection.release();
         throw error;
       }

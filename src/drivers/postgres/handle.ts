@@ -29,6 +29,8 @@ export interface BranchWork {
   readonly last: LastStatement | undefined;
   /** Refuses further statements with what `refusal` makes. */
   close(refusal: () => unknown): void;
+  /** Whether no statement is under way. */
+  readonly isIdle: boolean;
   /** Resolves when no statement is under way any more. */
   idle(): Promise<void>;
 }
@@ -56,10 +58,12 @@ export function branchWork(
   let isOpen = begin === undefined;
   let beginning: Promise<unknown> | undefined;
 
-  const open = async (): Promise<void> => {
-    beginning ??= begin?.();
-    await beginning;
+  const opened = (): void => {
     isOpen = true;
+  };
+  const open = (): Promise<unknown> => {
+    beginning ??= Promise.resolve(begin?.()).then(opened);
+    return beginning;
   };
   const tamper = (statement: string): CoordinationError<'BRANCH_TAMPERED'> => {
     tampered ??= tamperedError(participant, statement);
@@ -153,6 +157,9 @@ export function branchWork(
     },
     close(makeRefusal) {
       refusal ??= makeRefusal;
+    },
+    get isIdle() {
+      return underWay.size === 0;
     },
     async idle() {
       while (underWay.size > 0) await Promise.allSettled(underWay);

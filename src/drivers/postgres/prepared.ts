@@ -1,4 +1,4 @@
-import { sleep } from '../../core/abort.js';
+import { type AbortSource, sleep } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
 import { systemRandom } from '../../core/random.js';
@@ -13,7 +13,7 @@ export interface Resource {
   readonly participant: string;
   readonly backend: string;
   readonly clock: Clock;
-  readonly signal: AbortSignal;
+  readonly signal: AbortSource;
   run(text: string): Promise<readonly StatementResult[]>;
 }
 

@@ -1,4 +1,4 @@
-import { abortScope, sleep, throwIfAborted } from '../../core/abort.js';
+import { type AbortSource, abortScope, sleep, throwIfAborted } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import { isCoordinationError } from '../../core/errors.js';
 import type { DecisionLogNode } from '../../transaction/decision-log.js';
@@ -38,7 +38,7 @@ export interface LogStore {
     signal?: AbortSignal,
   ): Promise<LogReply>;
   /** Waits between two attempts. */
-  pause(attempt: number, signal?: AbortSignal): Promise<void>;
+  pause(attempt: number, signal?: AbortSource): Promise<void>;
 }
 
 /** What a script answered: a status and texts. */
@@ -77,7 +77,7 @@ export function logStore(options: {
     if (status === 'upgrade') throw formatError(`${scriptKeys[0]}`, rest[0] ?? '', LOG_FORMAT);
     return { status, values: rest };
   };
-  const pause = (attempt: number, signal?: AbortSignal): Promise<void> =>
+  const pause = (attempt: number, signal?: AbortSource): Promise<void> =>
     sleep(clock, backoffMs(attempt, RETRY_BACKOFF, random), { signal });
   const again = async (
     script: RedisScript,

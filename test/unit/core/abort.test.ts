@@ -9,6 +9,7 @@ import {
   sleep,
   throwIfAborted,
 } from '../../../src/core/abort.js';
+import { systemClock } from '../../../src/core/clock.js';
 
 const listeners = (signal: AbortSignal) => getEventListeners(signal, 'abort').length;
 const reason = new Error('the reason');
@@ -123,4 +124,46 @@ test('a scope without a time, or with an endless one, sets no timer', () => {
   abortScope({ clock });
   abortScope({ clock, timeoutMs: Number.POSITIVE_INFINITY });
   expect(clock.timerCount).toBe(0);
+});
+
+test('a scope is listened to by itself, and makes a signal only for who asks, also when it is late', () => {
+  const clock = virtualClock();
+  const heard: string[] = [];
+  const scope = abortScope({ clock, onAbort: () => heard.push('its owner') });
+  const inner = abortScope({ clock, parents: [scope] });
+  const early = scope.signal;
+  expect(scope.signal).toBe(early);
+  onAbort(early, () => heard.push('a signal'));
+  onAbort(scope, () => heard.push('a listener'));
+  onAbort(scope, () => heard.push('nobody'))();
+  scope.abort(reason);
+  expect([early.reason, inner.reason, inner.signal.reason]).toEqual([reason, reason, reason]);
+  expect(heard).toEqual(['a signal', 'a listener', 'its owner']);
+  onAbort(scope, () => heard.push('a late one'));
+  expect(heard.at(-1)).toBe('a late one');
+});
+
+test('a scope without a reason has one all the same', () => {
+  const scope = abortScope({ clock: virtualClock() });
+  scope.abort(undefined);
+  expect(scope.reason).toMatchObject({ name: 'AbortError' });
+  expect(scope.signal.reason).toBe(scope.reason);
+});
+
+test('on the clock of the machine, scopes end in their time and in no other order', async () => {
+  const ended: number[] = [];
+  const ends = [60, 30, 45].map((timeoutMs) => {
+    return new Promise<void>((resolve) => {
+      const onEnd = (): void => {
+        ended.push(timeoutMs);
+        resolve();
+      };
+      abortScope({ clock: systemClock, timeoutMs, onAbort: onEnd });
+    });
+  });
+  abortScope({ clock: systemClock, timeoutMs: 40, onAbort: () => ended.push(40) })[
+    Symbol.dispose
+  ]();
+  await Promise.all(ends);
+  expect(ended).toEqual([30, 45, 60]);
 });

@@ -1,0 +1,24 @@
+import type { AbortSource, Scope } from '../core/abort.js';
+import type { ParticipantCallOptions } from './participant.js';
+
+/**
+ * Marks what takes a {@link Scope} in place of options, and listens to it without a signal of Node's:
+ * the branches and logs of tricord. Whatever somebody else wrote, or wraps, gets plain options.
+ */
+export interface ScopeTaker {
+  readonly takesScope: true;
+}
+
+/** The options of a call that the scope bounds. */
+export function callOptions(callee: object, scope: Scope): ParticipantCallOptions {
+  return 'takesScope' in callee ? scope : { signal: scope.signal };
+}
+
+/** What aborts a call that was made with these options. */
+export function sourceOf(options: ParticipantCallOptions | undefined): AbortSource | undefined {
+  return options !== undefined && isScope(options) ? options : options?.signal;
+}
+
+function isScope(options: ParticipantCallOptions): options is Scope {
+  return 'addEventListener' in options;
+}
