@@ -16,6 +16,9 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { systemClock } from '../../src/core/clock.js';
 import { newIncarnation, newTransactionIds } from '../../src/core/ids.js';
 import { seededRandom, systemRandom } from '../../src/core/random.js';
+import { encodeDecision } from '../../src/drivers/postgres/decision-log-record.js';
+import { logStatements } from '../../src/drivers/postgres/decision-log-statements.js';
+import { logTables } from '../../src/drivers/postgres/setup-sql.js';
 import type { CommitRecord, DecisionLogSession } from '../../src/transaction/decision-log.js';
 import { eventually } from '../integration/postgres-stage.js';
 import { type PostgresHandle, startPostgres } from '../servers/provider.js';
@@ -38,6 +41,18 @@ function recordsOf(incarnation: string): () => CommitRecord {
     ];
     return { transactionId, resourceId: 'order:1', nodeId: 'node-1', branches };
   };
+}
+
+/** A client that is closed afterwards. */
+async function sessionOf(pool: pg.Pool): Promise<pg.PoolClient & AsyncDisposable> {
+  const client = await pool.connect();
+  return Object.assign(client, { [Symbol.asyncDispose]: async () => client.release(true) });
+}
+
+/** Every call gets the same session, as behind a pooler. */
+function oneConnection(pool: pg.Pool): PostgresPool {
+  pool.options.max = 1;
+  return pool;
 }
 
 interface Node {
@@ -505,6 +520,49 @@ describe('a decision log on PostgreSQL [postgresql]', () => {
       assert.equal(most, 2);
       assert.ok(sent.length < 15, `${sent.length} messages`);
       assert.equal(await countOf(incarnation), 650);
+    });
+
+    test('a decision reads few rows, however many records are kept', async () => {
+      const node = nodeAt(url);
+      const { incarnation, record } = await node.register();
+      const some = Array.from({ length: 300 }, record);
+      await Promise.all(some.map((each) => node.session.decide(incarnation, each)));
+      const acknowledgements = some.flatMap(({ transactionId, branches }) =>
+        branches.map(({ participant }) => ({ transactionId, participant })),
+      );
+      await node.session.acknowledge(acknowledgements);
+      const { decide, blockers } = logStatements(logTables('tricord'), NAMESPACE);
+      await eventually(async () => {
+        const { rows } = await admin.query(blockers(incarnation).statements.join(';'));
+        return rows.length === 0;
+      });
+      const message = decide(incarnation, 1_000, [encodeDecision(record())]);
+      const { declarations = [], statements = [] } = message.prepared ?? {};
+      await using client = await sessionOf(admin);
+      await client.query(declarations.join(';'));
+      for (const statement of [...message.statements, ...statements]) {
+        await client.query("begin; set local plan_cache_mode = 'force_generic_plan'");
+        const { rows } = await client.query(`explain (analyze, format json) ${statement}`);
+        await client.query('rollback');
+        const read = Array.from(JSON.stringify(rows).matchAll(/"Actual Rows":(\d+)/g));
+        expect(Math.max(...read.map(([, count]) => Number(count)))).toBeLessThan(100);
+      }
+    });
+
+    test('a session that forgets its plans, or has them from somebody else, decides all the same', async () => {
+      for (const trouble of ['deallocate all', 'prepare']) {
+        const node = nodeAt(url, { around: oneConnection });
+        const { incarnation, record } = await node.register();
+        const decide = (): Promise<string> => node.session.decide(incarnation, record());
+        if (trouble === 'prepare') {
+          const { prepared } = logStatements(logTables('tricord'), NAMESPACE).decide('', 1, []);
+          await node.pool.query((prepared?.declarations ?? []).join(';'));
+        } else {
+          expect(await decide()).toBe('committed');
+          await node.pool.query(trouble);
+        }
+        expect([await decide(), await decide()]).toEqual(['committed', 'committed']);
+      }
     });
 
     test('a connection that someone left inside a transaction decides nothing', async () => {

@@ -10,6 +10,31 @@ const store = 'src/drivers/postgres/decision-log-store.ts';
 
 export const mutants: readonly Mutant[] = [
   {
+    id: 'postgres-log-reads-every-record-for-one-decision',
+    file: statements,
+    find: 'where (select true from ${decisions} as known where known.namespace = ${space}\n        and known.transaction_id = given.transaction_id) is null',
+    replace:
+      'where not exists (select true from ${decisions} as known where known.namespace = ${space}\n        and known.transaction_id = given.transaction_id)',
+    tests: { ...faults, name: 'however many records are kept' },
+    why: 'Records stay for a day: each decision would take longer than the one before.',
+  },
+  {
+    id: 'postgres-log-trusts-that-sessions-keep-their-plans',
+    file: store,
+    find: "state !== '26000' && state !== '42P05'",
+    replace: "state !== '42P05'",
+    tests: { ...faults, name: 'a session that forgets its plans' },
+    why: 'Behind a pooler, or after DISCARD ALL, the log would refuse every decision.',
+  },
+  {
+    id: 'postgres-log-trips-over-a-plan-that-is-there',
+    file: store,
+    find: "state !== '26000' && state !== '42P05'",
+    replace: "state !== '26000'",
+    tests: { ...faults, name: 'a session that forgets its plans' },
+    why: 'Behind a pooler two processes share sessions, and one of them could not decide.',
+  },
+  {
     id: 'postgres-log-decides-without-the-row-of-the-incarnation',
     file: statements,
     find: '      for share\n',
@@ -36,8 +61,9 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-log-decision-sent-again-is-fenced',
     file: statements,
-    find: "      when known.transaction_id is not null then 'committed'",
-    replace: "      when known.decided_at >= now() then 'committed'",
+    find: 'case (select known.is_abort from ${decisions} as known\n        where',
+    replace:
+      'case (select known.is_abort from ${decisions} as known\n        where known.decided_at >= now() and',
     tests: { ...contract, name: 'a fence undoes no decision' },
     why: 'After a lost reply a committed transaction would be told as aborted.',
   },

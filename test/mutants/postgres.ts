@@ -73,8 +73,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-late-connection-is-lost',
     file: 'src/drivers/postgres/connection.ts',
-    find: '    arriving.then((late) => late.release()).catch(() => {});',
-    replace: '    arriving.catch(() => {});',
+    find: '          else client.release();',
+    replace: '',
     tests: { ...traps, name: 'a late one goes back' },
     why: 'Every enlist that timed out would cost the pool a connection for ever.',
   },
@@ -173,7 +173,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-client-in-the-middle-of-begin-goes-back',
     file: 'src/drivers/postgres/enlist.ts',
-    find: '      if (isCoordinationError(error) && !scope.signal.aborted) {',
+    find: '      if (isCoordinationError(error) && !scope.aborted) {',
     replace: '      if (isCoordinationError(error)) {',
     tests: {
       project: 'unit',

@@ -188,8 +188,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'log-time-up-is-a-refusal',
     file: 'src/transaction/log-decider.ts',
-    find: "if (scope.signal.aborted) throw unknown('its time was up', lost ?? error);",
-    replace: "if (scope.signal.aborted && lost !== undefined) throw unknown('', lost);",
+    find: "if (scope.aborted) throw unknown('its time was up', lost ?? error);",
+    replace: "if (scope.aborted && lost !== undefined) throw unknown('', lost);",
     tests: unit('log-loops', 'when time is up with a message under way'),
     why: 'The coordinator would abort branches of a decision that is recorded a little later.',
   },

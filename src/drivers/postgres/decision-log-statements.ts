@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { KEY_RESERVE_MS, KEY_RETAIN_MS } from '../../transaction/log-keys.js';
 import { type DecisionValues, RECORD_FORMAT } from './decision-log-record.js';
 import { type LogTables, TABLES_PART } from './setup-sql.js';
@@ -8,8 +9,18 @@ export interface LogMessage {
   readonly operation: string;
   /** Without a transaction's begin and end, which the message itself is. */
   readonly statements: readonly string[];
+  /** The same, with the server's plans kept in the session. */
+  readonly prepared?: PreparedMessage;
   /** Whether its commit may be lost in a crash: then the server does not wait for its disk. */
   readonly isLazy?: boolean;
+}
+
+/** A message whose statements a session prepares once, because to plan them is most of their cost. */
+export interface PreparedMessage {
+  /** What makes the session know them. */
+  readonly declarations: readonly string[];
+  /** What runs them. */
+  readonly statements: readonly string[];
 }
 
 /** Transaction and participant. */
@@ -92,6 +103,7 @@ export function logStatements(tables: LogTables, namespace: string): LogStatemen
     select namespace, incarnation, clock_timestamp() from ${incarnations} where ${isLive(name)}
     on conflict (namespace, incarnation) do update set heard_at = clock_timestamp()
     returning incarnation`;
+  const { names, declarations } = decisionPlans(tables);
   return {
     version: message(
       'read the version of the tables',
@@ -109,10 +121,19 @@ export function logStatements(tables: LogTables, namespace: string): LogStatemen
       ),
     // Apart from the incarnation's row, which decisions share and only a fence writes.
     heartbeat: (name) => lazy('heartbeat', hear(name)),
-    decide: (name, limit, values) => decideMessage({ tables, namespace, name, limit, values }),
+    decide: (name, limit, values) => {
+      const given = decisionArguments({ namespace, name, limit, values });
+      return {
+        ...message('decide', ...decideStatements(tables, given)),
+        prepared: {
+          declarations,
+          statements: names.map((each) => `execute ${each} (${given.join(', ')})`),
+        },
+      };
+    },
     decideWithin: (name, limit, decision) => {
-      const parts = { tables, namespace, name, limit, values: [decision] };
-      const { operation, statements } = decideMessage(parts);
+      const given = decisionArguments({ namespace, name, limit, values: [decision] });
+      const { operation, statements } = message('decide', ...decideStatements(tables, given));
       const durable = `select set_config('synchronous_commit', ${DURABLE}, true)`;
       return message(operation, durable, ...statements);
     },
@@ -172,6 +193,38 @@ function listMessages(
   };
 }
 
+/** What one message decides, as {@link decideStatements} takes it. */
+function decisionArguments(options: {
+  readonly namespace: string;
+  readonly name: string;
+  readonly limit: number;
+  readonly values: readonly DecisionValues[];
+}): readonly string[] {
+  const { namespace, name, limit, values } = options;
+  return [
+    literal(namespace),
+    literal(name),
+    String(limit),
+    textArray(values.map(({ transactionId }) => transactionId)),
+    textArray(values.map(({ participants }) => participants)),
+    textArray(values.map(({ record }) => record)),
+  ];
+}
+
+/** The statements of a decision as a session keeps them, each under a name of its own text. */
+function decisionPlans(tables: LogTables): {
+  readonly names: readonly string[];
+  readonly declarations: readonly string[];
+} {
+  const texts = decideStatements(tables, ['$1', '$2', '$3', '$4', '$5', '$6']);
+  const names = texts.map((text) => {
+    return `tricord_${createHash('sha1').update(text).digest('hex').slice(0, 20)}`;
+  });
+  const types = '(text, text, bigint, text[], text[], text[])';
+  const declarations = texts.map((text, index) => `prepare ${names[index]} ${types} as ${text}`);
+  return { names, declarations };
+}
+
 /**
  * The decision. Its first statement records what is new if the incarnation is live, and holds the
  * incarnation's row in share mode until the commit: a fence, which updates the row, is before or after
@@ -180,21 +233,14 @@ function listMessages(
  * The answers are a statement of their own, because they need a snapshot from after the wait for the
  * row: an earlier copy of this very message and a fence may both have committed in that time, and then
  * the record is there.
+ *
+ * Records are looked up by subqueries, one by one in the primary key: joined, and planned without
+ * statistics, all records of the namespace would be read for each decision, which are those of a day.
  */
-function decideMessage(options: {
-  readonly tables: LogTables;
-  readonly namespace: string;
-  readonly name: string;
-  readonly limit: number;
-  readonly values: readonly DecisionValues[];
-}): LogMessage {
-  const { tables, namespace, name, limit, values } = options;
-  const { incarnations, decisions } = tables;
-  const space = literal(namespace);
-  const incarnation = literal(name);
-  const ids = textArray(values.map(({ transactionId }) => transactionId));
-  const names = textArray(values.map(({ participants }) => participants));
-  const records = textArray(values.map(({ record }) => record));
+function decideStatements(
+  { incarnations, decisions }: LogTables,
+  [space, incarnation, limit, ids, names, records]: readonly string[],
+): readonly string[] {
   const record = `with live as (
       select incarnation from ${incarnations}
       where namespace = ${space} and incarnation = ${incarnation}
@@ -209,8 +255,8 @@ function decideMessage(options: {
       select given.*, row_number() over (order by given.position) as place
       from unnest(${ids}, ${names}, ${records})
         with ordinality as given (transaction_id, participants, record, position)
-      where not exists (select 1 from ${decisions} as known where known.namespace = ${space}
-        and known.transaction_id = given.transaction_id)
+      where (select true from ${decisions} as known where known.namespace = ${space}
+        and known.transaction_id = given.transaction_id) is null
     )
     insert into ${decisions}
       (namespace, transaction_id, incarnation, format, record, unacknowledged, decided_at,
@@ -221,17 +267,17 @@ function decideMessage(options: {
     from live, open, fresh where open.held + fresh.place <= ${limit}
     order by fresh.place
     on conflict (namespace, transaction_id) do nothing`;
-  const answers = `select given.id, case
-      when known.is_abort then 'fenced'
-      when known.transaction_id is not null then 'committed'
-      when exists (select 1 from ${incarnations} where namespace = ${space}
+  const answers = `select given.id, case (select known.is_abort from ${decisions} as known
+        where known.namespace = ${space} and known.transaction_id = given.id)
+      when true then 'fenced'
+      when false then 'committed'
+      else case when exists (select 1 from ${incarnations} where namespace = ${space}
         and incarnation = ${incarnation} and fenced_at is null and node is not null) then 'full'
-      else 'fenced' end as answer,
+      else 'fenced' end end as answer,
       exists (select 1 from ${incarnations} where namespace = ${space}
         and incarnation = ${incarnation}) as is_known
-    from unnest(${ids}) as given (id) left join ${decisions} as known
-      on known.namespace = ${space} and known.transaction_id = given.id`;
-  return { operation: 'decide', statements: [record, answers] };
+    from unnest(${ids}) as given (id)`;
+  return [record, answers];
 }
 
 /**
@@ -274,7 +320,7 @@ function acknowledgeStatement(
     from (select id, array_agg(name) as names from unnest(${ids}, ${names}) as pair (id, name)
       group by id) as given
     where known.namespace = ${space} and known.transaction_id = given.id
-      and known.acknowledged_at is null`;
+      and known.transaction_id = any (${ids}) and known.acknowledged_at is null`;
 }
 
 /** Retired is what recovery needs no longer; it stays fenced for as long as a late step may come. */

@@ -60,8 +60,9 @@ export function logStore(options: StoreOptions): LogStore {
   const { clock, random } = node;
   const statements = logStatements(logTables(schema), node.namespace);
   let isChecked = false;
+  const plans = keptPlans();
 
-  const send = async (
+  const sendAs = async (
     connection: Connection,
     message: LogMessage,
     signal: AbortSource,
@@ -72,6 +73,23 @@ export function logStore(options: StoreOptions): LogStore {
       throw new Error('the pool gave a connection that was inside a transaction of someone else');
     }
     return results;
+  };
+  const send = async (
+    connection: Connection,
+    message: LogMessage,
+    signal: AbortSource,
+  ): Promise<readonly StatementResult[]> => {
+    const kept = plans.of(connection, message);
+    if (kept === undefined) return sendAs(connection, message, signal);
+    try {
+      const results = await sendAs(connection, kept, signal);
+      plans.note(connection);
+      return results.slice(-message.statements.length);
+    } catch (error) {
+      // The session is not the one it was, behind a pooler for example; nothing was done in it.
+      if (!plans.isLost(error)) throw error;
+      return sendAs(connection, message, signal);
+    }
   };
   const check = async (connection: Connection, signal: AbortSource): Promise<void> => {
     const [result] = await send(connection, statements.version, signal);
@@ -150,6 +168,44 @@ export function isTransient(error: unknown): boolean {
 }
 
 /**
+ * A plan that is made while the tables are empty must still do when they are full: it goes by the
+ * indexes, which is what a decision of few rows needs at any size.
+ */
+const PLANNED_ONCE = `,
+      set_config('plan_cache_mode', 'force_generic_plan', true),
+      set_config('enable_seqscan', 'off', true)`;
+
+/** Which sessions know the statements that messages prepare. */
+function keptPlans(): {
+  /** The message in its prepared form, with the declarations where the session lacks them. */
+  of(connection: Connection, message: LogMessage): LogMessage | undefined;
+  /** The session has them now. */
+  note(connection: Connection): void;
+  /** Whether an error says that sessions do not keep what they are told; from then on none is used. */
+  isLost(error: unknown): boolean;
+} {
+  const knowing = new WeakSet<object>();
+  let isKept = true;
+  return {
+    of({ client }, { operation, prepared }) {
+      if (!isKept || prepared === undefined) return undefined;
+      const { declarations, statements } = prepared;
+      const missing = knowing.has(client) ? [] : declarations;
+      return { operation, statements: [...missing, ...statements], prepared };
+    },
+    note({ client }) {
+      knowing.add(client);
+    },
+    isLost(error) {
+      const state = sqlState(error);
+      if (state !== '26000' && state !== '42P05') return false;
+      isKept = false;
+      return true;
+    },
+  };
+}
+
+/**
  * The message is one simple query, which the server runs as one transaction: an error undoes all of
  * it, and no reply to any of it comes before the commit. READ COMMITTED, because what waited for a row
  * must see what it waited for; READ WRITE, because a standby refuses that.
@@ -157,14 +213,14 @@ export function isTransient(error: unknown): boolean {
  * A transaction begins with its message (`now() = statement_timestamp()`), unless the connection was
  * inside another one, whose end would then decide over ours.
  */
-function prelude({ isLazy = false }: LogMessage, timeoutMs: number): readonly string[] {
+function prelude({ isLazy = false, prepared }: LogMessage, timeoutMs: number): readonly string[] {
   const limit = String(Math.max(1, Math.ceil(timeoutMs)));
   return [
     'set transaction isolation level read committed, read write',
     `select now() = statement_timestamp() as is_alone,
       set_config('synchronous_commit', ${isLazy ? "'off'" : DURABLE}, true),
       set_config('lock_timeout', '${limit}', true),
-      set_config('statement_timeout', '${limit}', true)`,
+      set_config('statement_timeout', '${limit}', true)${prepared === undefined ? '' : PLANNED_ONCE}`,
   ];
 }
 
