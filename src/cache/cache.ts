@@ -23,6 +23,12 @@ import type { WrapOptions, Wrapped } from './wrap.js';
  */
 export type CacheConsistency = 'ttl' | 'sequential' | 'lease' | 'tracked' | 'strict';
 
+/** How hits extend entries. */
+export interface SlidingOptions {
+  /** For how long an entry lives in all, in milliseconds, from when it was stored; at least `ttlMs`. */
+  readonly maxAgeMs: number;
+}
+
 /** How much may wait for a shared tier that does not answer. */
 export interface DeferredInvalidationOptions {
   /** So many keys at most, 1 to 1,000,000; default 10,000. */
@@ -128,7 +134,7 @@ export interface CacheOptions<Value = unknown> {
    * quarter early. `maxAgeMs` is counted by the processes' own clocks, and exact as far as they agree.
    * Default: hits extend nothing.
    */
-  readonly sliding?: { readonly maxAgeMs: number } | undefined;
+  readonly sliding?: SlidingOptions | undefined;
   /**
    * How eagerly an entry that is still good is loaded anew in the background: the refresh begins about
    * so many load times before its end. 0 to 100; 0, the default, never.

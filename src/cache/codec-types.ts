@@ -11,6 +11,7 @@ export type Codec = TextCodec | BytesCodec;
 
 /** A codec that writes texts. */
 export interface TextCodec extends CodecId {
+  /** It writes texts. */
   readonly form: 'text';
   /** The text of a value; see {@link CodecId}. */
   encode(value: unknown): string;
@@ -20,6 +21,7 @@ export interface TextCodec extends CodecId {
 
 /** A codec that writes bytes. They stand in Redis, Memcached and ZooKeeper as they are. */
 export interface BytesCodec extends CodecId {
+  /** It writes bytes. */
   readonly form: 'bytes';
   /** The bytes of a value, which nobody changes any more; see {@link CodecId}. */
   encode(value: unknown): Uint8Array;

@@ -14,6 +14,7 @@ export type {
   Loader,
   LoadManyContext,
   ManyLoader,
+  SlidingOptions,
 } from './cache.js';
 export type { CompressionOptions } from './codec-compressed.js';
 export { compressed } from './codec-compressed.js';
@@ -70,7 +71,9 @@ export type { CacheBranch } from './participant-branch.js';
 export type {
   WriteBatch,
   WriteBehind,
+  WriteBehindEnding,
   WriteBehindOptions,
+  WriteBehindRetry,
   WriteBehindStats,
 } from './policy-behind.js';
 export { writeBehind } from './policy-behind.js';

@@ -40,19 +40,29 @@ export interface WriteBehindOptions<Value, Key = string> {
    * 10,000), and after `attemptsMax` failures in a row the batch is lost (default: it is tried until
    * `close`).
    */
-  readonly retry?:
-    | {
-        readonly baseMs?: number | undefined;
-        readonly maxMs?: number | undefined;
-        readonly attemptsMax?: number | undefined;
-      }
-    | undefined;
+  readonly retry?: WriteBehindRetry | undefined;
   /** Called with what is given up, and why; it was or will be removed from the cache. */
   readonly onLost?: ((lost: WriteBatch<Value, Key>, error: unknown) => void) | undefined;
   /** The source of time. Default: the machine's. */
   readonly clock?: Clock | undefined;
   /** The source of chance. Default: the machine's. */
   readonly random?: Random | undefined;
+}
+
+/** How a failed batch is tried again. */
+export interface WriteBehindRetry {
+  /** The first pause, in milliseconds; at least 1, default 100. */
+  readonly baseMs?: number | undefined;
+  /** The longest pause, in milliseconds; at least `baseMs`, default 10,000. */
+  readonly maxMs?: number | undefined;
+  /** After so many failures in a row a batch is given up; default: never. */
+  readonly attemptsMax?: number | undefined;
+}
+
+/** How a write-behind ended. */
+export interface WriteBehindEnding<Value, Key = string> {
+  /** What the source may not have: all of it was written where this is empty. */
+  readonly lost: WriteBatch<Value, Key>;
 }
 
 /** What a write-behind counted, and how it is now. */
@@ -104,9 +114,9 @@ export interface WriteBehind<Value, Key = string> extends AsyncDisposable {
    * source may not have: that is told to `onLost` and `tricord:cache.write-behind` too, and removed
    * from the cache. Call it before the cache's `close`. Never rejects; a second call waits for the first.
    */
-  close(options?: { readonly drainMs?: number | undefined }): Promise<{
-    readonly lost: WriteBatch<Value, Key>;
-  }>;
+  close(options?: {
+    readonly drainMs?: number | undefined;
+  }): Promise<WriteBehindEnding<Value, Key>>;
 }
 
 const DRAIN_MS_DEFAULT = 5_000;

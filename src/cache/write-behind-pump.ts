@@ -77,37 +77,7 @@ export function writePump<Key, Value>(
         resolve();
       };
     });
-  const valuesOf = (batch: Taken<Key>): WriteBatch<Value, Key> =>
-    batch.map(([key, queued]) => {
-      const value = queued && (handOut(String(key), queued.local) as Value);
-      return [key, value] as const;
-    });
-  /** The cache has what the source has, unless something newer waits. */
-  const recache = async (batch: Taken<Key>, isWritten: boolean): Promise<void> => {
-    const each = batch.map(async ([key, queued]) => {
-      if (queue.get(key) !== undefined) return;
-      const value = isWritten ? valuesOf([[key, queued]])[0]?.[1] : undefined;
-      const { signal: _, ...rest } = queued?.options ?? {};
-      const bounds = { timeoutMs: TELL_MS };
-      if (value === undefined) await cache.delete(key, bounds);
-      else await cache.set(key, value, { ...rest, ...bounds });
-    });
-    await Promise.allSettled(each);
-  };
-  const lose = async (batch: Taken<Key>, error: unknown): Promise<WriteBatch<Value, Key>> => {
-    const lost = valuesOf(batch);
-    if (lost.length === 0) return lost;
-    counts.lostCount += lost.length;
-    const told = { cache: cacheName, state: 'lost', count: lost.length, error } as const;
-    cacheWriteBehind.publish(() => told);
-    try {
-      onLost?.(lost, error);
-    } catch {
-      // The loss was told; what the listener makes of it is its own matter.
-    }
-    await recache(batch, false);
-    return lost;
-  };
+  const { valuesOf, recache, lose } = aftermath(cache, queue, { onLost, cacheName, counts });
   /** One attempt at the next batch; the number of failures in a row so far. */
   const attempt = async (failures: number): Promise<number> => {
     const batch = queue.take(batchMax);
@@ -214,4 +184,48 @@ export function writePump<Key, Value>(
       return closing;
     },
   };
+}
+
+interface Told<Key, Value> extends Pick<PumpOptions<Key, Value>, 'onLost' | 'cacheName'> {
+  readonly counts: { lostCount: number };
+}
+
+/** What is done with a batch that was written, or lost. */
+function aftermath<Key, Value>(
+  cache: Cache<Value, Key>,
+  queue: WriteQueue<Key, Queued>,
+  { onLost, cacheName, counts }: Told<Key, Value>,
+) {
+  const valuesOf = (batch: Taken<Key>): WriteBatch<Value, Key> =>
+    batch.map(([key, queued]) => {
+      const value = queued && (handOut(String(key), queued.local) as Value);
+      return [key, value] as const;
+    });
+  /** The cache has what the source has, unless something newer waits. */
+  const recache = async (batch: Taken<Key>, isWritten: boolean): Promise<void> => {
+    const each = batch.map(async ([key, queued]) => {
+      if (queue.get(key) !== undefined) return;
+      const value = isWritten ? valuesOf([[key, queued]])[0]?.[1] : undefined;
+      const { signal: _, ...rest } = queued?.options ?? {};
+      const bounds = { timeoutMs: TELL_MS };
+      if (value === undefined) await cache.delete(key, bounds);
+      else await cache.set(key, value, { ...rest, ...bounds });
+    });
+    await Promise.allSettled(each);
+  };
+  const lose = async (batch: Taken<Key>, error: unknown): Promise<WriteBatch<Value, Key>> => {
+    const lost = valuesOf(batch);
+    if (lost.length === 0) return lost;
+    counts.lostCount += lost.length;
+    const told = { cache: cacheName, state: 'lost', count: lost.length, error } as const;
+    cacheWriteBehind.publish(() => told);
+    try {
+      onLost?.(lost, error);
+    } catch {
+      // The loss was told; what the listener makes of it is its own matter.
+    }
+    await recache(batch, false);
+    return lost;
+  };
+  return { valuesOf, recache, lose };
 }
