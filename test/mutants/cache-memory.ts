@@ -44,7 +44,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/drivers/memory/cache-store.ts',
     find: 'byteCount += bytes - (shelf.weights[slot] ?? 0);',
     replace: 'byteCount += bytes;',
-    tests: store('never takes more than its bytes'),
+    tests: store('takes its place in the weight'),
     why: 'The memory believes itself full and empties itself.',
   },
   {

@@ -144,6 +144,17 @@ describe('a store that is weighed', () => {
     fc.assert(property, { numRuns: 300, seed: Number(process.env.SEED ?? Date.now() % 2 ** 31) });
   });
 
+  test('what replaces a value takes its place in the weight too', () => {
+    const clock = virtualClock();
+    const store = memoryStore(clock, { entriesMax: 5, bytesMax: 1_000_000 });
+    for (const length of [1_000, 500, 2_000]) {
+      store.write('key', value('x'.repeat(length)), validity(clock));
+      expect(store.byteCount).toBe(weightOf('key', 'x'.repeat(length)));
+    }
+    store.delete('key');
+    expect(store.byteCount).toBe(0);
+  });
+
   test('does not weigh where nobody asked', () => {
     const clock = virtualClock();
     const store = memoryStore(clock, { entriesMax: 5 });
