@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
@@ -28,6 +29,8 @@ export interface NodeProcess {
   ask(command: string): Promise<string>;
   tell(command: string): void;
   line(): Promise<string>;
+  /** Resolves when SIGSTOP has met it. */
+  stopped(): Promise<void>;
 }
 
 export interface ThreePhaseNodes extends AsyncDisposable {
@@ -147,6 +150,11 @@ function startNode(config: ThreePhaseConfig): NodeProcess {
     exited,
     line,
     tell,
+    stopped: () =>
+      eventually(async () => {
+        const stat = await readFile(`/proc/${child.pid}/stat`, 'utf8');
+        return stat.includes(') T ');
+      }, AGREE_MS),
     ask(command) {
       tell(command);
       return line();
