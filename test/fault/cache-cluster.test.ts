@@ -2,11 +2,11 @@
 // coherent while slots move and masters die.
 
 import { Cluster, Redis } from 'ioredis';
-import { type Cache, createCache } from 'tricord';
+import { type Cache, createCache, v8Codec } from 'tricord';
 import { memoryCache } from 'tricord/memory';
 import { redisCache } from 'tricord/redis';
 import { cacheDriverContract } from 'tricord/testing';
-import { afterAll, describe, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { slotOf } from '../../src/drivers/redis/slots.js';
 import { type RedisCluster, startRedisCluster } from '../servers/redis-cluster.js';
 import { startReplicatedRedis } from '../servers/redis-replica.js';
@@ -76,6 +76,24 @@ describe('a cache on a Redis Cluster of six processes [redis]', async () => {
       },
     };
     for (const { name, run } of cacheDriverContract(subject)) test(name, run);
+  });
+
+  test('bytes come back as they were, and hits extend their entries, in any slot', async () => {
+    const name = freshPrefix('bytes');
+    const tiers = [redisCache({ client: newClient() })];
+    const sliding = { maxAgeMs: 60_000 };
+    const options = { name, tiers, ttlMs: 2_000, sliding, codec: v8Codec };
+    const cache = createCache<Uint8Array>(options);
+    const bytes = Uint8Array.from({ length: 1_000 }, (_, index) => index % 256);
+    const keys = Array.from({ length: 12 }, (_, index) => `key-${index}`);
+    await cache.setMany(keys.map((key) => [key, bytes] as const));
+    for (let i = 0; i < 30; i += 1) {
+      const found = await cache.getMany(keys);
+      for (const key of keys) expect(found.get(key)).toEqual(bytes);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(cache.stats().tiers[0]).toMatchObject({ failureCount: 0, unreadableCount: 0 });
+    await cache.close();
   });
 
   test('memory stays coherent while the slot of its entry moves, and when the master dies', async () => {
