@@ -35,6 +35,12 @@ export interface DeferredInvalidationOptions {
   readonly keysMax?: number | undefined;
 }
 
+/** Which hits of memory are compared with the shared tier. */
+export interface CacheAuditOptions {
+  /** What part of them: more than 0, at most 1. */
+  readonly sample: number;
+}
+
 /** Options of `createCache`. Times are in milliseconds. */
 export interface CacheOptions<Value = unknown> {
   /** Names the cache in its backends, metrics and messages: 1 to 128 UTF-8 bytes, well-formed. */
@@ -173,7 +179,7 @@ export interface CacheOptions<Value = unknown> {
    * and `tricord:cache.inconsistent` names the keys. `sample` is more than 0 and at most 1. Refused
    * without memory before a shared tier. Default: off.
    */
-  readonly audit?: { readonly sample: number } | undefined;
+  readonly audit?: CacheAuditOptions | undefined;
   /** The source of time. Default: the machine's. */
   readonly clock?: Clock | undefined;
   /** The source of chance. Default: the machine's. */

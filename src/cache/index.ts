@@ -1,6 +1,7 @@
 export type { BreakerState, CacheBreakerOptions } from './breaker.js';
 export type {
   Cache,
+  CacheAuditOptions,
   CacheCallOptions,
   CacheConsistency,
   CacheFencedOptions,
@@ -56,6 +57,7 @@ export type {
   SharedCacheDriver,
   SharedTier,
   Sliding,
+  StrictTier,
   TagStamp,
   TagStamps,
   TextEncoding,
