@@ -84,6 +84,8 @@ export type {
   CallNode,
   CallSession,
   NewCall,
+  ReadCallOptions,
+  StandingCall,
   TakenCall,
 } from './remote/call-session.js';
 export type { RemoteCallOptions } from './remote/remote-calls.js';
@@ -98,6 +100,11 @@ export type {
 } from './remote/service.js';
 export type { OutcomeState, TransactionStats } from './statistics.js';
 export { createTransactionSite } from './three-phase/create-site.js';
+export type {
+  DeclaredGone,
+  DeclareGoneOptions,
+  GoneTransaction,
+} from './three-phase/declare-gone.js';
 export type {
   HttpAnswer,
   HttpFetch,

@@ -50,11 +50,13 @@ export interface StandingCall {
 export type CallHint =
   /** A call of a service waits, since a `take` found none. */
   | { readonly type: 'queued'; readonly service: string }
-  /**
-   * A call that this session created or took was changed or removed, since it last read it. `now`: what
-   * stands there after that, where the hint tells.
-   */
-  | { readonly type: 'changed'; readonly callId: string; readonly now?: StandingCall | undefined }
+  /** A call that this session created or took was changed or removed, since it last read it. */
+  | {
+      readonly type: 'changed';
+      readonly callId: string;
+      /** What stands there after that, where the hint tells. */
+      readonly now?: StandingCall | undefined;
+    }
   /** Hints may have been missed. */
   | { readonly type: 'missed' };
 

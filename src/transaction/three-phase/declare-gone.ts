@@ -27,7 +27,9 @@ export interface DeclaredGone {
 
 /** A transaction whose outcome a lost site does not know any more. */
 export interface GoneTransaction {
+  /** Its id. */
   readonly transactionId: string;
+  /** What was decided. */
   readonly outcome: 'committed' | 'aborted';
 }
 
