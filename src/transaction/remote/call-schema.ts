@@ -30,10 +30,19 @@ export async function fitted<Value>(
 
 /** The value as JSON. Throws a TypeError for what JSON does not hold, and CALL_TOO_LARGE. */
 export function encoded(value: unknown, part: CallPart, bytesMax: number): string {
-  // Nothing at all is a fine answer, which JSON has no word for.
-  const text: string | undefined = JSON.stringify(value === undefined ? null : value);
+  const text = jsonOf(value);
   if (text === undefined) throw invalidArgument(part.part, value, 'plain data: what JSON holds');
   const bytes = Buffer.byteLength(text);
   if (bytes > bytesMax) throw callTooLargeError({ ...part, bytes, bytesMax });
   return text;
+}
+
+/** Undefined for what JSON does not hold: a function, a bigint, what contains itself. */
+function jsonOf(value: unknown): string | undefined {
+  try {
+    // Nothing at all is a fine answer, which JSON has no word for.
+    return JSON.stringify(value === undefined ? null : value);
+  } catch {
+    return undefined;
+  }
 }

@@ -228,6 +228,10 @@ test('what is too large, or does not fit its schema, is refused before anything 
     tx.call('inventory', { sku: 1 }, { schema }),
   );
 
+  for (const payload of [10n, () => {}, Symbol('s')]) {
+    const odd = transactions.commit({ resourceId: 'c' }, (tx) => tx.call('inventory', payload));
+    await expect(odd).rejects.toMatchObject({ code: 'INVALID_ARGUMENT', argument: 'payload' });
+  }
   await expect(large).rejects.toMatchObject({ code: 'CALL_TOO_LARGE' });
   await expect(unfit).rejects.toMatchObject({
     code: 'CALL_INVALID',
