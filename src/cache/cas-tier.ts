@@ -54,6 +54,8 @@ export interface CasItem<Target> {
   replace(target: Target, state: NewCasState): Promise<CasChange<Target>>;
   /** Removes if it is still what was seen; gone already counts as changed. */
   remove(target: Target): Promise<'done' | 'changed'>;
+  /** Waits before another attempt, after so many: by chance, and never beyond the operation's time. */
+  pause(attempts: number): Promise<void>;
 }
 
 /** The tags of a store. */
@@ -79,8 +81,8 @@ export interface CasStore<Target> {
   close(): Promise<void>;
 }
 
-/** Each time somebody else changed the item in between. */
-const ATTEMPTS_MAX = 16;
+/** Each time somebody else changed the item in between; the operation's time ends most sooner. */
+const ATTEMPTS_MAX = 64;
 
 /**
  * The leases and holds of a tier over a store that has no scripts: each key has one item, which is an
@@ -106,8 +108,9 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
       const claim = { kind: 'lease', token, forMs: leaseMs } as const;
       const [reply, epoch] = await Promise.all([
         bounds.refresh ? refreshLease(parts, item, claim) : lease(parts, item, claim),
-        // It may live on a server that is down; without it only a load with tags is not stored.
-        store.tags.epoch(bounds).catch(() => undefined),
+        // It may live on a server that is down; without it only a load with tags is not stored. So it
+        // must not use up the time of a lease that was won.
+        store.tags.epoch({ timeoutMs: bounds.timeoutMs / 2 }).catch(() => undefined),
       ]);
       return reply.state === 'leader' ? { state: 'leader', epoch } : reply;
     },
@@ -136,7 +139,7 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
     },
     touch(key, ttlMs, bounds) {
       const item = store.item(key, 'touch', bounds);
-      return again(store, 'touch', async () => {
+      return again(store, item, 'touch', async () => {
         const seen = await item.look();
         if (seen?.state.kind !== 'entry') return null;
         const { text } = seen.state;
@@ -174,7 +177,7 @@ function lease<Target>(
   claim: NewClaim,
 ): Promise<LeaseReply<string>> {
   const isWon = (change: CasChange<Target>): boolean => leases.note(claim.token, change);
-  return again(store, 'lease', async () => {
+  return again(store, item, 'lease', async () => {
     if (isWon(await item.add(claim))) return { state: 'leader' };
     const seen = await item.look();
     switch (seen?.state.kind) {
@@ -218,7 +221,7 @@ function renew<Target>(
 ): Promise<'held' | 'lost'> {
   if (leases.isRefresh(claim.token)) return Promise.resolve('held');
   leases.take(claim.token);
-  return again(store, 'renew', async () => {
+  return again(store, item, 'renew', async () => {
     const seen = await item.look();
     if (seen?.state.kind !== claim.kind || seen.state.token !== claim.token) return 'lost';
     const change = await item.replace(seen.target, claim);
@@ -251,7 +254,7 @@ function seize<Target>(
   item: CasItem<Target>,
   claim: NewClaim,
 ): Promise<'leader' | 'held'> {
-  return again(store, 'seize', async () => {
+  return again(store, item, 'seize', async () => {
     const seen = await item.glance();
     if (seen?.isHold) return 'held';
     const change = await (seen === undefined ? item.add(claim) : item.replace(seen.target, claim));
@@ -266,7 +269,7 @@ async function invalidate<Target>(
 ): Promise<void> {
   const isRemoved = async (target: Target): Promise<true | undefined> =>
     (await item.remove(target)) === 'done' ? true : undefined;
-  await again(store, 'invalidate', async () => {
+  await again(store, item, 'invalidate', async () => {
     const seen = await item.glance();
     if (seen === undefined) return true;
     if (!seen.isHold) return isRemoved(seen.target);
@@ -276,15 +279,17 @@ async function invalidate<Target>(
   });
 }
 
-/** Until nobody has changed the item in between. */
+/** Until nobody has changed the item in between. Of those who try at once, one gets on each time. */
 async function again<Target, Result>(
   store: CasStore<Target>,
+  item: CasItem<Target>,
   operation: string,
   attempt: () => Promise<Result | undefined>,
 ): Promise<Result> {
   for (let count = 0; count < ATTEMPTS_MAX; count += 1) {
     const result = await attempt();
     if (result !== undefined) return result;
+    if (count > 0) await item.pause(count);
   }
   throw store.contended(operation, ATTEMPTS_MAX);
 }

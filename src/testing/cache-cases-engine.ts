@@ -148,6 +148,43 @@ export const CACHE_ENGINE_CASES: readonly StagedCacheCase[] = [
     },
   ],
   [
+    'many writes of one key at once are all acknowledged, and one of them is what stays',
+    async (stage) => {
+      const nodes = await Promise.all([1, 2].map(() => stage.cache<number>()));
+      const [a, b] = nodes as [Cache<number>, Cache<number>];
+      const writes = Array.from({ length: 40 }, (_, i) => nodes[i % 2]?.set('key', i));
+      await Promise.all(writes);
+      const now = { consistency: 'linearizable' } as const;
+      const left = await a.get('key', now);
+      assert.ok(left !== undefined && left >= 0 && left < 40, `${left} is left`);
+      assert.equal(await b.get('key', now), left);
+      const failures = nodes.map((node) => node.stats().tiers[0]?.failureCount);
+      assert.deepEqual(failures, [0, 0], 'that others write is no failure of the tier');
+    },
+  ],
+  [
+    'of two updates at once the value of the one that committed first never stays',
+    async (stage) => {
+      const outer = await stage.cache<number>();
+      const inner = await stage.cache<number>();
+      for (let version = 2; version <= 10; version += 2) {
+        let source = 0;
+        const commitInner = () => {
+          source = version;
+        };
+        const commitOuter = async () => {
+          source = version - 1;
+          await inner.update('key', commitInner, { value: version });
+        };
+        await outer.update('key', commitOuter, { value: version - 1 });
+        for (const node of [outer, inner]) {
+          assert.notEqual(await node.get('key'), version - 1);
+          assert.equal(await node.getOrLoad('key', () => source), version);
+        }
+      }
+    },
+  ],
+  [
     'cold reads on four nodes at once call the loader once',
     async (stage) => {
       const nodes = await Promise.all([1, 2, 3, 4].map(() => stage.cache<string>()));

@@ -1,7 +1,7 @@
 // The cache in ZooKeeper: copies that watches keep, when connections and sessions end.
 
 import assert from 'node:assert/strict';
-import { type Cache, createCache } from 'tricord';
+import { type Cache, createCache, systemClock, systemRandom } from 'tricord';
 import { type ZookeeperSession, zookeeper, zookeeperCache } from 'tricord/zookeeper';
 import { afterAll, beforeAll, describe, test } from 'vitest';
 import { nodeCopies } from '../../src/drivers/zookeeper/cache-copies.js';
@@ -123,6 +123,34 @@ describe('a cache on a server of its own [zookeeper]', () => {
     });
     assert.equal(await one.cache.getOrLoad('key', () => large), large);
     assert.equal(await one.cache.getOrLoad('other', () => 'small'), 'small');
+  });
+
+  test('a write that others overtake again and again ends within its time, with a code', async () => {
+    await using proxy = await server.proxy();
+    await using near = await openNode(proxy.url, 'overtaken');
+    await using far = await openNode(server.url, 'overtaken');
+    const node = { name: 'overtaken', clock: systemClock, random: systemRandom };
+    const tier = zookeeperCache({ session: near.session }).open(node);
+    await far.cache.set('key', 0);
+    // Between what it sees and what it writes the other process has always written.
+    proxy.delay(200, 'to-client');
+    let isDone = false;
+    const overtaking = (async () => {
+      for (let turn = 1; !isDone; turn += 1) await far.cache.set('key', turn);
+    })();
+    const startedMs = performance.now();
+    const seized = tier.seize('key', systemRandom.token(22), 30_000, { timeoutMs: 1_500 });
+    const outcome = await seized.catch((error) => error.code);
+    const tookMs = performance.now() - startedMs;
+    isDone = true;
+    await overtaking;
+    assert.equal(outcome, 'RESULT_UNKNOWN');
+    await proxy.pass();
+    measured(`zookeeper cache: overtaken for ${tookMs.toFixed(0)} ms (bound 1500 + 500)`);
+    assert.ok(tookMs < 2_000, `it took ${tookMs} ms`);
+    await near.cache.set('key', -1);
+    assert.equal(await far.cache.get('key', { consistency: 'linearizable' }), -1);
+    await tier.close();
   });
 
   test('what was removed long ago is swept, and what lives is left', async () => {

@@ -9,6 +9,8 @@ const redis = (name: string) =>
   ({ project: 'contract', file: 'test/contract/cache-redis.test.ts', name }) as const;
 const memcached = (name: string) =>
   ({ project: 'contract', file: 'test/contract/cache-memcached.test.ts', name }) as const;
+const memcachedServers = (name: string) =>
+  ({ project: 'fault', file: 'test/fault/memcached-servers.test.ts', name }) as const;
 const zookeeper = (name: string) =>
   ({ project: 'contract', file: 'test/contract/cache-zookeeper.test.ts', name }) as const;
 const tracking = (name: string) =>
@@ -99,6 +101,31 @@ export const mutants: readonly Mutant[] = [
     replace: '',
     tests: memcached('the epoch of a lease'),
     why: 'A load whose tag was invalidated before it was ever used is stored.',
+  },
+  {
+    id: 'cache-memcached-version-comes-again',
+    file: 'src/drivers/memcached/tags.ts',
+    find: '      const own = random.token(VERSION_LENGTH);',
+    replace: "      const own = '1'.padEnd(VERSION_LENGTH - (random === undefined ? 1 : 0));",
+    tests: memcachedServers('never come again'),
+    why: 'A tag that was lost with its server has its first version again, and old entries with it.',
+  },
+  {
+    id: 'cache-memcached-unknown-tag-is-current',
+    file: 'src/cache/tag-calls.ts',
+    find: '      return asked.every(({ version }, index) => version === versions[index]);',
+    replace:
+      '      return asked.every(({ version }, index) => version === (versions[index] ?? version));',
+    tests: memcachedServers('is a miss from then on'),
+    why: 'What carries a tag that was lost with its server is answered, whatever was invalidated.',
+  },
+  {
+    id: 'cache-memcached-epoch-uses-up-the-lease',
+    file: 'src/cache/cas-tier.ts',
+    find: 'epoch({ timeoutMs: bounds.timeoutMs / 2 })',
+    replace: 'epoch({ timeoutMs: bounds.timeoutMs * 2 })',
+    tests: memcachedServers('reads of the others go on'),
+    why: 'While the server of the epoch is frozen, no other server stores anything.',
   },
   {
     id: 'cache-zookeeper-tags-share-a-version',

@@ -4,6 +4,7 @@
 //   const session = zookeeper({ servers: ensemble.url });
 //   await (await ensemble.leader()).kill();
 //   ensemble.isolate(member);  await ensemble.heal();                 // cut off from the other servers
+//   ensemble.lag(member);      ensemble.catchUp(member);              // hears of nothing, for a while
 //
 // Its servers talk to each other through proxies of the process that started them, so that each can
 // be cut off from the others while clients still reach it.
@@ -43,6 +44,10 @@ export interface ZookeeperEnsemble extends AsyncDisposable {
   followers(): Promise<readonly ZookeeperMember[]>;
   /** Cuts a server off from the others, and every connection that it had to them. */
   isolate(member: ZookeeperMember): void;
+  /** Holds back all that a server and the others tell each other; it goes on serving as it is. */
+  lag(member: ZookeeperMember): void;
+  /** Ends that, before the others give the server up: what was held back arrives. */
+  catchUp(member: ZookeeperMember): void;
   /** Ends every isolation. */
   heal(): Promise<void>;
   /** Ids of the sessions that the leader knows. */
@@ -158,6 +163,10 @@ function ensembleOf(
       },
       { timeoutMs: READY_TIMEOUT_MS },
     );
+  const around = ({ id }: ZookeeperMember): CuttingProxy[] =>
+    links
+      .filter(({ from, to }) => from === id || to === id)
+      .flatMap(({ quorum, election }) => [quorum, election]);
   return {
     url: members.map(({ address }) => address).join(','),
     version: '',
@@ -165,13 +174,16 @@ function ensembleOf(
     leader,
     followers: () => withMode('follower'),
     isolate(member) {
-      for (const { from, to, quorum, election } of links) {
-        if (from !== member.id && to !== member.id) continue;
-        for (const proxy of [quorum, election]) {
-          proxy.refuse();
-          proxy.cut();
-        }
+      for (const proxy of around(member)) {
+        proxy.refuse();
+        proxy.cut();
       }
+    },
+    lag(member) {
+      for (const proxy of around(member)) proxy.freeze();
+    },
+    catchUp(member) {
+      for (const proxy of around(member)) proxy.thaw();
     },
     heal: async () => void (await Promise.all(proxies.map((proxy) => proxy.pass()))),
     sessions: async () => sessionsOf(await leader()),

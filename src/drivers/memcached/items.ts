@@ -1,5 +1,7 @@
 import type { CasChange, CasItem, CasState } from '../../cache/cas-tier.js';
 import type { CallBounds, TextEncoding } from '../../cache/driver.js';
+import { sleep } from '../../core/abort.js';
+import { backoffMs } from '../../core/backoff.js';
 import { type Clock, elapsedMs, instantOf } from '../../core/clock.js';
 import type { Random } from '../../core/random.js';
 import { type MemcachedAddress, parseAddresses } from './addresses.js';
@@ -47,6 +49,9 @@ interface Shard {
   generation: string | undefined;
 }
 
+/** Between attempts on an item that others change too. */
+const PAUSE = { baseMs: 1, maxMs: 50 };
+
 /** Opens nothing yet. */
 export function memcachedItems(options: {
   readonly servers: string | readonly string[];
@@ -83,7 +88,7 @@ export function memcachedItems(options: {
       const itemKey = keys.item(key);
       const shard = shardOf(itemKey.text);
       return newItem(
-        { keys, clock, encoding, newGeneration, shard, key: itemKey, operation },
+        { keys, clock, random, encoding, newGeneration, shard, key: itemKey, operation },
         bounds,
       );
     },
@@ -104,6 +109,7 @@ export function memcachedItems(options: {
 interface ItemParts {
   readonly keys: MemcachedKeys;
   readonly clock: Clock;
+  readonly random: Random;
   readonly encoding: TextEncoding;
   readonly newGeneration: () => string;
   readonly shard: Shard;
@@ -112,8 +118,8 @@ interface ItemParts {
 }
 
 function newItem(parts: ItemParts, bounds: CallBounds): CasItem<Target> {
-  const { key, shard, encoding } = parts;
-  const { send, sendOn } = senders(parts, bounds);
+  const { key, shard, clock, random, encoding } = parts;
+  const { send, sendOn, leftMs } = senders(parts, bounds);
   const generationNow = (): Promise<string> => generationOf(parts, send);
   const targetOf = async (answer: Answer): Promise<Target> => ({
     cas: flagOf(answer.reply, 'c') ?? '0',
@@ -152,6 +158,9 @@ function newItem(parts: ItemParts, bounds: CallBounds): CasItem<Target> {
       const { reply } = await sendOn(connection, `md ${key.text} C${cas}\r\n`);
       return reply.status === 'HD' ? 'done' : 'changed';
     },
+    async pause(attempts) {
+      await sleep(clock, Math.min(backoffMs(attempts, PAUSE, random), leftMs()));
+    },
   };
 }
 
@@ -168,6 +177,7 @@ function senders({ clock, shard, operation }: ItemParts, { timeoutMs }: CallBoun
     return answer;
   };
   return {
+    leftMs,
     send: async (command: string): Promise<Answer> =>
       noted(await shard.server.send(operation, command, leftMs())),
     async sendOn(connection: MemcachedConnection, command: string): Promise<Answer> {

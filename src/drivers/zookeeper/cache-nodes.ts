@@ -1,6 +1,7 @@
 import type { CasChange, CasItem, CasState, NewCasState } from '../../cache/cas-tier.js';
 import type { CallBounds, TextEncoding } from '../../cache/driver.js';
-import { abortable, abortScope, type Scope } from '../../core/abort.js';
+import { abortable, abortScope, type Scope, sleep } from '../../core/abort.js';
+import { backoffMs } from '../../core/backoff.js';
 import { elapsedMs, type Instant, instantOf } from '../../core/clock.js';
 import { CoordinationError } from '../../core/errors.js';
 import type { NodeCopies } from './cache-copies.js';
@@ -32,6 +33,9 @@ export interface CacheStore {
 const NO_GENERATION = '';
 const GENERATION_LENGTH = 11;
 
+/** Between attempts on a znode that others change too. */
+const PAUSE = { baseMs: 5, maxMs: 250 };
+
 /** Begins the name of a key's znode. */
 export const KEY_PREFIX = 'k-';
 
@@ -53,8 +57,15 @@ export function cacheNode(
   bounds: CallBounds,
 ): CasItem<Target> {
   const path = pathOf(store, key);
-  const within = <T>(work: (call: NodeCall) => Promise<T>): Promise<T> =>
-    withinBounds(store, `${operation} ${path}`, bounds, work);
+  const { clock, random } = store.connection;
+  const since = instantOf(clock);
+  const leftMs = (): number => {
+    const left = bounds.timeoutMs - elapsedMs(clock, since);
+    if (left <= 0) throw overdueError(operation, path, bounds);
+    return left;
+  };
+  const within = async <T>(work: (call: NodeCall) => Promise<T>): Promise<T> =>
+    withinBounds(store, `${operation} ${path}`, { timeoutMs: leftMs() }, work);
 
   return {
     read: () => readCopied(store, path, within),
@@ -81,6 +92,9 @@ export function cacheNode(
         if (isRaced(reply)) return 'changed';
         throw errorOf(reply, operation);
       }),
+    async pause(attempts) {
+      await sleep(clock, Math.min(backoffMs(attempts, PAUSE, random), leftMs()));
+    },
   };
 }
 
@@ -272,7 +286,15 @@ export function isYoung(connection: Connection, { seen }: Target, ageMsMax: numb
 
 /** The error for a znode that others changed again and again. */
 export function contendedError(operation: string, attempts: number): CoordinationError {
-  const message = `could not ${operation}: others changed the znode ${attempts} times; it may have taken effect or not`;
+  return unknownError(operation, `others changed the znode ${attempts} times`);
+}
+
+function overdueError(operation: string, path: string, { timeoutMs }: CallBounds) {
+  return unknownError(operation, `${path} was not done within ${timeoutMs} ms`);
+}
+
+function unknownError(operation: string, why: string): CoordinationError {
+  const message = `could not ${operation}: ${why}; it may have taken effect or not`;
   const details = { backend: 'zookeeper', operation };
   return new CoordinationError('RESULT_UNKNOWN', message, details);
 }
