@@ -1,4 +1,8 @@
 import { CACHE_BATCH_CASES } from './cache-cases-batches.js';
+import {
+  CACHE_CONSISTENCY_CASES,
+  CACHE_TIERED_CONSISTENCY_CASES,
+} from './cache-cases-consistency.js';
 import { CACHE_ENGINE_CASES } from './cache-cases-engine.js';
 import { CACHE_TAG_CASES } from './cache-cases-tags.js';
 import { CACHE_TIER_CASES } from './cache-cases-tier.js';
@@ -12,10 +16,13 @@ import type { ContractCase } from './contract.js';
  * The cases share the backend with whatever else uses it, and clear only caches of their own.
  */
 export function cacheDriverContract(subject: CacheDriverSubject): ContractCase[] {
-  return [...CACHE_TIER_CASES, ...CACHE_TAG_CASES, ...CACHE_BATCH_CASES, ...CACHE_ENGINE_CASES].map(
-    ([name, play]) => ({
-      name,
-      run: () => onCacheStage(subject, play),
-    }),
-  );
+  const cases = [
+    ...CACHE_TIER_CASES,
+    ...CACHE_TAG_CASES,
+    ...CACHE_BATCH_CASES,
+    ...CACHE_ENGINE_CASES,
+    ...CACHE_CONSISTENCY_CASES,
+    ...(subject.near === undefined ? [] : CACHE_TIERED_CONSISTENCY_CASES),
+  ];
+  return cases.map(([name, play]) => ({ name, run: () => onCacheStage(subject, play) }));
 }

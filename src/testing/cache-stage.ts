@@ -21,6 +21,11 @@ export interface CacheDriverSubject {
    * driver inside one process answers the same driver each time.
    */
   open(): CacheContender | Promise<CacheContender>;
+  /**
+   * Memory to put before the driver, for the levels of consistency that need it:
+   * `() => memoryCache()`, a new one each time. Without it those cases are left out.
+   */
+  near?(): CacheDriver;
   /** Begins each cache's name, so that runs on one server do not meet. */
   readonly namePrefix: string;
 }
@@ -43,8 +48,11 @@ export interface StagedTier {
 export interface CacheStage {
   /** One more process with this case's cache, or with another one. */
   tier(nameSuffix?: string): Promise<StagedTier>;
-  /** One more process with a whole cache whose only tier is the driver's. */
-  cache<Value>(options?: Partial<CacheOptions<Value>>): Promise<Cache<Value>>;
+  /** One more process with a whole cache: of the driver's tier, with memory before it if `isTiered`. */
+  cache<Value>(
+    options?: Partial<CacheOptions<Value>>,
+    tiering?: { readonly isTiered: boolean },
+  ): Promise<Cache<Value>>;
 }
 
 /** A sentence of the contract and how it is checked on a stage. */
@@ -83,8 +91,12 @@ export async function onCacheStage(
             ({ value }) => String(value),
           );
     },
-    async cache<Value>(options?: Partial<CacheOptions<Value>>) {
-      const tiers = [await driver()];
+    async cache<Value>(
+      options?: Partial<CacheOptions<Value>>,
+      tiering?: { readonly isTiered: boolean },
+    ) {
+      const near = tiering?.isTiered ? subject.near?.() : undefined;
+      const tiers = [...(near === undefined ? [] : [near]), await driver()];
       const cache = createCache<Value>({
         name,
         tiers,

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import { describe, test } from 'vitest';
+import { memoryCache } from '../../src/memory.js';
 import { redisCache } from '../../src/redis.js';
 import { cacheDriverContract } from '../../src/testing.js';
 import { freshPrefix, onServer } from '../servers/shared.js';
@@ -21,6 +22,7 @@ onServer('redis', 'redisCache', (redis) => {
   describe.each(Object.entries(CLIENTS))('with %s', (_, options) => {
     const subject = {
       namePrefix: freshPrefix('cache'),
+      near: () => memoryCache(),
       open() {
         const client = new Redis(redis.url, options);
         const close = async (): Promise<void> => client.disconnect();

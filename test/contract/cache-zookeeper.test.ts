@@ -1,3 +1,4 @@
+import { memoryCache } from 'tricord/memory';
 import { cacheDriverContract } from 'tricord/testing';
 import { zookeeper, zookeeperCache } from 'tricord/zookeeper';
 import { test } from 'vitest';
@@ -6,6 +7,7 @@ import { freshPrefix, onServer } from '../servers/shared.js';
 onServer('zookeeper', 'zookeeperCache', (server) => {
   const contract = cacheDriverContract({
     namePrefix: freshPrefix('cache:'),
+    near: () => memoryCache(),
     async open() {
       const session = zookeeper({ servers: server.url, sessionTimeoutMs: 4_000 });
       await session.ready();
