@@ -70,4 +70,28 @@ export const mutants: readonly Mutant[] = [
     tests: strict('writers who meet'),
     why: 'A writer whose reservation is over takes it for its own, and copies of before its commit stay.',
   },
+  {
+    id: 'cache-contract-strict-nobody-waits',
+    file: 'src/cache/strict-run.ts',
+    find: '        await pass(clock, strictWaitMs(policy));',
+    replace: '',
+    tests: {
+      project: 'contract',
+      file: 'test/contract/cache-redis.test.ts',
+      name: 'a plain client strict with memory before it',
+    },
+    why: 'A driver passes its contract although a copy in memory is older than what was acknowledged.',
+  },
+  {
+    id: 'cache-contract-lease-asks-no-leader',
+    file: 'src/cache/consistency.ts',
+    find: "const isSynced = consistency === 'lease' &&",
+    replace: "const isSynced = consistency === 'ttl' &&",
+    tests: {
+      project: 'fault',
+      file: 'test/fault/zookeeper-cache-ensemble.test.ts',
+      name: 'waits until its server has caught up',
+    },
+    why: 'A cache on ZooKeeper that is asked for `lease` is as old as its server.',
+  },
 ];
