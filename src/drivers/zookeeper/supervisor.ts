@@ -33,12 +33,19 @@ const EVENTS: readonly NodeEvent[] = ['created', 'deleted', 'changed', 'child'];
 /** State of a client that has no socket: it waits for its next try, or got stuck. */
 const IDLE_STATE = 0;
 /** How often a client that is not connected is looked at, in milliseconds. */
-const LOOK_MS = 20;
+const LOOK_MS = 5;
+/** So many of the first looks follow the loop's turns: a connection is refused in one of them. */
+const QUICK_LOOKS = 20;
 /** A server has so long to take a connection at least, in milliseconds. */
 const SHARE_MS_MIN = 200;
 const GROWTHS_MAX = 6;
+/** The first silent server has this part of its share; each further one twice as much. */
+const FIRST_PART = 1 / 4;
 /** Empty reads in a row that the binding bears before it calls a healthy session expired. */
 const RESPONSE_COUNTER_LIMIT = 1_000_000;
+
+/** All of this process that have a client, or will have one. */
+const supervisors = new Set<Supervisor>();
 
 /** The heartbeat, the look at a client that connects, the session's local end, the next client. */
 type Timer = 'heartbeat' | 'watchdog' | 'deadline' | 'retry';
@@ -116,11 +123,13 @@ export class Supervisor {
     // Inside a callback of the client the library would skip the farewell to the server.
     await sleep(this.#clock, 0);
     this.#drop();
+    supervisors.delete(this);
   }
 
   #start(): void {
     if (this.#state !== 'new') return;
     this.#state = 'started';
+    supervisors.add(this);
     this.#open();
   }
 
@@ -140,6 +149,7 @@ export class Supervisor {
     const { servers, sessionTimeoutMs, auth } = this.#options;
     // Without an identity to resume, what ended is gone; with one, `#connected` buries it.
     if (this.#resumed.client_id === undefined && this.#live?.ended.aborted) this.#live = undefined;
+    for (const other of supervisors) other.#yieldDescriptor();
     this.#client = client;
     this.#openedAt = instantOf(this.#clock);
     this.#listen(client);
@@ -167,15 +177,31 @@ export class Supervisor {
     const { servers, sessionTimeoutMs, connectTimeoutMs } = this.#options;
     const shareMs = Math.min(sessionTimeoutMs, connectTimeoutMs) / (1 + servers.split(',').length);
     const growth = Math.min(this.#silentCount, GROWTHS_MAX);
-    const patienceMs = Math.max(shareMs, SHARE_MS_MIN) * 2 ** growth;
+    const patienceMs = Math.max(shareMs * FIRST_PART, SHARE_MS_MIN) * 2 ** growth;
+    let quickLooks = QUICK_LOOKS;
     const look = (): void => {
       const isSilent = elapsedMs(this.#clock, since) > patienceMs;
       if (isSilent) this.#silentCount += 1;
-      if (isSilent || client.state === IDLE_STATE) this.#replace(client);
-      else this.#arm('watchdog', LOOK_MS, look);
+      if (isSilent || client.state === IDLE_STATE) return this.#replace(client);
+      quickLooks -= 1;
+      this.#arm('watchdog', LOOK_MS, look);
+      if (quickLooks > 0) setImmediate(lookSoon);
+    };
+    const lookSoon = (): void => {
+      if (this.#client === client && !this.#live?.isConnected) look();
     };
     // The first look is at once: an idle client still holds the number of its closed descriptor.
     this.#arm('watchdog', 0, look);
+    setImmediate(lookSoon);
+  }
+
+  /**
+   * Closes its client if that has no socket. Whoever opens a socket may be given the number of the old
+   * one; closing the client only then would make the event loop deaf to the new socket.
+   */
+  #yieldDescriptor(): void {
+    const client = this.#client;
+    if (client !== undefined && client.state === IDLE_STATE) this.#replace(client);
   }
 
   #listen(client: Client): void {
