@@ -45,15 +45,19 @@ function warm(cache: Cache<number>, key: string): Promise<void> {
 }
 
 /** Every node answers the value, from wherever it has it. */
-function agree(nodes: readonly Cache<number>[], key: string, value: number | undefined) {
-  return until(
+async function agree(nodes: readonly Cache<number>[], key: string, value: number | undefined) {
+  let answers: (number | undefined)[] = [];
+  await until(
     `all answer ${value} for ${key}`,
     async () => {
-      const answers = await Promise.all(nodes.map((node) => node.get(key)));
+      answers = await Promise.all(nodes.map((node) => node.get(key)));
       return answers.every((answer) => answer === value);
     },
     20_000,
-  );
+  ).catch((cause: unknown) => {
+    const kept = nodes.map((node) => node.peek(key));
+    throw new Error(`answered ${answers}, kept in memory ${kept}`, { cause });
+  });
 }
 
 describe('a cache on a Redis Cluster of six processes [redis]', async () => {

@@ -34,7 +34,7 @@ const EVENTS: readonly NodeEvent[] = ['created', 'deleted', 'changed', 'child'];
 const IDLE_STATE = 0;
 /** How often a client that is not connected is looked at, in milliseconds. */
 const LOOK_MS = 5;
-/** So many of the first looks follow the loop's turns: a connection is refused in one of them. */
+/** So many of the first looks come one after another: a connection is refused within a millisecond. */
 const QUICK_LOOKS = 20;
 /** A server has so long to take a connection at least, in milliseconds. */
 const SHARE_MS_MIN = 200;
@@ -182,17 +182,12 @@ export class Supervisor {
     const look = (): void => {
       const isSilent = elapsedMs(this.#clock, since) > patienceMs;
       if (isSilent) this.#silentCount += 1;
-      if (isSilent || client.state === IDLE_STATE) return this.#replace(client);
       quickLooks -= 1;
-      this.#arm('watchdog', LOOK_MS, look);
-      if (quickLooks > 0) setImmediate(lookSoon);
-    };
-    const lookSoon = (): void => {
-      if (this.#client === client && !this.#live?.isConnected) look();
+      if (isSilent || client.state === IDLE_STATE) this.#replace(client);
+      else this.#arm('watchdog', quickLooks > 0 ? 0 : LOOK_MS, look);
     };
     // The first look is at once: an idle client still holds the number of its closed descriptor.
     this.#arm('watchdog', 0, look);
-    setImmediate(lookSoon);
   }
 
   /**
