@@ -7,6 +7,7 @@ import {
   createCache,
   newTransactionId,
   systemClock,
+  v8Codec,
 } from '../../src/index.js';
 import { memoryCache } from '../../src/memory.js';
 import { redisCache } from '../../src/redis.js';
@@ -174,6 +175,25 @@ onServer('redis', 'a strict cache', (redis) => {
     expect(tookMs).toBeGreaterThan(LEASE_MS);
     expect(reader.peek('key')).toBeUndefined();
     expect(await reader.get('key')).toBeUndefined();
+  });
+
+  test('what a codec writes as bytes comes back as it was, on another node too', async () => {
+    const name = freshPrefix('strict');
+    const bytes = Uint8Array.from({ length: 256 }, (_, index) => index);
+    const nodes = [1, 2].map(() => {
+      const client = new Redis(redis.url);
+      const tiers = [memoryCache(), redisCache({ client })];
+      const strict = { consistency: 'strict', strictLeaseMs: LEASE_MS } as const;
+      const cache = createCache<unknown>({ name, tiers, ttlMs: 60_000, codec: v8Codec, ...strict });
+      cleanups.push(() => cache.close().then(() => client.disconnect()));
+      return cache;
+    });
+    const [writer, reader] = nodes as [Cache<unknown>, Cache<unknown>];
+    await writer.set('key', { bytes });
+    expect(await reader.get('key')).toEqual({ bytes });
+    await writer.update('key', () => {}, { value: { bytes: bytes.toReversed() } });
+    expect(await reader.get('key')).toEqual({ bytes: bytes.toReversed() });
+    expect(reader.stats().tiers[1]).toMatchObject({ unreadableCount: 0 });
   });
 
   test('an older fencing token is refused before anybody waits', async () => {

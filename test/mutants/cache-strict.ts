@@ -11,6 +11,14 @@ const audit = (name: string) =>
 /** Faults of strict caches, and of the audit. */
 export const mutants: readonly Mutant[] = [
   {
+    id: 'cache-strict-bytes-stored-as-text',
+    file: 'src/drivers/redis/cache-reservations.ts',
+    find: 'calls.argument(stored)',
+    replace: 'stored',
+    tests: strict('writes as bytes'),
+    why: 'What a codec writes as bytes stands there as something else, and is a miss for everybody.',
+  },
+  {
     id: 'cache-strict-history-remembers-the-oldest',
     file: 'src/testing/cache-history-order.ts',
     find: 'if (versionOf(end) > versionOf(newest)) newest = end;',

@@ -19,7 +19,8 @@ export function cacheReservations({ calls, keys }: CacheParts, marks: CacheMarks
       const conclude = async (generation: string, timeoutMs: number): Promise<'own' | 'other'> => {
         const { stored, ttlMs } = entry ?? { stored: '', ttlMs: 0 };
         const claim = [`1h${token}`, keys.channel, key];
-        const values = [...claim, generation, Math.ceil(ttlMs), stored, Math.ceil(holdMs)];
+        const told = [generation, Math.ceil(ttlMs), calls.argument(stored), Math.ceil(holdMs)];
+        const values = [...claim, ...told];
         const reply = await calls.script(CONCLUDE, keys.pair(key), values, {
           timeoutMs,
         });
