@@ -73,8 +73,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-late-connection-is-lost',
     file: 'src/drivers/postgres/connection.ts',
-    find: '          else client.release();',
-    replace: '',
+    find: '    arriving.then((late) => late.release()).catch(() => {});',
+    replace: '    arriving.catch(() => {});',
     tests: { ...traps, name: 'a late one goes back' },
     why: 'Every enlist that timed out would cost the pool a connection for ever.',
   },

@@ -1,4 +1,4 @@
-import { type AbortSource, abortable } from '../../core/abort.js';
+import { type AbortSource, abortable, throwIfAborted } from '../../core/abort.js';
 import { type ScopeTaker, sourceOf } from '../../transaction/call-scope.js';
 import {
   type ConnectionBranch,
@@ -78,8 +78,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   }
 
   async #prepare(signal: AbortSource): Promise<Vote> {
-    const isSettled = this.#work.isIdle && !signal.aborted;
-    const obstacle = isSettled ? this.#knownObstacle() : await this.#obstacle(signal);
+    const obstacle = await this.#obstacle(signal);
     if (obstacle !== undefined) return this.#no(obstacle, signal);
     if (this.#isUntouched) {
       this.#life.end('release');
@@ -95,14 +94,11 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   /** What makes a yes impossible before anything is asked of the server. */
   async #obstacle(signal: AbortSource): Promise<unknown> {
     try {
-      if (!this.#work.isIdle) await abortable(this.#work.idle(), signal);
+      if (this.#work.isIdle) throwIfAborted(signal);
+      else await abortable(this.#work.idle(), signal);
     } catch (reason) {
       return reason;
     }
-    return this.#knownObstacle();
-  }
-
-  #knownObstacle(): unknown {
     if (this.#work.tampered !== undefined) return this.#work.tampered;
     return this.#connection.isBroken ? new Error('the connection was lost') : undefined;
   }

@@ -1,4 +1,4 @@
-import { type AbortSource, onAbort, throwIfAborted } from '../../core/abort.js';
+import { type AbortSource, abortable, throwIfAborted } from '../../core/abort.js';
 import {
   type PostgresPool,
   type PostgresPoolClient,
@@ -23,29 +23,16 @@ export interface Connection {
 }
 
 /** Takes a client from the pool, for as long as the signal lets it wait; a late one goes back. */
-export function checkOut(pool: PostgresPool, signal: AbortSource): Promise<Connection> {
-  return new Promise((resolve, reject) => {
-    throwIfAborted(signal);
-    let isAwaited = true;
-    const stop = onAbort(signal, () => {
-      isAwaited = false;
-      reject(signal.reason);
-    });
-    // Whatever was passed as a pool: what it answers is waited for like a promise.
-    Promise.resolve(pool.connect())
-      .then(
-        (client) => {
-          stop();
-          if (isAwaited) resolve(connectionOf(client));
-          else client.release();
-        },
-        (error) => {
-          stop();
-          reject(error);
-        },
-      )
-      .catch(() => {});
-  });
+export async function checkOut(pool: PostgresPool, signal: AbortSource): Promise<Connection> {
+  throwIfAborted(signal);
+  // Whatever was passed as a pool: what it answers is waited for like a promise.
+  const arriving = Promise.resolve(pool.connect());
+  try {
+    return connectionOf(await abortable(arriving, signal));
+  } catch (error) {
+    arriving.then((late) => late.release()).catch(() => {});
+    throw error;
+  }
 }
 
 function connectionOf(client: PostgresPoolClient): Connection {
@@ -67,23 +54,10 @@ function connectionOf(client: PostgresPoolClient): Connection {
     get isBroken() {
       return isBroken;
     },
-    run(text, signal) {
-      // One promise beside the client's own: every statement of every transaction comes through here.
-      return new Promise((resolve, reject) => {
-        // What nobody waits for any longer is not sent: it might be a COMMIT.
-        throwIfAborted(signal);
-        const stop = onAbort(signal, () => reject(signal?.reason));
-        client.query(text).then(
-          (answer) => {
-            stop();
-            resolve(statementResults(answer));
-          },
-          (error) => {
-            stop();
-            reject(error);
-          },
-        );
-      });
+    async run(text, signal) {
+      // What nobody waits for any longer is not sent: it might be a COMMIT.
+      throwIfAborted(signal);
+      return statementResults(await abortable(client.query(text), signal));
     },
     release: () => giveBack(isBroken),
     destroy: () => giveBack(true),
