@@ -91,12 +91,22 @@ export function assertCanPrepare(backend: string, settings: ServerSettings): voi
   }
 }
 
-/** Throws BACKEND_UNSUPPORTED without the tables, UPGRADE_NEEDED for newer ones. */
-export async function assertTables(backend: string, run: Run): Promise<void> {
-  const version = await tablesVersion(backend, run);
-  if (version === TABLES_VERSION) return;
-  const [found, supported] = [String(version), String(TABLES_VERSION)];
-  if (version === undefined || version < TABLES_VERSION) {
+/** Tables that are versioned together: their row in `tricord_versions`, and what this release reads. */
+export interface TablesPart {
+  readonly name: string;
+  readonly version: number;
+}
+
+/** Throws BACKEND_UNSUPPORTED without the tables of a part, UPGRADE_NEEDED for newer ones. */
+export async function assertTables(
+  backend: string,
+  run: Run,
+  part: TablesPart = { name: BRANCHES_PART, version: TABLES_VERSION },
+): Promise<void> {
+  const version = await tablesVersion(backend, run, part.name);
+  if (version === part.version) return;
+  const [found, supported] = [String(version), String(part.version)];
+  if (version === undefined || version < part.version) {
     throw unsupported(backend, { setting: VERSIONS_TABLE, found, needed: supported }, SETUP);
   }
   const where = `${backend}: ${VERSIONS_TABLE}`;
@@ -107,9 +117,9 @@ export async function assertTables(backend: string, run: Run): Promise<void> {
   );
 }
 
-async function tablesVersion(backend: string, run: Run): Promise<number | undefined> {
+async function tablesVersion(backend: string, run: Run, part: string): Promise<number | undefined> {
   try {
-    const sql = `select version from ${VERSIONS_TABLE} where part = '${BRANCHES_PART}'`;
+    const sql = `select version from ${VERSIONS_TABLE} where part = '${part}'`;
     const { rows } = await run(sql);
     return rows[0] === undefined ? undefined : Number(rows[0][0]);
   } catch (error) {

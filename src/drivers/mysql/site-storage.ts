@@ -1,5 +1,5 @@
 import { abortScope, throwIfAborted } from '../../core/abort.js';
-import { CoordinationError, isCoordinationError } from '../../core/errors.js';
+import { isCoordinationError } from '../../core/errors.js';
 import { assertNumber } from '../../core/validate.js';
 import { isOwnAnswer } from '../../transaction/backend-errors.js';
 import type {
@@ -11,10 +11,10 @@ import type {
 import { assertPool, type MysqlPool, type MysqlResult } from './client.js';
 import { type Connection, checkOut } from './connection.js';
 import { deadlineSql, restoreSql } from './deadline.js';
-import { resultUnknown, unavailable, unsupported } from './errors.js';
+import { resultUnknown, unavailable } from './errors.js';
 import { type ServerFacts, serverFacts } from './server.js';
-import { guaranteesOf } from './settings.js';
-import { SITES_PART, SITES_TABLE, SITES_VERSION, VERSIONS_TABLE } from './setup-sql.js';
+import { assertTables, guaranteesOf } from './settings.js';
+import { SITES_PART, SITES_TABLE, SITES_VERSION } from './setup-sql.js';
 
 /** Options of {@link mysqlSiteStorage}. */
 export interface MysqlSiteStorageOptions {
@@ -29,7 +29,7 @@ export interface MysqlSiteStorageOptions {
 
 const BACKEND = 'mysql';
 const REPLY_TIMEOUT_MS = 2_000;
-const SETUP = 'run the SQL that setupSql() of tricord/mysql answers, once, in this database';
+const SITES = { name: SITES_PART, version: SITES_VERSION };
 const OWN = 'namespace = ? and site = ?';
 const ROW = `${OWN} and transaction_id = ?`;
 const SELECT = `select transaction_id, version, record from ${SITES_TABLE}`;
@@ -139,7 +139,7 @@ function asker({ clock }: SiteNode, { pool, replyTimeoutMs }: Settings, server: 
     let isSent = false;
     try {
       const { flavour } = await server.inspect(connection, scope.signal);
-      if (!isChecked) await check(run);
+      if (!isChecked) await assertTables(BACKEND, run, SITES);
       isChecked = true;
       await run(deadlineSql(flavour, replyTimeoutMs));
       // A connection comes from the pool in whatever state the service left it.
@@ -179,23 +179,4 @@ async function connect(
 /** Nobody waits for that: what was asked is committed. */
 function giveBack(connection: Connection, run: Run, restore: string): void {
   run(restore).then(connection.release, connection.destroy);
-}
-
-/** Throws BACKEND_UNSUPPORTED without the table, UPGRADE_NEEDED for a newer one. */
-async function check(run: Run): Promise<void> {
-  const { rows } = await run(`select version from ${VERSIONS_TABLE} where part = '${SITES_PART}'`);
-  const found = rows[0] === undefined ? undefined : Number(rows[0][0]);
-  if (found === undefined || found < SITES_VERSION) {
-    const needed = `${SITES_PART} ${SITES_VERSION}`;
-    const facts = { setting: VERSIONS_TABLE, found: String(found ?? 'no table'), needed };
-    throw unsupported(BACKEND, facts, SETUP);
-  }
-  if (found === SITES_VERSION) return;
-  const facts = { where: VERSIONS_TABLE, found: `${found}`, supported: `${SITES_VERSION}` };
-  throw new CoordinationError(
-    'UPGRADE_NEEDED',
-    `${VERSIONS_TABLE} has version ${found} of ${SITES_PART}, and this release of tricord reads ` +
-      `${SITES_VERSION}; upgrade tricord`,
-    facts,
-  );
 }
