@@ -40,8 +40,6 @@ export type CasChange<Target> =
 
 /** One key during one operation, which shares its time among all its requests. */
 export interface CasItem<Target> {
-  /** What stands there, in the cheapest way. */
-  read(): Promise<CasState | undefined>;
   /** What stands there now. */
   look(): Promise<CasSight<Target> | undefined>;
   /** Whether a hold stands there, without its text. */
@@ -69,8 +67,8 @@ export interface CasStore<Target> {
   readonly tags: CasTags;
   /** See `SharedTier.sync`. */
   sync?(bounds: CallBounds): Promise<void>;
-  /** What `item(…).read()` does, where there is a quicker way. */
-  read?(key: string, bounds: CallBounds): Promise<CasState | undefined>;
+  /** What stands there, in the cheapest way. */
+  read(key: string, bounds: CallBounds): Promise<CasState | undefined>;
   item(key: string, operation: string, bounds: CallBounds): CasItem<Target>;
   /** Whether a target still means what it meant: not after a restart of what counts versions. */
   isUsable(target: Target): boolean;
@@ -92,17 +90,17 @@ const ATTEMPTS_MAX = 64;
 export function casTier<Target>(store: CasStore<Target>): SharedTier {
   const leases = knownLeases(store);
   const parts: Parts<Target> = { store, leases };
-  const read: NonNullable<typeof store.read> =
-    store.read ?? (async (key, bounds) => store.item(key, 'read', bounds).read());
 
   return {
     scope: 'shared',
     tags: store.tags,
     ...(store.sync && { sync: store.sync }),
     read: (key, bounds) =>
-      read(key, bounds).then((state) =>
-        state?.kind === 'entry' ? entryOf(state, bounds.withRemaining) : undefined,
-      ),
+      store
+        .read(key, bounds)
+        .then((state) =>
+          state?.kind === 'entry' ? entryOf(state, bounds.withRemaining) : undefined,
+        ),
     async lease(key, token, leaseMs, bounds) {
       const item = store.item(key, 'lease', bounds);
       const claim = { kind: 'lease', token, forMs: leaseMs } as const;
@@ -149,11 +147,11 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
       }).then((entry) => entry ?? undefined);
     },
     async extend(key, ttlMs, mark, bounds) {
-      const seen = await store.item(key, 'extend', bounds).look();
+      const item = store.item(key, 'extend', bounds);
+      const seen = await item.look();
       if (seen?.state.kind !== 'entry') return 'unchanged';
       const { text, remainingMs } = seen.state;
       if (remainingMs >= ttlMs || !text.includes(mark)) return 'unchanged';
-      const item = store.item(key, 'extend', bounds);
       // Who changed it meanwhile has written something newer, or extended it.
       const change = await item.replace(seen.target, { kind: 'entry', text, forMs: ttlMs });
       return change.state === 'done' && change.isCurrent ? 'extended' : 'unchanged';

@@ -128,7 +128,6 @@ function newItem(parts: ItemParts, bounds: CallBounds): CasItem<Target> {
   });
 
   return {
-    read: async () => stateOf(await send(`mg ${key.text} v f t\r\n`), key),
     async look() {
       const answer = await send(`mg ${key.text} v f c t\r\n`);
       const state = stateOf(answer, key);

@@ -68,7 +68,6 @@ export function cacheNode(
     withinBounds(store, `${operation} ${path}`, { timeoutMs: leftMs() }, work);
 
   return {
-    read: () => readCopied(store, path, within),
     look: () =>
       within(async (call) => {
         const seen = await call.see(path);
@@ -172,14 +171,15 @@ function callIn(store: CacheStore, live: LiveSession, scope: Scope, operation: s
   return call;
 }
 
-/** From this process's copy where there is a good one: without any request. */
-async function readCopied(
+/** What stands at a key, from this process's copy where there is a good one: without any request. */
+export async function readCopied(
   store: CacheStore,
-  path: string,
-  within: <T>(work: (call: NodeCall) => Promise<T>) => Promise<T>,
+  key: string,
+  bounds: CallBounds,
 ): Promise<CasState | undefined> {
   const { connection, copies } = store;
-  return within(async (call) => {
+  const path = pathOf(store, key);
+  return withinBounds(store, `read ${path}`, bounds, async (call) => {
     const { live } = call;
     let node = copies.get(live, path);
     if (node === undefined) {

@@ -10,6 +10,7 @@ import {
   contendedError,
   isYoung,
   pathOf,
+  readCopied,
   renewGeneration,
   type Target,
   withinBounds,
@@ -80,6 +81,10 @@ function zookeeperStore(
       withinBounds(store, 'sync', bounds, async ({ live, send }) => {
         expectOk(await send(live.ask.sync(base)), 'sync');
       }),
+    read(key, bounds) {
+      sweep.begin();
+      return readCopied(store, key, bounds);
+    },
     item(key, operation, bounds) {
       sweep.begin();
       return cacheNode(store, key, operation, bounds);
