@@ -1,3 +1,4 @@
+import type { CancelTimer } from '../core/clock.js';
 import type { Deadlines } from '../core/deadlines.js';
 import type { Random } from '../core/random.js';
 import type { Authority } from './authority.js';
@@ -15,22 +16,39 @@ export interface ClaimKeeper {
   readonly renewals: Deadlines;
 }
 
-/**
- * Renews a claim at each third of its time until it is lost or the returned function is called.
- * An answer that does not come changes nothing: the claim lasts until its time, and the next try may
- * save it.
- */
+/** Renews a claim until it is lost or the returned function is called; see {@link keepRenewed}. */
 export function keepClaim(
   { tiers: { authority }, settings: { leaseMs }, renewals }: ClaimKeeper,
   key: string,
   claim: Claim,
-): () => void {
+): CancelTimer {
+  const renew = (timeoutMs: number) => authority.renew(key, claim, timeoutMs);
+  return keepRenewed({ forMs: leaseMs, renewals, renew });
+}
+
+/** What is renewed, and for how long each time. */
+export interface Renewed {
+  readonly forMs: number;
+  readonly renewals: Deadlines;
+  renew(timeoutMs: number): Promise<'held' | 'lost' | 'failed'>;
+  /** Called before each request; what it answers is called when that was granted. */
+  asking?(): () => void;
+}
+
+/**
+ * Renews at each third of the time, until it is lost or the returned function is called. An answer
+ * that does not come changes nothing: it lasts until its time, and the next try may save it.
+ */
+export function keepRenewed({ forMs, renewals, ...keeper }: Renewed): CancelTimer {
   let isStopped = false;
   const renew = async (): Promise<void> => {
-    const answer = await authority.renew(key, claim, leaseMs / 3);
-    if (answer !== 'lost' && !isStopped) cancel = schedule();
+    const granted = keeper.asking?.();
+    const answer = await keeper.renew(forMs / 3);
+    if (isStopped) return;
+    if (answer === 'held') granted?.();
+    if (answer !== 'lost') cancel = schedule();
   };
-  const schedule = () => renewals.after(leaseMs / 3, () => renew().catch(() => {}));
+  const schedule = (): CancelTimer => renewals.after(forMs / 3, () => renew().catch(() => {}));
   let cancel = schedule();
   return () => {
     isStopped = true;

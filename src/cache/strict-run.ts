@@ -1,9 +1,9 @@
 import { sleep } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import type { Fill } from './authority.js';
+import { keepRenewed } from './claims.js';
 import type { Deck } from './deck.js';
 import type { StrictCalls } from './strict-calls.js';
-import { keepHold } from './strict-hold.js';
 import {
   CLOCK_DRIFT,
   nextStep,
@@ -75,10 +75,13 @@ export function strictRun(deck: StrictDeck, job: StrictJob, state: StrictWrite):
     const sentMs = nowMs();
     await calls.reserve(key, own, { holdMs, timeoutMs }, fence);
     happened({ type: 'reserved', sentMs });
-    stop = keepHold({
-      ...{ holdMs, renewals, nowMs },
+    stop = keepRenewed({
+      ...{ forMs: holdMs, renewals },
       renew: (timeoutMs) => calls.renew(key, own, { holdMs, timeoutMs }),
-      onRenewed: (sentMs) => happened({ type: 'renewed', sentMs }),
+      asking() {
+        const sentMs = nowMs();
+        return () => happened({ type: 'renewed', sentMs });
+      },
     });
   };
   const settle = async (

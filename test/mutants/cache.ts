@@ -159,8 +159,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-lease-is-not-renewed',
     file: 'src/cache/claims.ts',
-    find: "if (answer !== 'lost' && !isStopped) cancel = schedule();",
-    replace: "if (answer !== 'lost' && isStopped) cancel = schedule();",
+    find: "if (answer !== 'lost') cancel = schedule();",
+    replace: "if (answer === 'lost') cancel = schedule();",
     tests: unit('get-or-load', 'lease is renewed'),
     why: 'A load slower than the lease is never stored.',
   },
