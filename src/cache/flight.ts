@@ -1,9 +1,9 @@
-import { onAbort } from '../core/abort.js';
+import { type LazyAbort, lazyAbort, onAbort } from '../core/abort.js';
 import type { Deadlines } from '../core/deadlines.js';
 import { CoordinationError } from '../core/errors.js';
-import { type Abandonable, abandonable, type LoadScope } from './abandonable.js';
 import type { Loader } from './cache.js';
 import type { LocalValue } from './driver.js';
+import type { LoadScope } from './load-call.js';
 import type { Counters } from './stats.js';
 
 /** What one caller of `getOrLoad` asks for. */
@@ -91,7 +91,7 @@ export function newFlight(options: FlightOptions): Flight {
 /** A class, because each miss makes one: its methods and getters are made once. */
 class SharedFlight implements Flight {
   readonly key: string;
-  readonly scope: Abandonable = abandonable();
+  readonly scope: LazyAbort = lazyAbort();
   readonly callers = new Set<Caller>();
   readonly options: FlightOptions;
   callerNumber = 0;

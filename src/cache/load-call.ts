@@ -1,6 +1,6 @@
+import { abortable, type LazyAbort } from '../core/abort.js';
 import { type Clock, instantOf } from '../core/clock.js';
 import { assertTtlMs } from '../core/validate.js';
-import { endedWith, type LoadScope } from './abandonable.js';
 import { assertTags } from './arguments.js';
 import type { Fill } from './authority.js';
 import type { Loader } from './cache.js';
@@ -10,6 +10,9 @@ import type { LocalValue } from './driver.js';
 import { ABSENT, handOut, type Isolated } from './isolation.js';
 import { type Lifetime, lifetimeOf } from './lifetime.js';
 import { dueMs } from './sliding.js';
+
+/** What a load is part of, and ends with. */
+export type LoadScope = Omit<LazyAbort, 'abort'>;
 
 /** What a loader is called for. */
 export interface LoadCall {
@@ -67,7 +70,7 @@ export async function callLoader(deck: Deck, call: LoadCall): Promise<Loaded> {
       () => ({ cache: name, key }),
       async () => loader(context),
     );
-    const value = await endedWith(running, scope);
+    const value = await abortable(running, scope);
     const local = value === undefined ? undefined : settings.values.take(key, value);
     const loadMs = clock.monotonicMs() - sinceMs;
     counters.loadMs.add(loadMs);

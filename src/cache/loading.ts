@@ -1,7 +1,6 @@
-import { abortScope } from '../core/abort.js';
+import { abortScope, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, type Instant, instantOf, remainingMs } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
-import { throwIfEnded } from './abandonable.js';
 import type { Answer, Fill, Found, LeaseAnswer, ReadAnswer } from './authority.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
@@ -67,7 +66,7 @@ async function passOrFallBack(
     const { stale } = trip;
     const isOwn = isCoordinationError(error, 'CACHE_VALUE_UNSUPPORTED');
     const isUsable = stale !== undefined && isValid(deck, stale);
-    if (!isUsable || isOwn || flight.scope.isEnded) throw error;
+    if (!isUsable || isOwn || flight.scope.aborted) throw error;
     noteFailure(deck, flight.key);
     return stale;
   }
@@ -77,7 +76,7 @@ async function passOrFallBack(
 async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sighting | undefined> {
   const { deck, flight } = trip;
   const { authority } = deck.tiers;
-  throwIfEnded(flight.scope);
+  throwIfAborted(flight.scope);
   if (!trip.isMissed && !trip.leasesFirst) {
     const isWorthIt = authority.isShared || isAging(deck.settings);
     const seen = isWorthIt ? await look(trip, ticket) : undefined;
@@ -243,7 +242,7 @@ async function follow(
   if (elapsedMs(clock, begun) >= followMs) return loadUnfilled(trip, ticket);
   first?.onWait?.();
   const timeoutMs = Math.min(leaseMsLeft, POLL_MS_MAX) * (0.5 + random.fraction() / 2);
-  using scope = abortScope({ clock, parents: [flight.scope.signal], timeoutMs });
+  using scope = abortScope({ clock, parents: [flight.scope], timeoutMs });
   await deck.tiers.authority.changed(flight.key, scope.signal);
   // Waiting for another node's load is not waiting for the tier.
   trip.tierMsLeft = tierTimeoutMs;
@@ -337,7 +336,7 @@ async function load(trip: Trip): Promise<Loaded> {
   const { deck, flight, stale } = trip;
   const { key, scope } = flight;
   const request = flight.first();
-  throwIfEnded(scope);
+  throwIfAborted(scope);
   if (request === undefined) throw new Error(`nobody waits for ${JSON.stringify(key)}`);
   flight.load();
   trip.loadCount += 1;

@@ -1,6 +1,5 @@
 import { abortScope } from '../core/abort.js';
 import { elapsedMs, instantOf } from '../core/clock.js';
-import { signalScope } from './abandonable.js';
 import type { Loader } from './cache.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
@@ -78,7 +77,7 @@ async function refresh(deck: Deck, request: RefreshRequest): Promise<void> {
     using scope = abortScope({ clock, parents: [refreshes.ending.signal], timeoutMs });
     const expected = [...request.tags, ...(request.stale.tags ?? []).map(({ tag }) => tag)];
     const before = await tagsBefore(deck, answer.epoch, Array.from(new Set(expected)));
-    const loaded = await callLoader(deck, { ...request, scope: signalScope(scope.signal) });
+    const loaded = await callLoader(deck, { ...request, scope });
     stop();
     const stamped = await stampFill(deck, loaded, before);
     const fill = typeof stamped === 'string' ? NOT_KEPT : stamped;

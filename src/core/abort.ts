@@ -88,14 +88,17 @@ export function abortable<T>(promise: Promise<T>, signal: AbortSource | undefine
 }
 
 /**
- * What ends by itself, with what must be let go afterwards. It is listened to like a signal; a real
- * one, which costs Node much more than the rest of a call, is made only for who asks for it.
+ * What aborts when it is told, and is listened to like a signal; a real one, which costs Node much more
+ * than the rest of a call, is made only for who asks for it.
  */
-export interface Scope extends Disposable, AbortSource {
+export interface LazyAbort extends AbortSource {
   readonly signal: AbortSignal;
   /** Aborts now. */
   abort(reason: unknown): void;
 }
+
+/** What ends by itself, with what must be let go afterwards. */
+export interface Scope extends Disposable, LazyAbort {}
 
 /** What a {@link Scope} follows. */
 export interface ScopeOptions {
@@ -117,21 +120,17 @@ export function abortScope(options: ScopeOptions): Scope {
   return new FollowingScope(options);
 }
 
-/** Listens to all parents itself: a scope belongs to nearly every call, so it has to be cheap. */
-class FollowingScope implements Scope, Alarm {
-  readonly #options: ScopeOptions;
-  readonly #followed: AbortSource[] = [];
+/** What only a call aborts. */
+export function lazyAbort(): LazyAbort {
+  return new ToldAbort();
+}
+
+/** A class, because nearly every call makes one. */
+class ToldAbort implements LazyAbort {
   readonly #listeners: AbortListener[] = [];
   #controller: AbortController | undefined;
-  #cancel: CancelTimer | undefined;
   aborted = false;
   reason: unknown;
-  atMs = 0;
-
-  constructor(options: ScopeOptions) {
-    this.#options = options;
-    this.#follow();
-  }
 
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
@@ -148,16 +147,7 @@ class FollowingScope implements Scope, Alarm {
     if (index >= 0) this.#listeners.splice(index, 1);
   }
 
-  handleEvent(): void {
-    this.abort(this.#followed.find(({ aborted }) => aborted)?.reason);
-  }
-
-  ring(): void {
-    this.abort(this.#timeoutReason());
-  }
-
   abort(reason: unknown): void {
-    this[Symbol.dispose]();
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason ?? new DOMException('This operation was aborted', 'AbortError');
@@ -166,6 +156,34 @@ class FollowingScope implements Scope, Alarm {
       if (typeof listener === 'function') listener();
       else listener.handleEvent();
     }
+  }
+}
+
+/** Listens to all parents itself: a scope belongs to nearly every call, so it has to be cheap. */
+class FollowingScope extends ToldAbort implements Scope, Alarm {
+  readonly #options: ScopeOptions;
+  readonly #followed: AbortSource[] = [];
+  #cancel: CancelTimer | undefined;
+  atMs = 0;
+
+  constructor(options: ScopeOptions) {
+    super();
+    this.#options = options;
+    this.#follow();
+  }
+
+  handleEvent(): void {
+    this.abort(this.#followed.find(({ aborted }) => aborted)?.reason);
+  }
+
+  ring(): void {
+    this.abort(this.#timeoutReason());
+  }
+
+  override abort(reason: unknown): void {
+    this[Symbol.dispose]();
+    if (this.aborted) return;
+    super.abort(reason);
     this.#options.onAbort?.(this.reason);
   }
 
