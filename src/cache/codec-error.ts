@@ -1,17 +1,8 @@
 import { CoordinationError, isCoordinationError } from '../core/errors.js';
+import type { CacheUnreadableEvent } from './diagnostics.js';
 
 /** Why an entry of a shared tier cannot be read. */
-export interface Unreadable {
-  /**
-   * `other-codec`: it was written by another codec; `not-decoded`: the codec refused it; `too-large`:
-   * decompressed it has more bytes than allowed.
-   */
-  readonly reason: 'other-codec' | 'not-decoded' | 'too-large';
-  /** The codec by which it was written. */
-  readonly codec: string;
-  /** What the codec threw. */
-  readonly error?: unknown;
-}
+type Unreadable = Pick<CacheUnreadableEvent, 'reason' | 'codec' | 'error'>;
 
 /** Thrown by what decodes, and answered as a miss by who asked. */
 export class UnreadableError extends Error {

@@ -68,10 +68,10 @@ export function ageOf(aging: Aging | undefined, remainingMs: number): Age {
   return staleForMs(aging, remainingMs) < 0 ? 'early' : 'stale';
 }
 
-/** Whether what was found is as good as new. */
-export function isFresh(
+/** In which part of its life what was found is now. */
+export function ageNow(
   clock: Clock,
   { local: { aging }, validity }: { readonly local: LocalValue; readonly validity: Validity },
-): boolean {
-  return aging === undefined || ageOf(aging, leftOf(clock, validity)) === 'fresh';
+): Age {
+  return aging === undefined ? 'fresh' : ageOf(aging, leftOf(clock, validity));
 }

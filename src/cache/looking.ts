@@ -3,7 +3,7 @@ import type { Found } from './authority.js';
 import type { Deck } from './deck.js';
 import { type Flight, type FlightRequest, newFlight, timeoutError, untilEnd } from './flight.js';
 import { handOut } from './isolation.js';
-import { isFresh } from './lifetime.js';
+import { ageNow } from './lifetime.js';
 import { fly } from './loading.js';
 import { expectsMiss, type Look, noteLook } from './looks.js';
 import { keepNear } from './near.js';
@@ -108,7 +108,8 @@ function ask(deck: Deck, one: Look): void {
     (found) => {
       noteLook(deck.looks, found.state);
       if (!isUnderWay(deck, one)) return;
-      if (found.state === 'found' && isFresh(settings.clock, found)) land(deck, one, found);
+      if (found.state === 'found' && ageNow(settings.clock, found) === 'fresh')
+        land(deck, one, found);
       else takeOff(deck, one);
     },
     (error) => isUnderWay(deck, one) && giveUp(deck, one, error),
@@ -118,7 +119,7 @@ function ask(deck: Deck, one: Look): void {
 /** The caller gets what was found, and memory a copy. */
 function land(deck: Deck, one: Look, { local, validity, isHeld }: Found): void {
   if (!isHeld) keepNear(deck, one.question?.ticket, local, validity);
-  if (local.sliding !== undefined) deck.slides?.read(one.key, local, validity);
+  deck.slides?.read(one.key, local, validity);
   endTicket(deck, one);
   leave(deck, one);
   deck.counters.hitCount += 1;

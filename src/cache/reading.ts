@@ -1,5 +1,4 @@
 import { abortable } from '../core/abort.js';
-import { remainingMs } from '../core/clock.js';
 import { closedError, isCoordinationError } from '../core/errors.js';
 import { assertFunction, assertKey, type CallOptions, callOptions } from './arguments.js';
 import { auditor } from './audit.js';
@@ -8,7 +7,7 @@ import type { CacheCallOptions, CacheReadOptions, CacheWriteOptions, Loader } fr
 import type { Deck } from './deck.js';
 import type { LocalValue } from './driver.js';
 import { handOut } from './isolation.js';
-import { ageOf } from './lifetime.js';
+import { ageNow } from './lifetime.js';
 import { lookUp } from './looking.js';
 import { keepNear } from './near.js';
 
@@ -145,7 +144,7 @@ function readAndKeep<Result>(
     gate.end();
   };
   const waitMs = Math.min(timeoutMs, settings.tierTimeoutMs);
-  const reading = isLinearizable ? readSynced(authority, key, waitMs) : authority.read(key, waitMs);
+  const reading = (isLinearizable ? readSynced : readPlain)(authority, key, waitMs, true);
   return reading.then(
     (answer) => {
       const isFound = answer.state === 'found' && isGood(deck, answer);
@@ -166,28 +165,33 @@ function readAndKeep<Result>(
   );
 }
 
-/** A read that sees everything acknowledged before it, or nothing. */
-async function readSynced(
+type Read = (
   authority: Authority,
   key: string,
   timeoutMs: number,
-): ReturnType<Authority['read']> {
+  isCounted: boolean,
+) => ReturnType<Authority['read']>;
+
+const readPlain: Read = (authority, ...asked) => authority.read(...asked);
+
+/** A read that sees everything acknowledged before it, or nothing. */
+const readSynced: Read = async (authority, key, timeoutMs, isCounted) => {
   const synced = await authority.sync?.(timeoutMs);
-  return synced?.state === 'failed' ? { state: 'missing' } : authority.read(key, timeoutMs);
-}
+  return synced?.state === 'failed'
+    ? { state: 'missing' }
+    : authority.read(key, timeoutMs, isCounted);
+};
 
 /** Whether an entry is not stale: without a loader nobody would make it better. */
-function isGood({ settings: { clock } }: Deck, { local: { aging }, validity }: Found): boolean {
-  if (aging === undefined) return true;
-  const age = ageOf(aging, remainingMs(clock, validity));
+function isGood({ settings: { clock } }: Deck, found: Found): boolean {
+  const age = ageNow(clock, found);
   return age === 'fresh' || age === 'early';
 }
 
 async function exists(deck: Deck, key: string, timeoutMs: number): Promise<boolean> {
   const { authority } = deck.tiers;
-  const synced = deck.settings.isSynced ? await authority.sync?.(timeoutMs) : undefined;
-  if (synced?.state === 'failed') return false;
-  const answer = await authority.read(key, timeoutMs, false);
+  const reading = deck.settings.isSynced ? readSynced : readPlain;
+  const answer = await reading(authority, key, timeoutMs, false);
   return answer.state === 'found' && !answer.local.isAbsent && isGood(deck, answer);
 }
 

@@ -30,7 +30,7 @@ export class FewMap<Key extends NonNullable<unknown>, Value> {
   }
 
   has(key: Key): boolean {
-    return this.#key === key || (this.#rest !== undefined && this.#rest.has(key));
+    return this.#key === key || this.#rest?.has(key) === true;
   }
 
   get(key: Key): Value | undefined {

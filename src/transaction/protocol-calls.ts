@@ -18,11 +18,12 @@ export const BACKOFF: { readonly baseMs: number; readonly maxMs: number } = {
 };
 
 /** Pauses before every try but the first. False: background work must end. */
-export async function isNextAttemptDue(running: Running): Promise<boolean> {
+export function isNextAttemptDue(running: Running): boolean | Promise<boolean> {
   const { host, attempts } = running;
   running.attempts += 1;
-  if (attempts > 0) await pause(backoffMs(attempts - 1, BACKOFF, host.random), host);
-  return !host.stopped.aborted;
+  const isDue = (): boolean => !host.stopped.aborted;
+  if (attempts === 0) return isDue();
+  return pause(backoffMs(attempts - 1, BACKOFF, host.random), host).then(isDue);
 }
 
 /** A call whose answer decides. Only time ends the wait for it, and the coordinator's own end. */

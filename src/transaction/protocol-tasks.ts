@@ -134,9 +134,7 @@ async function onePhaseAnswer(
 /** The deciding step; sent again, after a pause, when an earlier reply was lost. */
 async function decide(running: Running): Promise<void> {
   const { host, subject, state } = running;
-  if (running.attempts > 0 || host.stopped.aborted) {
-    if (!(await isNextAttemptDue(running))) return;
-  } else running.attempts += 1;
+  if (!(await isNextAttemptDue(running))) return;
   const { incarnation, key } = subject;
   const record = recordOf(running);
   let event: DecidedEvent;

@@ -71,9 +71,11 @@ export async function declareGone(
   for (const seat of waiting()) {
     const { state } = seat.state();
     const { transactionId } = seat;
-    if (!isDecided(state)) undecided.push(transactionId);
-    else ended.push({ transactionId, outcome: state === 'C' ? 'committed' : 'aborted' });
-    if (!isDecided(state)) continue;
+    if (!isDecided(state)) {
+      undecided.push(transactionId);
+      continue;
+    }
+    ended.push({ transactionId, outcome: state === 'C' ? 'committed' : 'aborted' });
     await boundedCall(host.clock, { signals: [host.stopped] }, () => seat.without(since));
   }
   host.channels.declaredGone.publish(() => ({ site: host.site, gone, reason, ended, undecided }));
