@@ -13,6 +13,8 @@ const TASKS_PER_NODE = 4;
 const ROUNDS = 5;
 const STORM_MS_MAX = 60_000;
 const HOLD_MS_MAX = 2;
+/** Long enough for every driver to look who else is there. */
+const READ_MS = 90;
 const EXPIRY_MS_MAX = 30_000;
 const SHARED = { mode: 'shared' } as const;
 
@@ -126,6 +128,33 @@ function mortal(driver: LockDriver, isDead: () => boolean): LockDriver {
     },
   };
 }
+
+const QUEUEING: readonly StagedCase[] = [
+  [
+    'readers of one node who follow one another let a writer of another node in',
+    async (stage) => {
+      const [readers, writers] = (await openLocks(stage, 2)) as [Lock, Lock];
+      let isIn = false;
+      // Each comes while another one holds, and so they would for ever.
+      const read = async (afterMs: number): Promise<void> => {
+        await sleep(systemClock, afterMs);
+        while (!isIn) {
+          await readers.withLock(stage.resource(), SHARED, () => sleep(systemClock, READ_MS));
+        }
+      };
+      const reading = [0, 1, 2].map((place) => read((place * READ_MS) / 3));
+      await sleep(systemClock, 3 * READ_MS);
+      const writing = writers.withLock(stage.resource(), () => {
+        isIn = true;
+      });
+      await within(PATIENCE_MS, writing, 'the writer').finally(() => {
+        isIn = true;
+      });
+      await within(PATIENCE_MS, Promise.all(reading), 'the readers');
+    },
+    'shared',
+  ],
+];
 
 const RETAINED: readonly StagedCase[] = [
   [
@@ -242,4 +271,9 @@ const OPERATING: readonly StagedCase[] = [
 ];
 
 /** Sentences about what whole locks make of the driver's finer verbs. */
-export const ENGINE_CASES: readonly StagedCase[] = [...STORMS, ...RETAINED, ...OPERATING];
+export const ENGINE_CASES: readonly StagedCase[] = [
+  ...STORMS,
+  ...QUEUEING,
+  ...RETAINED,
+  ...OPERATING,
+];
