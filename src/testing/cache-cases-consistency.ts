@@ -1,21 +1,21 @@
 import assert from 'node:assert/strict';
 import type { Cache, CacheConsistency, CacheOptions } from '../cache/cache.js';
+import { v8Codec } from '../cache/codec-v8.js';
 import { type CacheStage, type StagedCacheCase, until } from './cache-stage.js';
 
 const TURNS = 10;
 const STRICT_LEASE_MS = 50;
 
-type Options = Partial<CacheOptions<number>>;
-
 /** One cache of a level, with memory before it where `isTiered`; undefined where that is refused. */
-async function cacheOf(
+async function cacheOf<Value>(
   stage: CacheStage,
   consistency: CacheConsistency,
   isTiered: boolean,
-): Promise<Cache<number> | undefined> {
-  const options: Options = { consistency, strictLeaseMs: STRICT_LEASE_MS };
+  more?: Partial<CacheOptions<Value>>,
+): Promise<Cache<Value> | undefined> {
+  const level = { consistency, strictLeaseMs: STRICT_LEASE_MS };
   try {
-    return await stage.cache<number>(options, { isTiered });
+    return await stage.cache<Value>({ ...level, ...more }, { isTiered });
   } catch (error) {
     const { code, message } = error as { readonly code?: unknown; readonly message: string };
     if (code !== 'INVALID_ARGUMENT' || !/consistency|tiers/.test(message)) throw error;
@@ -24,13 +24,14 @@ async function cacheOf(
 }
 
 /** Two nodes with caches of a level; undefined where it is refused. */
-async function pairOf(
+async function pairOf<Value = number>(
   stage: CacheStage,
   consistency: CacheConsistency,
   isTiered: boolean,
-): Promise<readonly [Cache<number>, Cache<number>] | undefined> {
-  const writer = await cacheOf(stage, consistency, isTiered);
-  const reader = await cacheOf(stage, consistency, isTiered);
+  more?: Partial<CacheOptions<Value>>,
+): Promise<readonly [Cache<Value>, Cache<Value>] | undefined> {
+  const writer = await cacheOf<Value>(stage, consistency, isTiered, more);
+  const reader = await cacheOf<Value>(stage, consistency, isTiered, more);
   assert.equal(writer === undefined, reader === undefined);
   return writer && reader && [writer, reader];
 }
@@ -74,6 +75,23 @@ async function neverBack(stage: CacheStage, consistency: CacheConsistency, isTie
   });
 }
 
+const EVERY_BYTE: Uint8Array = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+
+/** Every way in which a value gets into the driver keeps it exactly. */
+async function keepsBytes(stage: CacheStage, consistency: CacheConsistency): Promise<void> {
+  const codec = v8Codec;
+  const [writer, reader] = (await pairOf<Uint8Array>(stage, consistency, false, { codec })) ?? [];
+  if (writer === undefined || reader === undefined) return;
+  const reads = async (bytes: Uint8Array, how: string): Promise<void> =>
+    assert.deepEqual(await reader.get('key'), bytes, `${consistency}: what was ${how}`);
+  await writer.getOrLoad('key', () => EVERY_BYTE);
+  await reads(EVERY_BYTE, 'loaded');
+  await writer.set('key', EVERY_BYTE.toReversed());
+  await reads(EVERY_BYTE.toReversed(), 'set');
+  await writer.update('key', () => {}, { value: EVERY_BYTE });
+  await reads(EVERY_BYTE, 'written through');
+}
+
 /** What each level promises to readers of other nodes; what a driver cannot give it refuses. */
 export const CACHE_CONSISTENCY_CASES: readonly StagedCacheCase[] = [
   [
@@ -87,6 +105,13 @@ export const CACHE_CONSISTENCY_CASES: readonly StagedCacheCase[] = [
   [
     'sequential, or refused: reads of another node never go back, and see each write in the end',
     (stage) => neverBack(stage, 'sequential', false),
+  ],
+  [
+    'what a codec writes as bytes comes back exactly, however it was written',
+    async (stage) => {
+      await keepsBytes(stage, 'lease');
+      await keepsBytes(stage, 'strict');
+    },
   ],
 ];
 

@@ -9,6 +9,15 @@ export interface EntryCommands extends Pick<RedisClient, 'eval' | 'evalsha'> {
   argument(text: string): RedisArgument;
 }
 
+/**
+ * Of every command ioredis has a form that answers bytes; its types do not tell of these. `callBuffer`
+ * will not do: with `enableAutoPipelining` it throws where nobody can catch it.
+ */
+interface BytesClient extends RedisCacheClient {
+  evalBuffer: RedisClient['eval'];
+  evalshaBuffer: RedisClient['evalsha'];
+}
+
 /** The commands of a client as they are, or with bytes for characters of Latin-1. */
 export function entryCommands(client: RedisCacheClient, encoding: TextEncoding): EntryCommands {
   if (encoding === 'utf8') {
@@ -19,13 +28,13 @@ export function entryCommands(client: RedisCacheClient, encoding: TextEncoding):
       argument: (text) => text,
     };
   }
-  const call = async (command: string, args: RedisArgument[]): Promise<unknown> =>
-    textOf(await client.callBuffer(command, args));
+  const bytes = client as BytesClient;
+  const text = async (reply: Promise<unknown>): Promise<unknown> => textOf(await reply);
   return {
-    mget: async (keys) => (await call('mget', keys)) as (string | null)[],
-    eval: (...given) => call('eval', given),
-    evalsha: (...given) => call('evalsha', given),
-    argument: (text) => Buffer.from(text, 'latin1'),
+    mget: async (keys) => (await text(bytes.mgetBuffer(keys))) as (string | null)[],
+    eval: (...given) => text(bytes.evalBuffer(...given)),
+    evalsha: (...given) => text(bytes.evalshaBuffer(...given)),
+    argument: (from) => Buffer.from(from, 'latin1'),
   };
 }
 

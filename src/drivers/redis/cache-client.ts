@@ -1,4 +1,4 @@
-import type { RedisArgument, RedisClient } from './client.js';
+import type { RedisClient } from './client.js';
 
 /** A Redis client as a cache uses it: `Redis` and `Cluster` of ioredis 5 and 6 both fit. */
 export interface RedisCacheClient extends RedisClient {
@@ -6,6 +6,6 @@ export interface RedisCacheClient extends RedisClient {
   mget(keys: string[]): Promise<(string | null)[]>;
   /** UNLINK, of keys of one slot. */
   unlink(...keys: string[]): Promise<number>;
-  /** Any command, with its reply as bytes: for a codec that writes bytes. */
-  callBuffer(command: string, args: RedisArgument[]): Promise<unknown>;
+  /** MGET with its reply as bytes: for a codec that writes bytes. */
+  mgetBuffer(keys: string[]): Promise<(Uint8Array | null)[]>;
 }

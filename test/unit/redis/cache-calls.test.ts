@@ -12,7 +12,7 @@ class FakeCacheClient extends FakeClient {
     });
   }
 
-  callBuffer(): Promise<unknown> {
+  mgetBuffer(): Promise<(Uint8Array | null)[]> {
     return new Promise(() => {});
   }
 
