@@ -12,6 +12,18 @@ const logFaults = { project: 'fault', file: 'test/fault/zookeeper-log.test.ts' }
 
 export const mutants: readonly Mutant[] = [
   {
+    id: 'zookeeper-silent-server-is-asked-again',
+    file: `${folder}/supervisor.ts`,
+    find: '    this.#order.push(...this.#order.splice(0, 1));\n',
+    replace: '',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/zookeeper/session.test.ts',
+      name: 'begins with another server',
+    },
+    why: 'A session whose server has frozen waits for it again and again, and ends.',
+  },
+  {
     id: 'zookeeper-tokens-without-room-for-a-block',
     file: `${folder}/lock-fence.ts`,
     find: 'return BigInt(zxid) * BigInt(TOKENS_PER_ZXID);',

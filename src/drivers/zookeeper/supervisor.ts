@@ -69,6 +69,8 @@ export class Supervisor {
   #attempts = 0;
   /** How many servers in a row did not answer a connection that they took. */
   #silentCount = 0;
+  /** The servers, with the one that the next client asks first in front. */
+  readonly #order: string[];
   #openedAt: Instant;
   #lastFailure: unknown;
   #closing: Promise<void> | undefined;
@@ -76,6 +78,7 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#clock = options.clock;
+    this.#order = inAnyOrder(options.servers.split(','), options.random);
     this.#openedAt = instantOf(options.clock);
   }
 
@@ -146,7 +149,7 @@ export class Supervisor {
   }
 
   #connect(client: Client): void {
-    const { servers, sessionTimeoutMs, auth } = this.#options;
+    const { sessionTimeoutMs, auth } = this.#options;
     // Without an identity to resume, what ended is gone; with one, `#connected` buries it.
     if (this.#resumed.client_id === undefined && this.#live?.ended.aborted) this.#live = undefined;
     for (const other of supervisors) other.#yieldDescriptor();
@@ -154,10 +157,10 @@ export class Supervisor {
     this.#openedAt = instantOf(this.#clock);
     this.#listen(client);
     client.init({
-      connect: servers,
+      connect: this.#nextOrder(),
       timeout: sessionTimeoutMs,
       debug_level: 0,
-      host_order_deterministic: false,
+      host_order_deterministic: true,
       response_counter_limit: RESPONSE_COUNTER_LIMIT,
       ...this.#resumed,
     });
@@ -188,6 +191,14 @@ export class Supervisor {
     };
     // The first look is at once: an idle client still holds the number of its closed descriptor.
     this.#arm('watchdog', 0, look);
+  }
+
+  /** Each client begins with another server than the one before, which may still be silent. */
+  #nextOrder(): string {
+    const order = this.#order.join();
+    this.#order.push(...this.#order.splice(0, 1));
+
+    return order;
   }
 
   /**
@@ -327,4 +338,10 @@ export class Supervisor {
     this.#cancels.get(name)?.();
     this.#cancels.delete(name);
   }
+}
+
+/** So that the clients of an ensemble spread over its servers. */
+function inAnyOrder(servers: readonly string[], random: Random): string[] {
+  const places = servers.map((server) => ({ server, at: random.fraction() }));
+  return places.sort((one, other) => one.at - other.at).map(({ server }) => server);
 }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { zookeeper, zookeeperLock, zookeeperTransactions } from 'tricord/zookeeper';
-import { describe, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { errorOf, failureOf, isServerAnswer } from '../../../src/drivers/zookeeper/codes.js';
 import { loadClient } from '../../../src/drivers/zookeeper/load.js';
+import { Supervisor } from '../../../src/drivers/zookeeper/supervisor.js';
+import { seededRandom, systemClock } from '../../../src/index.js';
 
 const invalid = { name: 'TypeError', code: 'INVALID_ARGUMENT' };
 
@@ -61,6 +63,32 @@ describe('the optional package', () => {
       });
     }
   });
+});
+
+test('each client begins with another server than the one before, and knows them all', async () => {
+  const asked: string[] = [];
+  // It never has a socket, as where a server refuses.
+  class Idle {
+    readonly state = 0;
+    init({ connect }: { readonly connect: string }): void {
+      asked.push(connect);
+    }
+    on(): void {}
+    add_auth(): void {}
+    close(): void {}
+  }
+  const supervisor = new Supervisor({
+    ...{ servers: 'a:1,b:2,c:3', sessionTimeoutMs: 10_000, connectTimeoutMs: 10_000, auth: [] },
+    ...{ clock: systemClock, random: seededRandom(1), load: async () => Idle as never },
+  });
+  supervisor.current('connect').catch(() => {});
+  await expect.poll(() => asked.length, { timeout: 5_000 }).toBeGreaterThanOrEqual(6);
+  await supervisor.close();
+  const firsts = asked.map((servers) => servers.split(',')[0]);
+  for (let at = 0; at + 3 <= firsts.length; at += 1) {
+    assert.deepEqual(firsts.slice(at, at + 3).sort(), ['a:1', 'b:2', 'c:3']);
+  }
+  for (const servers of asked) assert.deepEqual(servers.split(',').sort(), ['a:1', 'b:2', 'c:3']);
 });
 
 describe('codes of the client', () => {
