@@ -1,15 +1,22 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Endpoint } from './handle.js';
-import { ask } from './wire.js';
+import { ask, eventually } from './wire.js';
 
 const EXPIRE_TIMEOUT_MS = 10_000;
 const CLOSE_SESSION = -11;
 
 /** The ids of the sessions that a server knows, as the four-letter word `dump` lists them. */
 export async function sessionsOf(server: Endpoint): Promise<bigint[]> {
-  const dump = await ask(server, 'dump');
-  const sessions = dump.slice(0, dump.indexOf('ephemeral nodes dump'));
+  const sessions = await eventually(() => sessionLines(server), { timeoutMs: EXPIRE_TIMEOUT_MS });
   return [...new Set([...sessions.matchAll(/0x([0-9a-f]+)/g)].map(([, id]) => BigInt(`0x${id}`)))];
+}
+
+/** A server that does not serve at the moment answers something else: it is not one without sessions. */
+async function sessionLines(server: Endpoint): Promise<string> {
+  const dump = await ask(server, 'dump');
+  const end = dump.indexOf('ephemeral nodes dump');
+  if (end < 0) throw new Error(`no list of sessions, but ${JSON.stringify(dump.slice(0, 100))}`);
+  return dump.slice(0, end);
 }
 
 /**
