@@ -17,14 +17,26 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'core-suspension-ignored',
     file: 'src/core/clock.ts',
-    find: 'return Math.max(monotonic, wall, 0);',
-    replace: 'return Math.max(monotonic, 0);',
+    find: 'return forMs - Math.max(monotonic, wall, 0);',
+    replace: 'return forMs - Math.max(monotonic, 0);',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/lease.test.ts',
       name: 'a machine that was suspended',
     },
     why: 'A laptop that slept for a minute would still believe in its leases.',
+  },
+  {
+    id: 'core-suspension-not-elapsed',
+    file: 'src/core/clock.ts',
+    find: 'return Math.max(monotonic, wall, 0);',
+    replace: 'return Math.max(monotonic, 0);',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/core/clock.test.ts',
+      name: 'elapsed time is the larger',
+    },
+    why: 'What waits for a time to pass would wait for longer by every sleep of the machine.',
   },
   {
     id: 'lock-held-without-clock',
