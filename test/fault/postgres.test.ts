@@ -148,6 +148,34 @@ describe('a participant behind a bad network [postgresql]', () => {
     await poolIsClean();
   });
 
+  test('a branch that another session holds busy (55000) is finished as soon as that lets go', async () => {
+    const { branch, branchId, id } = await written();
+    const vote = await branch.prepare();
+    const record = { branchId, evidence: vote.vote === 'yes' ? vote.evidence : '' };
+    const text = `commit prepared '${branchId}'`;
+    const senders = async () =>
+      (await stage.sql('select 1 from pg_stat_activity where query = $1', [text])).rowCount;
+    // A synchronous standby that never answers keeps COMMIT PREPARED at its branch.
+    await waitForStandby(stage, 'nobody');
+    const first = stage.sql(text);
+    try {
+      await eventually(async () => (await senders()) === 1);
+      const busy = stage.sql(`rollback prepared '${branchId}'`);
+      await expect(busy).rejects.toMatchObject({ code: '55000' });
+      const second = stage.participant.commit(record);
+      await eventually(async () => (await senders()) === 2);
+      await waitForStandby(stage, '');
+      await second;
+    } finally {
+      await waitForStandby(stage, '');
+      await first;
+    }
+    await branch.commit();
+    await refuses('OUTCOME_CONTRADICTED', stage.participant.abort(record));
+    assert.equal(await isThere(id), true);
+    await poolIsClean();
+  });
+
   test('a body that still waits for a frozen server is let go with an error at abort', async () => {
     const { branch, db } = await written();
     proxy.freeze();
@@ -199,6 +227,16 @@ describe('a PostgreSQL server that is killed [postgresql]', () => {
     assert.deepEqual(rows, [{ id: 1 }]);
   });
 });
+
+/** Makes every commit of the server wait for a standby of that name; of none by ''. */
+async function waitForStandby(stage: PostgresStage, name: string): Promise<void> {
+  await stage.sql(`alter system set synchronous_standby_names = '${name}'`);
+  await stage.sql('select pg_reload_conf()');
+  await eventually(async () => {
+    const { rows } = await stage.sql('show synchronous_standby_names');
+    return rows[0].synchronous_standby_names === name;
+  });
+}
 
 describe('a process that is killed while its branch waits [postgresql]', () => {
   test('leaves a session that ends with the time of the transaction, not never', async () => {

@@ -152,11 +152,12 @@ describe('tricord doctor [redis] [postgresql]', () => {
         {
           ...{ participant: 'stock', branchId: left.branches[1]?.branchId, coordinator: 'silent' },
           ...{ decision: 'none', evidence: 'prepared', isInDoubt: true, action: 'abort' },
+          ageMs: expect.any(Number),
         },
         {
           ...{ participant: 'orders', branchId: left.branches[0]?.branchId, coordinator: 'silent' },
           ...{ decision: 'none', evidence: 'prepared', isInDoubt: true, action: 'abort' },
-          ...{ blockedSessions: 1, vacuumHorizon: expect.any(Number) },
+          ...{ blockedSessions: 1, vacuumHorizon: expect.any(Number), ageMs: expect.any(Number) },
         },
       ]);
       const { out, code } = await doctor(left.namespace);

@@ -205,16 +205,35 @@ onServer('mariadb', 'the traps of XA', async () => {
       await pool.end();
     });
 
-    test('a branch whose owner closes is let go, and finished by others at once', async () => {
+    test('a branch whose owner closes is let go: anybody finishes it, without a right to end connections', async () => {
       const owner = await mysqlStage(url);
       const { branch, db, branchId } = await owner.begin();
       const id = nextId();
       await db.query('insert into item values (?, 0)', [id]);
-      const vote = await branch.prepare();
-      const record = { branchId, evidence: vote.vote === 'yes' ? vote.evidence : '' };
-      await owner.close();
-      await participant.commit(record);
-      assert.equal(await count(id), 1);
+      assert.equal((await branch.prepare()).vote, 'yes');
+      const client = await mysql.createConnection(url);
+      try {
+        const [rows] = await client.query<mysql.RowDataPacket[]>('xa recover');
+        const gtrid = branchId.slice(0, -2);
+        const own = rows.find(({ data }) => String(data).startsWith(gtrid)) ?? assert.fail();
+        const bqual = String(own.data).slice(gtrid.length);
+        const commit = () => client.query(`xa commit '${gtrid}', '${bqual}', ${own.formatID}`);
+        // As long as its connection lives, MariaDB knows the branch nowhere else.
+        await expect(commit()).rejects.toMatchObject({ errno: 1397 });
+        await owner.participant.close();
+        const isFinished = async () => (await prepared()).length === 0;
+        await eventually(async () => {
+          await commit().catch(({ errno }) => assert.equal(errno, 1397));
+          return isFinished();
+        });
+        assert.equal(await count(id), 1);
+        assert.deepEqual(await evidence(branchId), [{ state: 'committed' }]);
+        // The service's pool goes on.
+        await owner.pool.query('select 1');
+      } finally {
+        await client.end();
+        await owner.close();
+      }
     });
 
     test('two participants on one server, and others beside tricord, never see each other', async () => {

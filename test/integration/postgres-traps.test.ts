@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict';
 import pg from 'pg';
 import { isCoordinationError } from 'tricord';
-import { postgresParticipant } from 'tricord/postgres';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { onServer, sharedDatabase } from '../servers/shared.js';
 import { eventually, postgresStage } from './postgres-stage.js';
@@ -43,6 +42,18 @@ onServer('postgresql', 'the traps of PREPARE TRANSACTION', async () => {
       assert.equal(vote.vote, 'no');
       expect(vote).toMatchObject({ reason: 'division by zero (SQLSTATE 22012)' });
       assert.deepEqual(await prepared(), []);
+    });
+
+    test('in one phase: a statement that failed is an abort, although COMMIT answers without an error', async () => {
+      const id = nextId();
+      const { branch, db } = await begin();
+      await db.query('insert into item values ($1)', [id]);
+      await expect(db.query('select 1 / 0')).rejects.toThrow('division by zero');
+      expect(await branch.commitOnePhase?.()).toMatchObject({
+        state: 'aborted',
+        reason: 'division by zero (SQLSTATE 22012)',
+      });
+      assert.equal(await count(id), 0);
     });
 
     test('a failed statement of a text of several, behind a write, makes the vote no', async () => {
@@ -197,32 +208,6 @@ onServer('postgresql', 'the traps of PREPARE TRANSACTION', async () => {
       const racers = Array.from({ length: 8 }, () => participant.commit(record));
       await Promise.all(racers);
       assert.equal(await count(id), 1);
-    });
-
-    test('a branch that is held busy by a session is finished as soon as that lets go', async () => {
-      // A synchronous standby that never answers keeps COMMIT PREPARED busy after it happened; here
-      // a stub answers 55000 three times, since a busy branch cannot be staged on one real server.
-      const { record, branch, id } = await yes();
-      let refusals = 3;
-      const stubborn = {
-        query: () => {},
-        async connect() {
-          const client = await stage.pool.connect();
-          return {
-            release: (destroy?: boolean) => client.release(destroy),
-            on: client.on.bind(client),
-            removeListener: client.removeListener.bind(client),
-            async query(text: string): Promise<unknown> {
-              refusals -= 1;
-              if (refusals >= 0) throw Object.assign(new Error('busy'), { code: '55000' });
-              return client.query(text);
-            },
-          };
-        },
-      };
-      await postgresParticipant({ name: 'orders', pool: stubborn }).commit(record);
-      assert.equal(await count(id), 1);
-      await branch.commit();
     });
 
     test('a branch id is a literal: one with other characters is refused before anything is sent', async () => {

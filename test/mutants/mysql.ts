@@ -53,6 +53,14 @@ export const mutants: readonly Mutant[] = [
     why: 'MariaDB keeps a prepared branch for its connection: a stopped process would block it.',
   },
   {
+    id: 'mysql-prepared-branch-keeps-its-connection-at-close',
+    file: 'src/drivers/mysql/participant.ts',
+    find: '      for (const branch of Array.from(held)) branch.detach();',
+    replace: '',
+    tests: { ...traps, name: 'a branch whose owner closes' },
+    why: 'MariaDB lets nobody else finish it, as long as the process lives whose participant closed.',
+  },
+  {
     id: 'mysql-old-evidence-proves',
     file: 'src/drivers/mysql/evidence.ts',
     find: '  return (await serverNowMs(run)) - Number(at) < retainMs - MARGIN_MS;',

@@ -29,7 +29,11 @@ function participantOn(variables: Record<string, string>, xaRecover: Answer = []
     on() {},
     removeListener() {},
   };
-  const pool = { getConnection: async () => connection, query: () => {}, execute: () => {} };
+  const pool = {
+    getConnection: async () => connection,
+    query: () => {},
+    execute: () => {},
+  };
   return { participant: mysqlParticipant({ name: 'orders', pool }), sent };
 }
 
@@ -48,7 +52,11 @@ describe('a server that mysqlParticipant', () => {
     ['8.0.28', 'MySQL Community Server - GPL', 'version'],
     ['5.7.44-log', 'MySQL Community Server (GPL)', 'version'],
   ])('refuses: %s, which cannot keep a prepared branch', async (version, comment, setting) => {
-    const { participant } = participantOn({ ...SAFE, version, version_comment: comment });
+    const { participant } = participantOn({
+      ...SAFE,
+      version,
+      version_comment: comment,
+    });
     const error = await participant.guarantees().catch((each: unknown) => each);
     assert.ok(isCoordinationError(error, 'BACKEND_UNSUPPORTED'));
     assert.equal(error.details.setting, setting);
@@ -63,20 +71,44 @@ describe('a server that mysqlParticipant', () => {
     ['8.4.3', 'MySQL Community Server - GPL'],
     ['9.1.0-commercial', 'x'],
   ])('accepts: %s', async (version, comment) => {
-    const { participant } = participantOn({ ...SAFE, version, version_comment: comment });
+    const { participant } = participantOn({
+      ...SAFE,
+      version,
+      version_comment: comment,
+    });
     assert.equal((await participant.guarantees()).survives, 'power-loss');
   });
 
   test('refuses: a Galera cluster, by the name of its setting', async () => {
-    const { participant } = participantOn({ ...SAFE, version: '10.11.6-MariaDB', wsrep_on: 'ON' });
+    const { participant } = participantOn({
+      ...SAFE,
+      version: '10.11.6-MariaDB',
+      wsrep_on: 'ON',
+    });
     const error = await participant.guarantees().catch((each: unknown) => each);
     assert.ok(isCoordinationError(error, 'BACKEND_UNSUPPORTED'));
     assert.equal(error.details.setting, 'wsrep_on');
   });
 
+  test('refuses: a replica, by the name of its setting', async () => {
+    const { participant } = participantOn({
+      ...SAFE,
+      version: '8.0.36',
+      read_only: 'ON',
+    });
+    const error = await participant.guarantees().catch((each: unknown) => each);
+    assert.ok(isCoordinationError(error, 'BACKEND_UNSUPPORTED'));
+    assert.equal(error.details.setting, 'read_only');
+    assert.match(error.message, /connect the pool to the primary/);
+  });
+
   test('refuses: torn pages, with the setting to change', async () => {
     const version = '10.11.19-MariaDB';
-    const { participant } = participantOn({ ...SAFE, version, innodb_doublewrite: 'OFF' });
+    const { participant } = participantOn({
+      ...SAFE,
+      version,
+      innodb_doublewrite: 'OFF',
+    });
     const { survives, refusals } = await participant.guarantees();
     assert.equal(survives, 'process');
     assert.match(refusals?.join(' ') ?? '', /set innodb_doublewrite = ON/);

@@ -77,7 +77,10 @@ describe('a transaction is refused before anything is sent', () => {
       await expect(running).rejects.toMatchObject({ code: 'INVALID_ARGUMENT' });
       await expect(running).rejects.toThrow(message);
       expect(sent).toEqual([]);
-      expect(coordinator.stats()).toMatchObject({ inFlightCount: 0, committedCount: 0 });
+      expect(coordinator.stats()).toMatchObject({
+        inFlightCount: 0,
+        committedCount: 0,
+      });
     });
   }
 
@@ -102,7 +105,10 @@ describe('guarantees', () => {
   });
   const logWith = (changes: Partial<Guarantees>): DecisionLog => ({
     ...log,
-    open: (node) => ({ ...log.open(node), guarantees: async () => given(changes) }),
+    open: (node) => ({
+      ...log.open(node),
+      guarantees: async () => given(changes),
+    }),
   });
   const participantWith = (guarantees: Participant['guarantees']): Participant =>
     ({ ...stock, guarantees }) as Participant;
@@ -118,7 +124,10 @@ describe('guarantees', () => {
   });
 
   test('a log below requireGuarantee is refused with the setting to change, before the body', async () => {
-    const coordinator = create({ log: logWith({}), requireGuarantee: 'power-loss' });
+    const coordinator = create({
+      log: logWith({}),
+      requireGuarantee: 'power-loss',
+    });
     let hasBegun = false;
     const running = coordinator.run({ resourceId: 'o' }, () => {
       hasBegun = true;
@@ -145,6 +154,17 @@ describe('guarantees', () => {
     expect(await risking.commit({ resourceId: 'o' }, () => 1)).toBe(1);
   });
 
+  test('acceptRisk lifts no demand: requireGuarantee is a level that was asked for', async () => {
+    const demands = {
+      requireGuarantee: 'power-loss',
+      acceptRisk: true,
+    } as const;
+    const coordinator = create({ log: logWith({}), ...demands });
+    await expect(coordinator.run({ resourceId: 'o' }, () => 1)).rejects.toMatchObject({
+      code: 'GUARANTEE_REFUSED',
+    });
+  });
+
   test('a participant that cannot prepare is refused when it is enlisted, the others go on', async () => {
     const details = {
       backend: 'postgres',
@@ -158,6 +178,8 @@ describe('guarantees', () => {
     const coordinator = create({ participants: [broken] });
     expect(await coordinator.commit({ resourceId: 'o' }, () => 'without it')).toBe('without it');
     const running = coordinator.commit({ resourceId: 'o' }, (tx) => tx.enlist(broken));
-    await expect(running).rejects.toMatchObject({ code: 'BACKEND_UNSUPPORTED' });
+    await expect(running).rejects.toMatchObject({
+      code: 'BACKEND_UNSUPPORTED',
+    });
   });
 });
