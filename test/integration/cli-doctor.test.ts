@@ -99,7 +99,8 @@ describe('tricord doctor [redis] [postgresql]', () => {
       const record = { transactionId, resourceId: 'order:1', nodeId: 'shop-7', branches };
       await session.decide(incarnation, record);
     }
-    const found = { id: made, key, namespace, transactionId, branches, orders, stock, session };
+    const about = { namespace, incarnation, transactionId };
+    const found = { ...about, id: made, key, branches, orders, stock, session };
     if (what === 'alive') return found;
     await session.close();
     const viewer = log.open({ nodeId: 'viewer', namespace, clock, random });
@@ -174,6 +175,13 @@ describe('tricord doctor [redis] [postgresql]', () => {
       await waiting;
     }
     expect(await committedIn(left)).toEqual({ orders: false, stock: false });
+    // Its coordinator may only have been asleep: it decides nothing any more.
+    const log = redisTransactions({ client });
+    const [nodeId, { namespace, incarnation, transactionId }] = ['late', left];
+    const late = log.open({ nodeId, namespace, clock: systemClock, random: systemRandom });
+    const record = { transactionId, resourceId: 'order:1', nodeId, branches: left.branches };
+    expect(await late.decide(incarnation, record)).toBe('fenced');
+    await late.close();
     expect(await lastAudit()).toMatchObject({
       event: 'resolved',
       transactionId: left.transactionId,
@@ -216,6 +224,68 @@ describe('tricord doctor [redis] [postgresql]', () => {
     expect((await doctor(left.namespace, ...abort)).err).toContain('"stock" has committed it');
     expect(await doctor(left.namespace, ...commit)).toMatchObject({ code: 0 });
     expect(await committedIn(left)).toEqual({ orders: true, stock: true });
+  });
+
+  test('what was done by hand against a decision is told apart from what needs nothing', async () => {
+    const left = await orphan('decided');
+    const [orders, stock] = left.branches.map((each) => each.branchId);
+    await pool.query(`commit prepared '${orders}'`);
+    await left.stock.abort({ branchId: stock ?? '', evidence: '' });
+    const found = await diagnosis(left.namespace);
+    expect(found.code).toBe(2);
+    expect(ours(found)).toMatchObject([
+      {
+        ...{ participant: 'orders', decision: 'commit', evidence: 'committed', isInDoubt: false },
+        action: 'none: it has committed',
+      },
+      {
+        ...{ participant: 'stock', decision: 'commit', evidence: 'aborted', isInDoubt: true },
+        action: 'repair by hand: it was aborted against the decision',
+      },
+    ]);
+    const commit = ['--resolve', left.transactionId, 'commit', '--reason', 'finish it'];
+    expect((await doctor(left.namespace, ...commit)).err).toContain(
+      'refused: "stock" has aborted it; repair that by hand',
+    );
+  });
+
+  test('nothing is done that cannot be recorded', async () => {
+    const left = await orphan('undecided');
+    const abort = ['--resolve', left.transactionId, 'abort', '--reason', 'shop-7 is scrapped'];
+    const nowhere = join(tmpdir(), `tricord-no-folder-${process.pid}`, 'audit.jsonl');
+    const { code, err } = await doctor(left.namespace, ...abort, '--audit', nowhere);
+    expect(code).toBe(1);
+    expect(err).toContain(nowhere);
+    expect(ours(await diagnosis(left.namespace))).toHaveLength(2);
+    expect((await doctor(left.namespace, ...abort)).code).toBe(0);
+  });
+
+  test('without the log a branch waits, and nobody resolves it', async () => {
+    const left = await orphan('undecided');
+    const path = join(tmpdir(), `tricord-without-log-${process.pid}-${Date.now()}.mjs`);
+    const shared = globalThis as Record<string, unknown>;
+    const { namespace, orders, stock } = left;
+    shared.tricordWithoutLog = { participants: [orders, stock], namespace };
+    await writeFile(path, 'export const open = () => globalThis.tricordWithoutLog;\n');
+    try {
+      const { code, out } = await tricord('doctor', path, '--json');
+      const found = JSON.parse(out) as Diagnosis;
+      expect(code).toBe(2);
+      expect(found.errors).toEqual(['no log was given: decisions are not known']);
+      const action = 'wait: give the log, or bring it back';
+      expect(ours(found)).toMatchObject([
+        { decision: 'unknown', evidence: 'prepared', action },
+        { decision: 'unknown', evidence: 'prepared', action },
+      ]);
+      const abort = ['--resolve', left.transactionId, 'abort', '--reason', 'impatience'];
+      const refused = await tricord('doctor', path, '--audit', audit, ...abort);
+      expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('none was given') });
+    } finally {
+      delete shared.tricordWithoutLog;
+      await rm(path);
+      const abort = ['--resolve', left.transactionId, 'abort', '--reason', 'the test is over'];
+      expect((await doctor(namespace, ...abort)).code).toBe(0);
+    }
   });
 
   test('a branch of a coordinator that lives waits for it, and nobody resolves it', async () => {

@@ -381,7 +381,9 @@ onServer('postgresql', 'the traps of PREPARE TRANSACTION', async () => {
         const { rows } = await db.query(
           `select setting from pg_settings where name = '${setting}'`,
         );
-        assert.equal(rows[0].setting, '1234', setting);
+        // What is left when the first statement begins the transaction: a little less.
+        const boundMs = Number(rows[0].setting);
+        assert.ok(boundMs > 0 && boundMs <= 1_234, `${setting} = ${boundMs}`);
       }
       await branch.abort();
       const { rows } = await stage.pool.query('show statement_timeout');

@@ -303,14 +303,6 @@ export const mutants: readonly Mutant[] = [
     why: 'A limit that the service has set for itself would be lifted.',
   },
   {
-    id: 'postgres-failed-branch-is-committed-in-one-phase',
-    file: 'src/drivers/postgres/branch.ts',
-    find: "      if (ended?.command !== 'COMMIT') return this.#abortedOnePhase(this.#failure(), signal);",
-    replace: '',
-    tests: { ...traps, name: 'in one phase: a statement that failed' },
-    why: 'COMMIT of a failed transaction rolls back, and says so by its tag alone.',
-  },
-  {
     id: 'postgres-evidence-of-the-future-is-an-error',
     file: 'src/drivers/postgres/prepared.ts',
     find: "    if (sqlState(error) === SQLSTATE.invalidParameterValue) return 'unknown';",

@@ -50,6 +50,24 @@ export const mutants: readonly Mutant[] = [
     why: 'Every refused order would lose stock.',
   },
   {
+    id: 'redis-participant-yes-with-a-time-to-live',
+    file: scripts,
+    find: "redis.call('HSET', KEYS[1], ':format', '${PARTICIPANT_FORMAT}', branch, ARGV[4])",
+    replace:
+      "redis.call('HSET', KEYS[1], ':format', '${PARTICIPANT_FORMAT}', branch, ARGV[4])\nredis.call('EXPIRE', KEYS[1], 3600)",
+    tests: { ...rules, name: 'has a time to live' },
+    why: 'A yes that expires is a no that nobody hears.',
+  },
+  {
+    id: 'redis-participant-lock-with-a-time-to-live',
+    file: scripts,
+    find: "  redis.call('HSET', KEYS[3], intent.key, value)",
+    replace:
+      "  redis.call('HSET', KEYS[3], intent.key, value)\n  redis.call('EXPIRE', KEYS[3], 3600)",
+    tests: { ...rules, name: 'has a time to live' },
+    why: 'Somebody else would change what a prepared branch relies on.',
+  },
+  {
     id: 'redis-participant-second-reader-frees-the-lock',
     file: scripts,
     find: '    if count > 1 then redis.call',
