@@ -1,15 +1,9 @@
-import { instantOf, type Validity } from '../core/clock.js';
+import type { Validity } from '../core/clock.js';
 import { CoordinationError } from '../core/errors.js';
 import { paddedFencingToken } from '../core/fencing-token.js';
 import type { StandardSchema } from '../core/standard-schema.js';
-import {
-  foundAt,
-  type Parts,
-  read,
-  touch,
-  unlessOutdated,
-  unlessUnfit,
-} from './authority-reads.js';
+import { lease } from './authority-leases.js';
+import { type Parts, read, touch } from './authority-reads.js';
 import { type CacheStoredEvent, cacheStored } from './diagnostics.js';
 import type {
   CacheNode,
@@ -161,7 +155,6 @@ function authorityOver<Stored>(
   form: Parts<Stored>['form'],
 ): Authority {
   const { node, counter, leaseMs } = options;
-  const { clock } = node;
   const { ask, demand, failed } = tierCalls(node, counter);
   const isShared = options.tier.scope === 'shared';
   const tags = tagCalls({ ...options, ask, demand, tags: tier.tags });
@@ -188,23 +181,20 @@ function authorityOver<Stored>(
     read: (key, timeoutMs, isCounted = true) => read(parts, key, timeoutMs, isCounted),
     sync: syncing(options.tier, ask),
     leasesAtOnce: isShared && tier.leasesAtOnce === true,
-    async lease(key, token, timeoutMs, refresh, isCounted) {
-      const answer = await ask('lease', key, async () => {
-        const since = instantOf(clock);
-        const reply = await tier.lease(key, token, leaseMs, { timeoutMs, refresh });
-        if (reply.state !== 'found') return reply;
-        const found = foundAt(parts, key, since, reply.entry);
-        return unlessUnfit(parts, key, await unlessOutdated(parts, found, timeoutMs));
-      });
-      if (isCounted && answer.state === 'found') counter.hitCount += 1;
-      else if (isCounted) counter.missCount += 1;
-      return answer;
-    },
-    async fill(key, token, entry, timeoutMs) {
-      const answer = await ask('fill', key, () => settle(parts, key, token, entry, timeoutMs));
-      if (answer === 'accepted') told(parts, key, entry, 'load');
-      return typeof answer === 'string' ? answer : 'failed';
-    },
+    lease: (key, token, timeoutMs, refresh, isCounted) =>
+      lease(parts, leaseMs, { key, token, timeoutMs, refresh, isCounted }),
+    fill: (key, token, entry, timeoutMs) =>
+      settle(parts, key, token, entry, timeoutMs).then(
+        (reply) => {
+          if (reply === 'refused') return 'refused';
+          told(parts, key, entry, 'load');
+          return 'accepted';
+        },
+        (error) => {
+          failed('fill', key, error);
+          return 'failed';
+        },
+      ),
     async renew(key, claim, timeoutMs) {
       const call = () => tier.renew(key, claim, leaseMs, { timeoutMs });
       const answer = await ask('renew', key, call);
@@ -222,8 +212,9 @@ function authorityOver<Stored>(
       const answer = await demand('store', key, timeoutMs, (bounds) =>
         settle(parts, key, token, entry, bounds.timeoutMs),
       );
-      if (answer === 'accepted') told(parts, key, entry, 'set');
-      return answer;
+      if (answer === 'refused') return 'refused';
+      told(parts, key, entry, 'set');
+      return 'accepted';
     },
     async hold(key, token, timeoutMs, fence) {
       const fenced = fencing(parts, fence);
@@ -284,17 +275,18 @@ function told<Stored>(
   cacheStored.publish(() => ({ cache: node.name, tier: counter.backend, key, by, ttlMs }));
 }
 
-/** Ends a lease, with an entry or without. */
-async function settle<Stored>(
+/** Ends a lease, with an entry or without; no promise but the tier's own. */
+function settle<Stored>(
   { tier, form }: Parts<Stored>,
   key: string,
   token: string,
   { value, ttlMs }: Fill,
   timeoutMs: number,
-): Promise<'accepted' | 'refused'> {
-  const reply =
-    value === undefined
-      ? await tier.release(key, token, { timeoutMs })
-      : await tier.fill(key, token, { stored: form.encode(value), ttlMs }, { timeoutMs });
-  return reply === 'refused' ? 'refused' : 'accepted';
+): Promise<'stored' | 'released' | 'refused'> {
+  try {
+    if (value === undefined) return tier.release(key, token, { timeoutMs });
+    return tier.fill(key, token, { stored: form.encode(value), ttlMs }, { timeoutMs });
+  } catch (error) {
+    return Promise.reject(error);
+  }
 }

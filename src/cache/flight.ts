@@ -1,8 +1,10 @@
 import { type LazyAbort, lazyAbort, onAbort } from '../core/abort.js';
 import type { Deadlines } from '../core/deadlines.js';
 import { CoordinationError } from '../core/errors.js';
+import type { WorkGate } from '../core/work-gate.js';
 import type { Loader } from './cache.js';
 import type { LocalValue } from './driver.js';
+import { handOut } from './isolation.js';
 import type { LoadScope } from './load-call.js';
 import type { Counters } from './stats.js';
 
@@ -44,7 +46,8 @@ export interface Flight {
   readonly callerCount: number;
   /** Whether one of the callers asks for what was acknowledged before it came. */
   readonly isLinearizable: boolean;
-  join(request: FlightRequest): Promise<LocalValue | undefined>;
+  /** Seats a caller, whose work has begun at the gate: it ends as he leaves. */
+  join(request: FlightRequest, seat: Seat): void;
   /** The caller who has waited longest: whose loader is next. */
   first(): FlightRequest | undefined;
   /** The number of the newest caller so far. */
@@ -61,11 +64,16 @@ export interface Flight {
   fail(error: unknown): void;
 }
 
+/** Where a caller waits: one promise. */
+export interface Seat {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 interface Caller {
   readonly number: number;
   readonly request: FlightRequest;
-  readonly resolve: (local: LocalValue | undefined) => void;
-  readonly reject: (error: unknown) => void;
+  readonly seat: Seat;
   readonly letGo: () => void;
   /** Looking in the tiers; waiting for somebody's load; the caller whose own loader was called. */
   state: 'looking' | 'waiting' | 'loading';
@@ -77,6 +85,7 @@ export interface FlightOptions {
   /** Of the callers; they keep the process running. */
   readonly deadlines: Deadlines;
   readonly counters: Counters;
+  readonly gate: Pick<WorkGate, 'end'>;
   /** Called once when the last caller has gone without an answer. */
   readonly onAbandoned: () => void;
   /** Called when a caller was answered with what is stale because its time was up. */
@@ -112,8 +121,8 @@ class SharedFlight implements Flight {
     return false;
   }
 
-  join(request: FlightRequest): Promise<LocalValue | undefined> {
-    return join(this, request);
+  join(request: FlightRequest, seat: Seat): void {
+    join(this, request, seat);
   }
 
   first(): FlightRequest | undefined {
@@ -141,16 +150,14 @@ class SharedFlight implements Flight {
   land(sighting: Sighting): void {
     this.isMissed = false;
     for (const caller of this.callers) {
-      if (!isFresh(sighting, caller)) continue;
-      leave(this, caller, sighting);
-      caller.resolve(sighting.local);
+      if (isFresh(sighting, caller)) answered(this, caller, sighting);
     }
   }
 
   fail(error: unknown): void {
     for (const caller of this.callers) {
       leave(this, caller, undefined);
-      caller.reject(error);
+      caller.seat.reject(error);
     }
     this.scope.abort(error);
   }
@@ -158,24 +165,33 @@ class SharedFlight implements Flight {
 
 type Self = SharedFlight;
 
-function join(self: Self, request: FlightRequest): Promise<LocalValue | undefined> {
-  const { callers } = self;
-  return new Promise((resolve, reject) => {
-    self.callerNumber += 1;
-    const letGo = untilEnd(self.options.deadlines, request, {
-      onTimeUp: () => timeUp(self, caller),
-      onAborted: () => giveUp(self, caller, request.signal?.reason),
-    });
-    const state = self.isMissed ? 'waiting' : 'looking';
-    const caller: Caller = { number: self.callerNumber, request, resolve, reject, letGo, state };
-    callers.add(caller);
+function join(self: Self, request: FlightRequest, seat: Seat): void {
+  self.callerNumber += 1;
+  const letGo = untilEnd(self.options.deadlines, request, {
+    onTimeUp: () => timeUp(self, caller),
+    onAborted: () => giveUp(self, caller, request.signal?.reason),
   });
+  const state = self.isMissed ? 'waiting' : 'looking';
+  const caller: Caller = { number: self.callerNumber, request, seat, letGo, state };
+  self.callers.add(caller);
 }
 
 function leave({ callers, options }: Self, caller: Caller, answer: Sighting | undefined): void {
   callers.delete(caller);
   caller.letGo();
   count(options.counters, caller.state, answer);
+  options.gate.end();
+}
+
+/** The caller leaves with a value; with one of his own, where nobody else may share it. */
+function answered(self: Self, caller: Caller, sighting: Sighting): void {
+  leave(self, caller, sighting);
+  const { local } = sighting;
+  try {
+    caller.seat.resolve(local && handOut(self.key, local));
+  } catch (error) {
+    caller.seat.reject(error);
+  }
 }
 
 function isFresh(sighting: Sighting | undefined, caller: Caller): sighting is Sighting {
@@ -188,15 +204,14 @@ function timeUp(self: Self, caller: Caller): void {
     giveUp(self, caller, timeoutError(key, caller.request.timeoutMs));
     return;
   }
-  leave(self, caller, offered);
   if (offered.isStale) self.options.onStale();
-  caller.resolve(offered.local);
+  answered(self, caller, offered);
   abandonIfEmpty(self, undefined);
 }
 
 function giveUp(self: Self, caller: Caller, reason: unknown): void {
   leave(self, caller, undefined);
-  caller.reject(reason);
+  caller.seat.reject(reason);
   abandonIfEmpty(self, reason);
 }
 

@@ -55,7 +55,7 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
       demandStamps: (...given) => demand(() => tags.demandStamps(...given)),
       renew: (...given) => demand(() => tags.renew(...given)),
     },
-    // As `ask` does, with one promise: every hit of a shared tier comes this way.
+    // As `ask` does, with one promise each: every hit and miss of a shared tier comes this way.
     read(key, timeoutMs, isCounted = true) {
       const entered = breaker.enter();
       if (entered === undefined) {
@@ -67,13 +67,25 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
         return answer;
       });
     },
-    async lease(key, token, timeoutMs, refresh, isCounted) {
-      const call = () => inner.lease(key, token, timeoutMs, refresh, isCounted);
-      const answer = await ask(call);
-      if (answer === undefined && isCounted) counter.skippedCount += 1;
-      return answer ?? failed;
+    lease(key, token, timeoutMs, refresh, isCounted) {
+      const entered = breaker.enter();
+      if (entered === undefined) {
+        if (isCounted) counter.skippedCount += 1;
+        return Promise.resolve(failed);
+      }
+      return inner.lease(key, token, timeoutMs, refresh, isCounted).then((answer) => {
+        breaker.leave(entered, isFault(answer) ? 'failed' : 'answered');
+        return answer;
+      });
     },
-    fill: async (...given) => (await ask(() => inner.fill(...given))) ?? 'failed',
+    fill(key, token, entry, timeoutMs) {
+      const entered = breaker.enter();
+      if (entered === undefined) return Promise.resolve('failed');
+      return inner.fill(key, token, entry, timeoutMs).then((answer) => {
+        breaker.leave(entered, answer === 'failed' ? 'failed' : 'answered');
+        return answer;
+      });
+    },
     extend: async (...given) => (await ask(() => inner.extend(...given))) ?? 'failed',
     seize: (...given) => demand(() => inner.seize(...given)),
     store: (...given) => demand(() => inner.store(...given)),

@@ -41,9 +41,61 @@ const DEPTH_MAX = 500;
  * as it was: instances of classes, functions, symbols, cycles, sparse or extended arrays.
  */
 export function isolate(key: string, value: unknown): Isolated {
+  const quick = quickCopy(value, 0);
+  if (quick !== UNUSUAL) return { value: quick, isBare: true, isShareable: true };
   const walk = newWalk(key, true);
   const copy = copyOf(walk, value);
   return { value: copy, isBare: walk.isBare, isShareable: walk.isShareable };
+}
+
+/** Not only objects, arrays and what JSON carries by itself: the walk tells what it is. */
+const UNUSUAL = Symbol('unusual');
+/** Deeper values are rare, and may be cycles. */
+const QUICK_DEPTH_MAX = 64;
+
+/**
+ * The frozen copy of what nearly all values are, without a trace of the way, which only a refusal
+ * needs: every load and every write makes one.
+ */
+function quickCopy(value: unknown, depth: number): unknown {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value;
+    case 'number':
+      return Number.isFinite(value) && !Object.is(value, -0) ? value : UNUSUAL;
+    case 'object':
+      if (value === null) return null;
+      if (depth === QUICK_DEPTH_MAX) return UNUSUAL;
+      return Array.isArray(value) ? quickArray(value, depth) : quickObject(value, depth);
+    default:
+      return UNUSUAL;
+  }
+}
+
+function quickArray(value: readonly unknown[], depth: number): unknown {
+  if (Object.getPrototypeOf(value) !== Array.prototype) return UNUSUAL;
+  if (Object.keys(value).length !== value.length) return UNUSUAL;
+  const copy: unknown[] = [];
+  for (const item of value) {
+    const own = quickCopy(item, depth + 1);
+    if (own === UNUSUAL) return UNUSUAL;
+    copy.push(own);
+  }
+  return Object.freeze(copy);
+}
+
+function quickObject(value: object, depth: number): unknown {
+  if (Object.getPrototypeOf(value) !== Object.prototype) return UNUSUAL;
+  if (Object.getOwnPropertySymbols(value).length > 0) return UNUSUAL;
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.keys(value)) {
+    const own = quickCopy((value as Record<string, unknown>)[name], depth + 1);
+    // Assignment would obey this name, which here is data.
+    if (own === UNUSUAL || name === '__proto__') return UNUSUAL;
+    copy[name] = own;
+  }
+  return Object.freeze(copy);
 }
 
 /** What a reader gets: the value itself where nobody can change it, else a copy of its own. */

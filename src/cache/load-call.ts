@@ -3,9 +3,9 @@ import { type Clock, instantOf } from '../core/clock.js';
 import { assertTtlMs } from '../core/validate.js';
 import { assertTags } from './arguments.js';
 import type { Fill } from './authority.js';
-import type { Loader } from './cache.js';
+import type { LoadContext, Loader } from './cache.js';
 import type { Deck } from './deck.js';
-import { cacheLoad } from './diagnostics.js';
+import { type CacheLoadContext, cacheLoad } from './diagnostics.js';
 import type { LocalValue } from './driver.js';
 import { ABSENT, handOut, type Isolated } from './isolation.js';
 import { type Lifetime, lifetimeOf } from './lifetime.js';
@@ -39,46 +39,77 @@ export interface Loaded {
 /** Calls a loader, and counts. Rejects with its error, or the signal's reason. */
 export async function callLoader(deck: Deck, call: LoadCall): Promise<Loaded> {
   const { settings, counters } = deck;
-  const { clock, name } = settings;
-  const { key, loader, scope } = call;
+  const { clock } = settings;
+  const { key, scope } = call;
   counters.loadCount += 1;
   const sinceMs = clock.monotonicMs();
-  let { ttlMs, tags } = call;
-  let isStored = true;
-  const context = {
-    key,
-    get signal() {
-      return scope.signal;
-    },
-    get stale() {
-      return call.stale && handOut(key, call.stale);
-    },
-    setTtl(ownTtlMs: number) {
-      assertTtlMs(ownTtlMs);
-      ttlMs = ownTtlMs;
-    },
-    setTags(own: readonly string[]) {
-      assertTags(deck, own);
-      tags = Array.from(new Set([...call.tags, ...own]));
-    },
-    doNotStore() {
-      isStored = false;
-    },
-  };
+  const choice: LoaderChoice = { ttlMs: call.ttlMs, tags: call.tags, isStored: true };
+  const context = new CallContext(deck, call, choice);
   try {
-    const running = cacheLoad.trace(
-      () => ({ cache: name, key }),
-      async () => loader(context),
-    );
-    const value = await abortable(running, scope);
+    const value = await abortable(run(deck, call, context), scope);
     const local = value === undefined ? undefined : settings.values.take(key, value);
     const loadMs = clock.monotonicMs() - sinceMs;
     counters.loadMs.add(loadMs);
+    const { isStored, ttlMs, tags } = choice;
     const fill = isStored ? fillOf(settings, local, { ttlMs, loadMs }) : NOT_KEPT;
     return { local, fill, tags };
   } catch (error) {
     counters.loadFailureCount += 1;
     throw error;
+  }
+}
+
+/** What a loader throws at once is a rejection, too. */
+function run(deck: Deck, { key, loader }: LoadCall, context: LoadContext): Promise<unknown> {
+  if (cacheLoad.isListened) {
+    const told = (): CacheLoadContext => ({ cache: deck.settings.name, key });
+    return cacheLoad.trace(told, async () => loader(context));
+  }
+  try {
+    return Promise.resolve(loader(context));
+  } catch (error) {
+    return Promise.reject(error);
+  }
+}
+
+/** What a loader says of its value. */
+interface LoaderChoice {
+  ttlMs: number;
+  tags: readonly string[];
+  isStored: boolean;
+}
+
+/** A class, because each miss makes one. Its verbs work without it, too: loaders take them out. */
+class CallContext implements LoadContext {
+  readonly #call: LoadCall;
+  readonly key: string;
+  readonly setTtl: LoadContext['setTtl'];
+  readonly setTags: LoadContext['setTags'];
+  readonly doNotStore: LoadContext['doNotStore'];
+
+  constructor(deck: Deck, call: LoadCall, choice: LoaderChoice) {
+    this.#call = call;
+    this.key = call.key;
+    this.setTtl = (ttlMs) => {
+      assertTtlMs(ttlMs);
+      choice.ttlMs = ttlMs;
+    };
+    this.setTags = (own) => {
+      assertTags(deck, own);
+      choice.tags = Array.from(new Set([...call.tags, ...own]));
+    };
+    this.doNotStore = () => {
+      choice.isStored = false;
+    };
+  }
+
+  get signal(): AbortSignal {
+    return this.#call.scope.signal;
+  }
+
+  get stale(): unknown {
+    const { key, stale } = this.#call;
+    return stale && handOut(key, stale);
   }
 }
 

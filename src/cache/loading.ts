@@ -9,10 +9,10 @@ import type { FillTicket } from './driver.js';
 import type { Flight, Sighting } from './flight.js';
 import { ageOf, staleForMs } from './lifetime.js';
 import { callLoader, type Loaded } from './load-call.js';
-import { noteLook, type Question } from './looks.js';
+import { noteLook } from './looks.js';
 import { keepNear } from './near.js';
 import { isBackingOff, noteFailure, startRefresh } from './refresh.js';
-import { stampFill, type TagsBefore, tagsBefore } from './tagging.js';
+import { stampFill, type TagsBefore, tagsBefore, untagged } from './tagging.js';
 import { isAging } from './tiers.js';
 import { newTrip, type StaleSighting, type Start, type Trip } from './trip.js';
 
@@ -34,11 +34,17 @@ export async function fly(deck: Deck, flight: Flight, start: Start): Promise<voi
     while (flight.callerCount > 0) {
       const ticket = trip.question?.ticket ?? near?.begin(flight.key);
       try {
-        const sighting = await passOrFallBack(trip, ticket);
+        let sighting: Sighting | undefined;
+        try {
+          sighting = await pass(trip, ticket);
+        } catch (error) {
+          sighting = fallBack(trip, error);
+        }
         if (sighting === undefined) continue;
         trip.cancelSoft();
+        if (!sighting.isStale) deck.refreshes.failures.delete(flight.key);
         flight.land(sighting);
-        trip = newTrip(deck, flight, {});
+        if (flight.callerCount > 0) trip = newTrip(deck, flight, {});
       } finally {
         if (ticket !== undefined) near?.end(ticket);
       }
@@ -52,24 +58,13 @@ export async function fly(deck: Deck, flight: Flight, start: Start): Promise<voi
   }
 }
 
-/** One way through; when the load fails, what is stale serves as far as it may. */
-async function passOrFallBack(
-  trip: Trip,
-  ticket: FillTicket | undefined,
-): Promise<Sighting | undefined> {
-  const { deck, flight } = trip;
-  try {
-    const sighting = await pass(trip, ticket);
-    if (sighting !== undefined && !sighting.isStale) deck.refreshes.failures.delete(flight.key);
-    return sighting;
-  } catch (error) {
-    const { stale } = trip;
-    const isOwn = isCoordinationError(error, 'CACHE_VALUE_UNSUPPORTED');
-    const isUsable = stale !== undefined && isValid(deck, stale);
-    if (!isUsable || isOwn || flight.scope.aborted) throw error;
-    noteFailure(deck, flight.key);
-    return stale;
-  }
+/** When the load fails, what is stale serves as far as it may. */
+function fallBack({ deck, flight, stale }: Trip, error: unknown): StaleSighting {
+  const isOwn = isCoordinationError(error, 'CACHE_VALUE_UNSUPPORTED');
+  const isUsable = stale !== undefined && isValid(deck, stale);
+  if (!isUsable || isOwn || flight.scope.aborted) throw error;
+  noteFailure(deck, flight.key);
+  return stale;
 }
 
 /** One way through; undefined when it is to be gone again: after a wait, or a refused fill. */
@@ -86,7 +81,12 @@ async function pass(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   }
   const token = newToken(deck.settings.random);
   const asOf = flight.seal();
-  const answer = await lease(trip, token);
+  const since = deck.present();
+  const timeoutMs = Math.max(trip.tierMsLeft, 1);
+  const { hasOld, leasesFirst } = trip;
+  const answer = await authority.lease(flight.key, token, timeoutMs, hasOld, leasesFirst);
+  spend(trip, since);
+  if (leasesFirst) noteLease(trip, answer.state);
   switch (answer.state) {
     case 'found':
       return sighted(trip, ticket, answer, needsSync(trip) ? trip.lookedAsOf : asOf);
@@ -110,19 +110,12 @@ function miss(trip: Trip): void {
   trip.flight.miss();
 }
 
-/** Asks for the lease; the first time it may stand for the look. */
-async function lease(trip: Trip, token: string): Promise<Answer<LeaseAnswer>> {
-  const { deck, flight, leasesFirst } = trip;
-  const answer = await timed(trip, (_, timeoutMs) =>
-    deck.tiers.authority.lease(flight.key, token, timeoutMs, trip.hasOld, leasesFirst),
-  );
-  if (!leasesFirst) return answer;
+/** The lease stood for the first look. */
+function noteLease(trip: Trip, state: Answer<LeaseAnswer>['state']): void {
   trip.leasesFirst = false;
   trip.hasLooked = true;
-  const { state } = answer;
-  noteLook(deck.looks, state === 'found' || state === 'failed' ? state : 'leader');
+  noteLook(trip.deck.looks, state === 'found' || state === 'failed' ? state : 'leader');
   if (state !== 'found') miss(trip);
-  return answer;
 }
 
 /** Whether what was not asked for by a look may be too old for who came after it. */
@@ -136,7 +129,11 @@ async function look(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
   const { flight, question } = trip;
   const asOf = question === undefined ? flight.seal() : FIRST_CALLER;
   trip.lookedAsOf = asOf;
-  const answer = await (question === undefined ? timed(trip, ask) : asked(trip, question));
+  const since = question?.since ?? trip.deck.present();
+  const answer = await (question === undefined ? ask(trip) : question.answer);
+  trip.hasLooked = true;
+  trip.question = undefined;
+  spend(trip, since);
   if (answer.state === 'failed') trip.tierMsLeft = 0;
   if (answer.state === 'outdated') trip.hasOld = true;
   return answer.state === 'found' ? sighted(trip, ticket, answer, asOf) : undefined;
@@ -144,22 +141,14 @@ async function look(trip: Trip, ticket: FillTicket | undefined): Promise<Sightin
 
 const FIRST_CALLER = 1;
 
-async function ask(trip: Trip, timeoutMs: number): Promise<Answer<ReadAnswer>> {
+async function ask(trip: Trip): Promise<Answer<ReadAnswer>> {
   const { deck, flight } = trip;
   const { authority } = deck.tiers;
+  const timeoutMs = Math.max(trip.tierMsLeft, 1);
   const isCounted = authority.isShared && !trip.hasLooked;
-  trip.hasLooked = true;
   const synced = flight.isLinearizable ? await authority.sync?.(timeoutMs) : undefined;
   if (synced?.state === 'failed') return FAILED;
   return authority.read(flight.key, timeoutMs, isCounted);
-}
-
-async function asked(trip: Trip, { answer, since }: Question): Promise<Answer<ReadAnswer>> {
-  trip.hasLooked = true;
-  trip.question = undefined;
-  const reply = await answer;
-  trip.tierMsLeft -= trip.deck.present().monotonicMs - since.monotonicMs;
-  return reply;
 }
 
 /** What an entry is worth that was found; undefined: it has to be loaded. */
@@ -221,12 +210,8 @@ function isValid({ settings: { clock } }: Deck, { validity }: StaleSighting): bo
 }
 
 /** Takes the time of a question from what the trip may spend on the authority. */
-async function timed<Reply>(trip: Trip, call: (trip: Trip, timeoutMs: number) => Promise<Reply>) {
-  const { present } = trip.deck;
-  const since = present();
-  const reply = await call(trip, Math.max(trip.tierMsLeft, 1));
-  trip.tierMsLeft -= present().monotonicMs - since.monotonicMs;
-  return reply;
+function spend(trip: Trip, since: Instant): void {
+  trip.tierMsLeft -= trip.deck.present().monotonicMs - since.monotonicMs;
 }
 
 /** Waits for the end of somebody else's lease; for half of the caller's time, then loads alone. */
@@ -270,7 +255,8 @@ async function lead(
   let before: TagsBefore;
   const stop = keepClaim(deck, key, { kind: 'lease', token });
   try {
-    before = await tagsBefore(deck, epoch, expectedTags(trip));
+    const tags = expectedTags(trip);
+    before = tags.length === 0 ? untagged(epoch) : await tagsBefore(deck, epoch, tags);
     loaded = await load(trip);
   } catch (error) {
     letGo();
@@ -282,14 +268,18 @@ async function lead(
   flight.offer({ local, asOf: loadedAsOf });
   // Of who comes after this, a tag may be invalidated that the stamps do not know of.
   const filledAsOf = flight.seal();
-  const fill = await timed(trip, () => stampFill(deck, loaded, before));
+  let sentAt = deck.present();
+  const fill = loaded.tags.length === 0 ? loaded.fill : await stampFill(deck, loaded, before);
+  spend(trip, sentAt);
   if (typeof fill === 'string') {
     letGo();
     trip.expectedTags = loaded.tags;
     const sighting = { local, asOf: loadedAsOf };
     return fill === 'moved' ? refused(trip, sighting) : sighting;
   }
-  const answer = await timed(trip, (_, timeoutMs) => authority.fill(key, token, fill, timeoutMs));
+  sentAt = deck.present();
+  const answer = await authority.fill(key, token, fill, Math.max(trip.tierMsLeft, 1));
+  spend(trip, sentAt);
   if (answer === 'refused') return refused(trip, { local, asOf: loadedAsOf });
   if (answer === 'accepted') keepNear(deck, ticket, fill.value, { since, forMs: fill.ttlMs });
   else if (fill.value?.tags === undefined) keepUnheard(deck, ticket, fill, since);
@@ -332,7 +322,7 @@ function keepUnheard(
   keepNear(deck, ticket, value, { since, forMs: Math.min(ttlMs, outageTtlMs) });
 }
 
-async function load(trip: Trip): Promise<Loaded> {
+function load(trip: Trip): Promise<Loaded> {
   const { deck, flight, stale } = trip;
   const { key, scope } = flight;
   const request = flight.first();

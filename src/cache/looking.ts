@@ -34,22 +34,18 @@ export function failLooks(deck: Deck, error: unknown): void {
   for (const one of Array.from(deck.looks.running.values())) giveUp(deck, one, error);
 }
 
-function join(deck: Deck, flight: Flight, request: FlightRequest): Promise<unknown> {
-  const { gate } = deck;
+function join({ gate }: Deck, flight: Flight, request: FlightRequest): Promise<unknown> {
   gate.begin();
-  return flight
-    .join(request)
-    .then((local) => local && handOut(flight.key, local))
-    .finally(gate.end);
+  return new Promise((resolve, reject) => flight.join(request, { resolve, reject }));
 }
 
 function beginFlight(deck: Deck, key: string): Flight {
-  const { flights, counters, deadlines } = deck;
+  const { flights, counters, deadlines, gate } = deck;
   const onAbandoned = (): void => {
     if (flights.get(key) === flight) flights.delete(key);
   };
   const onStale = (): void => noteFailure(deck, key);
-  const flight = newFlight({ key, deadlines, counters, onAbandoned, onStale });
+  const flight = newFlight({ key, deadlines, counters, gate, onAbandoned, onStale });
   flights.set(key, flight);
   return flight;
 }
@@ -141,17 +137,13 @@ function giveUp(deck: Deck, one: Look, reason: unknown): void {
 
 /** The look becomes the first one of a flight, with its caller alone. */
 function takeOff(deck: Deck, one: Look): void {
-  const { settings, gate } = deck;
+  const { settings } = deck;
   const { key, request, question } = one;
   leave(deck, one);
   const spentMs = question === undefined ? 0 : elapsedMs(settings.clock, question.since);
   const flight = beginFlight(deck, key);
   const leftMs = Math.max(request.timeoutMs - spentMs, 1);
-  flight
-    .join({ ...request, leftMs })
-    .then((local) => local && handOut(key, local))
-    .finally(gate.end)
-    .then(one.resolve, one.reject);
+  flight.join({ ...request, leftMs }, one);
   fly(deck, flight, { question }).catch(() => {});
 }
 

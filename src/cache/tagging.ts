@@ -11,8 +11,13 @@ export interface TagsBefore {
   readonly versions: ReadonlyMap<string, string>;
 }
 
-/** Nothing: what is loaded now can be stored only without tags. */
-export const NO_TAGS_BEFORE: TagsBefore = { epoch: undefined, versions: new Map() };
+const NO_VERSIONS: ReadonlyMap<string, string> = new Map();
+
+/** What is known where no tags are expected. */
+export const untagged = (epoch: string | undefined): TagsBefore => ({
+  epoch,
+  versions: NO_VERSIONS,
+});
 
 /**
  * Reads the versions of the tags that a load is expected to set. They make its fill independent of
@@ -23,7 +28,7 @@ export async function tagsBefore(
   epoch: string | undefined,
   expected: readonly string[],
 ): Promise<TagsBefore> {
-  if (expected.length === 0 || authority.tags === undefined) return { ...NO_TAGS_BEFORE, epoch };
+  if (expected.length === 0 || authority.tags === undefined) return untagged(epoch);
   const { ttlMs, tierTimeoutMs } = settings;
   const answer = await authority.tags.stamp(expected, ttlMs, tierTimeoutMs);
   const stamps = answer.state === 'stamped' ? answer.stamps : [];

@@ -7,9 +7,9 @@ const schema = (name: string) =>
 export const mutants: readonly Mutant[] = [
   {
     id: 'cache-schema-is-not-asked-at-the-lease',
-    file: 'src/cache/authority.ts',
-    find: 'return unlessUnfit(parts, key, await unlessOutdated(parts, found, timeoutMs));',
-    replace: 'return unlessOutdated(parts, found, timeoutMs);',
+    file: 'src/cache/authority-leases.ts',
+    find: 'return unlessUnfit(parts, key, await unlessOutdated(parts, entry, timeoutMs));',
+    replace: 'return unlessOutdated(parts, entry, timeoutMs);',
     tests: schema('between a read and its lease'),
     why: 'A loader is not called, and its caller gets what another release wrote.',
   },

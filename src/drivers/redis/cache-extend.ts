@@ -20,7 +20,7 @@ export function cacheExtend(parts: CacheParts): LeaseTier<string>['extend'] {
     const values = group.flatMap(({ ttlMs, mark }) => [Math.ceil(ttlMs), mark]);
     return (await calls.script(EXTEND, names, values, { timeoutMs })) as unknown[];
   };
-  const extend = turnCalls<Asked, boolean>(clock, EXTEND.name, async (asked, timeoutMs) => {
+  const send = async (asked: readonly Asked[], timeoutMs: number): Promise<boolean[]> => {
     const groups = slotGroups(client, asked, ({ name }) => name, KEYS_MAX);
     const done = new Set<Asked>();
     const runGroup = async (group: readonly Asked[]): Promise<void> => {
@@ -29,9 +29,9 @@ export function cacheExtend(parts: CacheParts): LeaseTier<string>['extend'] {
     };
     await Promise.all(groups.map(runGroup));
     return asked.map((one) => done.has(one));
-  });
-  return async (key, ttlMs, mark, { timeoutMs }) => {
-    const asked = { name: keys.entry(key), ttlMs, mark };
-    return (await extend(asked, timeoutMs)) ? 'extended' : 'unchanged';
   };
+  const finish = (isDone: boolean): 'extended' | 'unchanged' => (isDone ? 'extended' : 'unchanged');
+  const extend = turnCalls({ clock, operation: EXTEND.name, send, finish });
+  return (key, ttlMs, mark, { timeoutMs }) =>
+    extend({ name: keys.entry(key), ttlMs, mark }, timeoutMs);
 }

@@ -62,9 +62,14 @@ export function cacheMarks({ calls, client, keys, clock, random }: CacheParts): 
     note(generation);
     return { ...(generation ? { generation } : {}), ...(epoch ? { epoch } : {}) };
   };
-  const shared = turnCalls<undefined, Partial<Marks>>(clock, 'MGET', async (of, timeoutMs) => {
-    const marks = marksOf(await calls.mget(names, { timeoutMs }));
-    return of.map(() => marks);
+  const shared = turnCalls<undefined, Partial<Marks>, Partial<Marks>>({
+    clock,
+    operation: 'MGET',
+    async send(of, timeoutMs) {
+      const marks = marksOf(await calls.mget(names, { timeoutMs }));
+      return of.map(() => marks);
+    },
+    finish: (marks) => marks,
   });
   const now = (timeoutMs: number): Promise<Partial<Marks>> => shared(undefined, timeoutMs);
   const made = async (timeoutMs: number): Promise<Marks> => {

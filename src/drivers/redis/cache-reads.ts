@@ -72,9 +72,14 @@ export function cacheReads(
   };
   const read = client.isCluster ? readBySlot : readTogether;
   const askWith = (ask: Ask) =>
-    turnCalls<string, TierEntry<string> | undefined>(clock, 'read', async (asked, timeoutMs) => {
-      const { generation, found } = await read(asked.map(keys.entry), timeoutMs, ask);
-      return found.map((one) => entryOf(one, generation));
+    turnCalls({
+      clock,
+      operation: 'read',
+      async send(asked: readonly string[], timeoutMs) {
+        const { generation, found } = await read(asked.map(keys.entry), timeoutMs, ask);
+        return found.map((one) => entryOf(one, generation));
+      },
+      finish: (entry) => entry,
     });
   const readPlain = askWith(plain);
   const readTimed = askWith(isStrict ? held : timed);

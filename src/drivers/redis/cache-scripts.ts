@@ -23,47 +23,47 @@ return found`,
 
 /**
  * Leases of several keys. KEYS: first so many marks as ARGV[1] says, none or the generation and the
- * epoch; then the entry and the claim of each key. ARGV[2]: the generation; then for each key token,
- * milliseconds, `1` for a refresh, to which an entry is no answer. Entries and leases of another
+ * epoch; then the entry and the claim of each key. ARGV[2]: the generation; milliseconds; `1` for a
+ * refresh, to which an entry is no answer; then for each key a token. Entries and leases of another
  * generation are as good as none.
  * → the marks, and unless the generation is another one, for each key
- *   { 'found', entry, milliseconds left, 1 held by a writer | 0 } | { 'leader' } | { 'follower', milliseconds left } |
- *   { 'held' } | { 'unknown', claim }
+ *   { 'found', entry, milliseconds left, 1 held by a writer | 0 } | 'leader' | 'held' |
+ *   { 'follower', milliseconds left } | { 'unknown', claim }
  */
 export const LEASE: RedisScript = redisScript(
   'cache.lease',
-  `local current = ARGV[2]
-local function lease(entry, name, token, ms, refresh)
-  local value = refresh ~= '1' and redis.call('get', entry)
-  if value and string.sub(value, 3, 24) == current then
-    local claim = redis.call('get', name) or ''
-    if string.sub(claim, 1, 2) ~= '1h' and string.sub(claim, 25) == token then
-      redis.call('del', name)
-    end
-    return { 'found', value, redis.call('pttl', entry), string.sub(claim, 1, 2) == '1h' and 1 or 0 }
-  end
+  `local call, current, ms = redis.call, ARGV[2], ARGV[3]
+local isRefresh = ARGV[4] == '1'
+local function lease(entry, name, token)
   local own = '1l' .. current .. token
-  if redis.call('set', name, own, 'NX', 'PX', ms) then return { 'leader' } end
-  local claim = redis.call('get', name)
+  local value = not isRefresh and call('get', entry)
+  if value and string.sub(value, 3, 24) == current then
+    local claim = call('get', name) or ''
+    local isHeld = string.sub(claim, 1, 2) == '1h'
+    if not isHeld and string.sub(claim, 25) == token then call('del', name) end
+    return { 'found', value, call('pttl', entry), isHeld and 1 or 0 }
+  end
+  if call('set', name, own, 'NX', 'PX', ms) then return 'leader' end
+  local claim = call('get', name)
   if not claim then return { 'follower', 0 } end
   local kind, generation = string.sub(claim, 1, 2), string.sub(claim, 3, 24)
-  if kind == '1h' then return { 'held' } end
+  if kind == '1h' then return 'held' end
   if kind ~= '1l' and kind ~= '1w' then return { 'unknown', claim } end
   if generation ~= current then
-    redis.call('set', name, own, 'PX', ms)
-    return { 'leader' }
+    call('set', name, own, 'PX', ms)
+    return 'leader'
   end
-  if string.sub(claim, 25) == token then return { 'leader' } end
-  if kind == '1l' then redis.call('set', name, '1w' .. string.sub(claim, 3), 'KEEPTTL') end
-  return { 'follower', redis.call('pttl', name) }
+  if string.sub(claim, 25) == token then return 'leader' end
+  if kind == '1l' then call('set', name, '1w' .. string.sub(claim, 3), 'KEEPTTL') end
+  return { 'follower', call('pttl', name) }
 end
 local marks = tonumber(ARGV[1])
 local replies = {}
-for i = 1, marks do replies[i] = redis.call('get', KEYS[i]) end
+for i = 1, marks do replies[i] = call('get', KEYS[i]) end
 if marks > 0 and replies[1] ~= current then return replies end
 for i = 1, (#KEYS - marks) / 2 do
-  local at, values = marks + 2 * i, 3 * i
-  replies[marks + i] = lease(KEYS[at - 1], KEYS[at], ARGV[values], ARGV[values + 1], ARGV[values + 2])
+  local at = marks + 2 * i
+  replies[marks + i] = lease(KEYS[at - 1], KEYS[at], ARGV[4 + i])
 end
 return replies`,
 );
@@ -89,24 +89,24 @@ return 0`,
  */
 export const FILL: RedisScript = redisScript(
   'cache.fill',
-  `local marks = tonumber(ARGV[1])
-local current = marks > 0 and (redis.call('get', KEYS[1]) or '')
+  `local call, marks = redis.call, tonumber(ARGV[1])
+local current = marks > 0 and (call('get', KEYS[1]) or '')
 local function fill(entry, name, token, key, ms, value)
-  local claim = redis.call('get', name) or ''
+  local claim = call('get', name) or ''
   local kind, generation = string.sub(claim, 1, 2), string.sub(claim, 3, 24)
   if (kind ~= '1l' and kind ~= '1w') or string.sub(claim, 25) ~= token then return 0 end
   local isCurrent = not current or current == generation
   if ms ~= '0' and isCurrent then
-    redis.call('set', entry, '["' .. generation .. '",' .. value .. ']', 'PX', ms)
+    call('set', entry, '["' .. generation .. '",' .. value .. ']', 'PX', ms)
   end
-  redis.call('del', name)
-  if kind == '1w' then redis.call('publish', ARGV[2], key) end
+  call('del', name)
+  if kind == '1w' then call('publish', ARGV[2], key) end
   return isCurrent and generation or 0
 end
 local replies = {}
 for i = 1, (#KEYS - marks) / 2 do
-  local at, values = marks + 2 * i, 4 * i - 1
-  local token, key, ms, value = unpack(ARGV, values, values + 3)
+  local at, from = marks + 2 * i, 4 * i - 1
+  local token, key, ms, value = ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3]
   replies[i] = fill(KEYS[at - 1], KEYS[at], token, key, ms, value)
 end
 return replies`,

@@ -2,6 +2,22 @@ import type { Clock } from '../../core/clock.js';
 import { deadlines } from '../../core/deadlines.js';
 import { unknown } from './errors.js';
 
+/** What is asked together, and how. */
+export interface TurnCallsOptions<Item, Found, Reply> {
+  readonly clock: Clock;
+  readonly operation: string;
+  /** Answers in the order of the items. */
+  readonly send: (items: readonly Item[], timeoutMs: number) => Promise<readonly Found[]>;
+  /** What an answer says to who asked; what it throws is told to him alone. */
+  readonly finish: (found: Found, item: Item) => Reply;
+  /** Whether an item may go with those that another one begins. Default always. */
+  readonly isAlike?: (first: Item, item: Item) => boolean;
+  /** How many characters an item carries. Default none. */
+  readonly charactersOf?: (item: Item) => number;
+  /** So many items go together at most; default 500. */
+  readonly sizeMax?: number;
+}
+
 interface Waiting<Item, Reply> {
   readonly item: Item;
   readonly timeoutMs: number;
@@ -9,23 +25,18 @@ interface Waiting<Item, Reply> {
   readonly reject: (error: unknown) => void;
 }
 
-/** So many questions go together at most, and so many characters of what they carry. */
-const SIZE_MAX = 500;
+const SIZE_MAX_DEFAULT = 500;
+/** So many characters of what they carry go together at most. */
 const CHARACTERS_MAX = 256 * 1_024;
 
 /** What has so much of the longest time waits as long: what is left of it differs by a moment. */
 const NEARLY = 0.995;
 
-/**
- * Asks together what is asked in one turn of the event loop; each question within its own time.
- * `send` answers in the order of the items.
- */
-export function turnCalls<Item, Reply>(
-  clock: Clock,
-  operation: string,
-  send: (items: readonly Item[], timeoutMs: number) => Promise<readonly Reply[]>,
-  charactersOf: (item: Item) => number = () => 0,
+/** Asks together what is asked in one turn of the event loop; each question within its own time. */
+export function turnCalls<Item, Found, Reply>(
+  options: TurnCallsOptions<Item, Found, Reply>,
 ): (item: Item, timeoutMs: number) => Promise<Reply> {
+  const { clock, operation, send, isAlike, charactersOf, sizeMax = SIZE_MAX_DEFAULT } = options;
   const times = deadlines(clock);
   let open: Waiting<Item, Reply>[] = [];
   let characters = 0;
@@ -39,26 +50,46 @@ export function turnCalls<Item, Reply>(
     const batch = open;
     open = [];
     characters = 0;
-    const timeoutMs = batch.reduce((longest, one) => Math.max(longest, one.timeoutMs), 0);
+    let timeoutMs = 0;
+    for (const one of batch) if (one.timeoutMs > timeoutMs) timeoutMs = one.timeoutMs;
     const shorter = batch.filter((one) => one.timeoutMs < timeoutMs * NEARLY).map(letGoOf);
-    const settle = (each: (one: Waiting<Item, Reply>, index: number) => void): void => {
-      for (const letGo of shorter) letGo();
-      batch.forEach(each);
-    };
     send(
       batch.map(({ item }) => item),
       timeoutMs,
     ).then(
-      (replies) => settle((one, index) => one.resolve(replies[index] as Reply)),
-      (error) => settle((one) => one.reject(error)),
+      (found) => {
+        for (const letGo of shorter) letGo();
+        for (const [index, one] of batch.entries()) settle(options, one, found[index] as Found);
+      },
+      (error) => {
+        for (const letGo of shorter) letGo();
+        for (const one of batch) one.reject(error);
+      },
     );
+  };
+  const flushOpen = (): void => {
+    if (open.length > 0) flush();
   };
   return (item, timeoutMs) =>
     new Promise((resolve, reject) => {
+      const [first] = open;
+      if (first !== undefined && isAlike?.(first.item, item) === false) flush();
       // After the microtasks of this turn: what they ask goes along.
-      if (open.length === 0) process.nextTick(() => open.length > 0 && flush());
+      if (open.length === 0) process.nextTick(flushOpen);
       open.push({ item, timeoutMs, resolve, reject });
-      characters += charactersOf(item);
-      if (open.length === SIZE_MAX || characters >= CHARACTERS_MAX) flush();
+      if (charactersOf !== undefined) characters += charactersOf(item);
+      if (open.length === sizeMax || characters >= CHARACTERS_MAX) flush();
     });
+}
+
+function settle<Item, Found, Reply>(
+  { finish }: TurnCallsOptions<Item, Found, Reply>,
+  { item, resolve, reject }: Waiting<Item, Reply>,
+  found: Found,
+): void {
+  try {
+    resolve(finish(found, item));
+  } catch (error) {
+    reject(error);
+  }
 }
