@@ -1,4 +1,5 @@
 import Table from 'cli-table3';
+import { withoutLogin } from '../core/secrets.js';
 import type { BranchDiagnosis, Diagnosis } from './diagnosis.js';
 
 /** 0: nothing waits for anybody. 2: something does. 1: not everything could be looked at. */
@@ -69,5 +70,5 @@ const SECRET = /(\b(?:password|passwd|pwd|secret)["']?\s*[=:]\s*)("[^"]*"|'[^']*
 
 /** Any `user:password@` of an address in a text; a message of a client may hold one. */
 export function withoutSecrets(text: string): string {
-  return text.replace(/([a-z][a-z0-9+.-]*:\/\/)[^\s/@'"]*@/gi, '$1***@').replace(SECRET, '$1***');
+  return withoutLogin(text).replace(SECRET, '$1***');
 }

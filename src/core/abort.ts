@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type Alarm, type Alarms, alarms } from './alarms.js';
 import { type CancelTimer, type Clock, systemClock } from './clock.js';
 
@@ -125,6 +126,13 @@ export function lazyAbort(): LazyAbort {
   return new ToldAbort();
 }
 
+/** As many may listen as like: it is let go with its call, so that none of them is a leak. */
+function unwatchedController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
+}
+
 /** A class, because nearly every call makes one. */
 class ToldAbort implements LazyAbort {
   readonly #listeners: AbortListener[] = [];
@@ -133,7 +141,7 @@ class ToldAbort implements LazyAbort {
   reason: unknown;
 
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
+    this.#controller ??= unwatchedController();
     if (this.aborted) this.#controller.abort(this.reason);
     return this.#controller.signal;
   }

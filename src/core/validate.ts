@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { withoutLogin } from './secrets.js';
 
 /** A `TypeError` for a mistake in the calling program, with what was passed and what to pass. */
 export interface InvalidArgumentError extends TypeError {
@@ -21,7 +22,8 @@ const SHOWN_CHARACTERS_MAX = 80;
 
 /**
  * Builds the error for a bad argument. `remedy` completes "… pass ‹remedy›". An object is shown by its
- * kind alone, and `value` is not printed with the error: an options object may hold a password.
+ * kind alone, an address without its login, and `value` is not printed with the error: an options
+ * object may hold a password.
  */
 export function invalidArgument(
   argument: string,
@@ -29,11 +31,26 @@ export function invalidArgument(
   remedy: string,
 ): InvalidArgumentError {
   const options = { depth: -1, maxStringLength: SHOWN_CHARACTERS_MAX, customInspect: false };
-  const shown = inspect(value, options).slice(0, 2 * SHOWN_CHARACTERS_MAX);
+  const told = typeof value === 'string' ? withoutLogin(value) : value;
+  const shown = inspect(told, options).slice(0, 2 * SHOWN_CHARACTERS_MAX);
   const error = new TypeError(`${argument} is ${shown}; pass ${remedy}`);
   Object.assign(error, { code: 'INVALID_ARGUMENT', argument });
   Object.defineProperty(error, 'value', { value });
   return error as InvalidArgumentError;
+}
+
+/** Checks that options were passed at all; `remedy` shows the least of them: `{ name, pool }`. */
+export function assertOptions(options: unknown, remedy: string): asserts options is object {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument('options', options, remedy);
+  }
+}
+
+/** Checks an optional signal. */
+export function assertSignal(value: unknown): asserts value is AbortSignal | undefined {
+  if (value === undefined) return;
+  if (typeof (value as AbortSignal | null)?.addEventListener === 'function') return;
+  throw invalidArgument('signal', value, 'an AbortSignal');
 }
 
 /** Whether a text may name something: non-empty, well-formed, and of bounded size. */

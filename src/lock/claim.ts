@@ -1,4 +1,10 @@
-import { assertNumber, assertResourceId, assertTtlMs, invalidArgument } from '../core/validate.js';
+import {
+  assertNumber,
+  assertResourceId,
+  assertSignal,
+  assertTtlMs,
+  invalidArgument,
+} from '../core/validate.js';
 import type { AcquireOptions, CountingMode, LeaseOptions, SharedMode } from './options.js';
 import type { Claim } from './waiting-room.js';
 
@@ -75,10 +81,7 @@ function assertOptions(options: AnyOptions<LeaseOptions>): void {
   if (typeof options !== 'object' || options === null) {
     throw invalidArgument('options', options, 'an object, or nothing');
   }
-  const { signal } = options;
-  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
-    throw invalidArgument('signal', signal, 'an AbortSignal');
-  }
+  assertSignal(options.signal);
 }
 
 function claimOf(

@@ -160,10 +160,13 @@ export interface Transaction {
   /**
    * Calls `callback` once the transaction is committed, before `run` answers, at most until its
    * time-out; what it throws is published as `tricord:transaction.failed` and changes nothing. Not
-   * called when it aborts, nor when this process dies.
+   * called when it aborts, nor when this process dies. Throws CLOSED after the body has ended.
    */
   afterCommit(callback: () => unknown): void;
-  /** Lets the body return normally, and the transaction abort all the same, by 'rollback-only'. */
+  /**
+   * Lets the body return normally, and the transaction abort all the same, by 'rollback-only'. Throws
+   * CLOSED after the body has ended, when it would abort nothing any more.
+   */
   setRollbackOnly(reason: string): void;
 }
 

@@ -3,7 +3,7 @@ import { abortFanOut, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, instantOf } from '../core/clock.js';
 import { CoordinationError, closedError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
-import { assertNumber, invalidArgument } from '../core/validate.js';
+import { assertNumber, assertSignal, invalidArgument } from '../core/validate.js';
 import { workGate } from '../core/work-gate.js';
 import type {
   Transaction,
@@ -93,14 +93,18 @@ export function createTransactionCoordinator(
     run: run as TransactionCoordinator['run'],
     commit: (async (runOptions: TransactionOptions, body: (tx: Transaction) => unknown) =>
       (await run(runOptions, body)).unwrap()) as TransactionCoordinator['commit'],
-    recover: (call) => gate.run(() => recovery.recover(call?.signal, false)),
+    recover: (call) =>
+      gate.run(async () => {
+        assertSignal(call?.signal);
+        return recovery.recover(call?.signal, false);
+      }),
     inDoubt: (call) => recovery.inDoubt(call?.signal),
     guarantees: (call) =>
-      gate.run(() =>
-        boundedCall(clock, { signals: [call?.signal, stopped.signal] }, (signal) =>
-          host.readiness.guarantees(signal),
-        ),
-      ),
+      gate.run(async () => {
+        assertSignal(call?.signal);
+        const signals = [call?.signal, stopped.signal];
+        return boundedCall(clock, { signals }, (signal) => host.readiness.guarantees(signal));
+      }),
     stats: () => host.recorder.stats(),
     async close({ drainMs = DRAIN_MS } = {}) {
       assertNumber('drainMs', drainMs, { min: 0 });

@@ -2,7 +2,7 @@ import { abortScope, throwIfAborted } from '../core/abort.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { CoordinationError } from '../core/errors.js';
 import { assertParticipantName } from '../core/participant-name.js';
-import { assertNumber, invalidArgument } from '../core/validate.js';
+import { assertNumber, assertOptions, invalidArgument } from '../core/validate.js';
 import { workGate } from '../core/work-gate.js';
 import type { Barrier, BarrierPassage, BarrierStep } from './barrier.js';
 import type { BarrierEffect, BarrierEvent } from './barrier-machine.js';
@@ -90,6 +90,7 @@ const CLOSE_WAIT_MS = 2_000;
 export function functionParticipant<Request, Client>(
   options: FunctionParticipantOptions<Request, Client>,
 ): Participant<FunctionBranch<Request>> {
+  assertOptions(options, '{ name, barrier, prepare, commit, abort }');
   const { name, barrier, clock = systemClock } = options;
   const { requestsMax = REQUESTS_MAX, callTimeoutMs = CALL_TIMEOUT_MS } = options;
   assertParticipantName(name);

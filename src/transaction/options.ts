@@ -3,7 +3,14 @@ import { GUARANTEE_LEVELS } from '../core/guarantees.js';
 import { defaultNodeId } from '../core/ids.js';
 import { assertParticipantName } from '../core/participant-name.js';
 import { systemRandom } from '../core/random.js';
-import { assertNodeId, assertNumber, assertResourceId, invalidArgument } from '../core/validate.js';
+import {
+  assertNodeId,
+  assertNumber,
+  assertOptions,
+  assertResourceId,
+  assertSignal,
+  invalidArgument,
+} from '../core/validate.js';
 import type { TransactionCoordinatorOptions, TransactionOptions } from './coordinator.js';
 import type { DecisionLog } from './decision-log.js';
 import type { Participant } from './participant.js';
@@ -45,9 +52,7 @@ export type CheckedTransactionOptions = Checked<
 export function checkCoordinatorOptions(
   options: TransactionCoordinatorOptions,
 ): CheckedCoordinatorOptions {
-  if (typeof options !== 'object' || options === null) {
-    throw invalidArgument('options', options, '{ log, participants }');
-  }
+  assertOptions(options, '{ log, participants }');
   const { clock = systemClock, random = systemRandom, timeoutMs = TIMEOUT_MS } = options;
   const { namespace = 'default', sweepMs = SWEEP_MS, acceptRisk = false } = options;
   const { log, participants, requireGuarantee, lastResource, site, traceparent } = options;
@@ -155,9 +160,7 @@ export function checkTransactionOptions(
   if (waitFor !== 'applied' && waitFor !== 'decided') {
     throw invalidArgument('waitFor', waitFor, "'applied' or 'decided'");
   }
-  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
-    throw invalidArgument('signal', signal, 'an AbortSignal');
-  }
+  assertSignal(signal);
   if (key !== undefined) assertResourceId(key, 'key');
   if (traceparent !== undefined) assertTraceparent(traceparent);
   assertNumber('retry.attempts', retry?.attempts, { min: 1, max: ATTEMPTS_MAX, integer: true });

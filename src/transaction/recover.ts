@@ -1,8 +1,8 @@
-import { setMaxListeners } from 'node:events';
 import { abortScope, type Scope, throwIfAborted } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
 import { elapsedMs, type Instant, instantOf } from '../core/clock.js';
 import { parseTransactionId, type TransactionId } from '../core/ids.js';
+import { assertSignal } from '../core/validate.js';
 import type { RecoveryHost } from './host.js';
 import type { Participant } from './participant.js';
 import {
@@ -83,9 +83,7 @@ export function recoveryOf(host: RecoveryHost): Recovery {
 
 /** The many calls of a pass listen to a signal of its own; the caller's gets one listener. */
 function passScope({ clock, stopped }: RecoveryHost, signal: AbortSignal | undefined): Scope {
-  const scope = abortScope({ clock, parents: [signal, stopped] });
-  setMaxListeners(0, scope.signal);
-  return scope;
+  return abortScope({ clock, parents: [signal, stopped] });
 }
 
 /** A participant that cannot be reached is noted, and holds up nobody. */
@@ -171,6 +169,7 @@ async function* listInDoubt(
   host: RecoveryHost,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<InDoubtBranch, void, undefined> {
+  assertSignal(signal);
   for (const [transactionId, { incarnation, isInDoubt, branches }] of Array.from(host.active)) {
     if (!isInDoubt()) continue;
     for (const { branchId, participant } of branches) {

@@ -1,6 +1,7 @@
 import { abortable, alarmAfter, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, type Instant } from '../core/clock.js';
 import { deferred } from '../core/deferred.js';
+import { closedError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
 import { invalidArgument } from '../core/validate.js';
 import type { Transaction } from './coordinator.js';
@@ -206,12 +207,20 @@ function transactionOf(run: Run): Transaction {
       if (typeof callback !== 'function') {
         throw invalidArgument('callback', callback, 'a function');
       }
+      assertOpen(run);
       callbacks.push(callback);
     },
     setRollbackOnly(reason) {
-      run.rollbackReason ??= String(reason);
+      if (typeof reason !== 'string') throw invalidArgument('reason', reason, 'a text');
+      assertOpen(run);
+      run.rollbackReason ??= reason;
     },
   };
+}
+
+/** What comes after the body has ended changes nothing any more, and its author must learn of it. */
+function assertOpen({ isClosed, transactionId }: Run): void {
+  if (isClosed) throw closedError(`transaction ${transactionId}`);
 }
 
 async function answer<Value>(

@@ -87,6 +87,7 @@ describe('tricord setup [postgresql]', () => {
     for (const text of [
       'connect to postgres://shop:hunter2@db:5432/orders failed',
       'redis://:hunter2@cache',
+      'postgres://shop:not@hunter2@db/orders',
       '{"password":"hunter2"}',
       'user=shop password=hunter2 host=db',
       "mysql://shop:hunter2@db, password: 'hunter2'",

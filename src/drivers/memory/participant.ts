@@ -2,7 +2,7 @@ import { throwIfAborted } from '../../core/abort.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import type { Guarantees } from '../../core/guarantees.js';
 import { assertParticipantName } from '../../core/participant-name.js';
-import { assertNumber } from '../../core/validate.js';
+import { assertNumber, assertOptions } from '../../core/validate.js';
 import type { Branch, Participant } from '../../transaction/participant.js';
 import { type MemoryBranch, memoryWork } from './participant-branch.js';
 import { type KeyValueStore, keyValueStore } from './participant-store.js';
@@ -39,6 +39,7 @@ export interface MemoryParticipant extends Participant<MemoryBranch> {
  * Prepared branches outlive the coordinator that prepared them; nothing outlives the process.
  */
 export function memoryParticipant(options: MemoryParticipantOptions): MemoryParticipant {
+  assertOptions(options, '{ name }');
   const { name, preparedMax = 10_000, clock = systemClock } = options;
   assertParticipantName(name);
   assertNumber('preparedMax', preparedMax, { min: 1, integer: true });

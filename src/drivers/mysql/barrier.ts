@@ -1,7 +1,7 @@
 import { abortable } from '../../core/abort.js';
 import { type Clock, elapsedMs, type Instant, instantOf, systemClock } from '../../core/clock.js';
 import type { Guarantees } from '../../core/guarantees.js';
-import { assertNumber } from '../../core/validate.js';
+import { assertNumber, assertOptions } from '../../core/validate.js';
 import { isOwnAnswer } from '../../transaction/backend-errors.js';
 import type { Barrier, BarrierPassage, BarrierStep } from '../../transaction/barrier.js';
 import { type BarrierState, barrierMove } from '../../transaction/barrier-machine.js';
@@ -58,6 +58,7 @@ const PRUNE = `delete from ${BARRIER_TABLE} where participant = ? and state <> '
 export function mysqlBarrier<Pool extends MysqlPool>(
   options: MysqlBarrierOptions<Pool>,
 ): Barrier<MysqlBranchClient<Pool>> {
+  assertOptions(options, '{ pool }');
   const { pool, retainMs = RETAIN_MS, clock = systemClock } = options;
   assertPool(pool);
   assertNumber('retainMs', retainMs, { min: 0 });

@@ -1,7 +1,7 @@
 import { abortScope } from '../../core/abort.js';
 import { type Clock, elapsedMs, type Instant, instantOf, systemClock } from '../../core/clock.js';
 import { assertParticipantName } from '../../core/participant-name.js';
-import { assertNumber } from '../../core/validate.js';
+import { assertNumber, assertOptions } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import type { Participant } from '../../transaction/participant.js';
 import { type BranchHost, MysqlBranch } from './branch.js';
@@ -67,6 +67,7 @@ const CLOSE_WAIT_MS = 2_000;
 export function mysqlParticipant<Pool extends MysqlPool>(
   options: MysqlParticipantOptions<Pool>,
 ): Participant<MysqlBranchClient<Pool>> {
+  assertOptions(options, '{ name, pool }');
   const { name, pool, clock = systemClock } = options;
   const { callTimeoutMs = CALL_TIMEOUT_MS, waitersMax = WAITERS_MAX } = options;
   const { evidenceRetainMs = EVIDENCE_RETAIN_MS } = options;

@@ -1,6 +1,6 @@
 import { abortScope, throwIfAborted } from '../../core/abort.js';
 import { isCoordinationError } from '../../core/errors.js';
-import { assertNumber } from '../../core/validate.js';
+import { assertNumber, assertOptions } from '../../core/validate.js';
 import { isOwnAnswer } from '../../transaction/backend-errors.js';
 import type {
   SiteNode,
@@ -48,6 +48,7 @@ const UPDATE = `update ${SITES_TABLE} set version = ?, record = ?, written_at = 
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed pool or number.
  */
 export function mysqlSiteStorage(options: MysqlSiteStorageOptions): SiteStorage {
+  assertOptions(options, '{ pool }');
   const { pool, replyTimeoutMs = REPLY_TIMEOUT_MS } = options;
   assertPool(pool);
   assertNumber('replyTimeoutMs', replyTimeoutMs, { min: 1 });

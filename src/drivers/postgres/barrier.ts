@@ -1,12 +1,17 @@
 import { abortable } from '../../core/abort.js';
 import { type Clock, elapsedMs, type Instant, instantOf, systemClock } from '../../core/clock.js';
 import { CoordinationError } from '../../core/errors.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber, assertOptions } from '../../core/validate.js';
 import { isOwnAnswer } from '../../transaction/backend-errors.js';
 import type { Barrier, BarrierPassage, BarrierStep } from '../../transaction/barrier.js';
 import { type BarrierState, barrierMove } from '../../transaction/barrier-machine.js';
 import { branchEndedError } from '../../transaction/branch-errors.js';
-import type { PostgresBranchClient, PostgresPool, StatementResult } from './client.js';
+import {
+  assertPool,
+  type PostgresBranchClient,
+  type PostgresPool,
+  type StatementResult,
+} from './client.js';
 import { type Connection, checkOut } from './connection.js';
 import { resultUnknown, SQLSTATE, sqlState, unavailable, unsupported } from './errors.js';
 import { type BranchWork, branchWork } from './handle.js';
@@ -65,10 +70,9 @@ const MISSING: ReadonlySet<string | undefined> = new Set(['42P01', '3F000']);
 export function postgresBarrier<Pool extends PostgresPool>(
   options: PostgresBarrierOptions<Pool>,
 ): Barrier<PostgresBarrierClient<Pool>> {
+  assertOptions(options, '{ pool }');
   const { pool, schema = SCHEMA_DEFAULT, retainMs = RETAIN_MS, clock = systemClock } = options;
-  if (typeof pool?.connect !== 'function') {
-    throw invalidArgument('pool', pool, "a Pool of the package 'pg'");
-  }
+  assertPool(pool);
   assertNumber('retainMs', retainMs, { min: 0 });
   const { versions } = logTables(schema);
   const barrier = new PostgresBarrier({ pool, schema, versions, retainMs, clock });

@@ -1,5 +1,13 @@
+import { invalidArgument } from '../../core/validate.js';
 import type { LastStatementOptions } from './last-statement.js';
 import type { PostgresLiteral } from './literal.js';
+
+/** Checks that it is a pool: a single client of `pg` connects, too, but answers no client of its own. */
+export function assertPool(pool: unknown): asserts pool is PostgresPool {
+  const given = pool as (PostgresPool & { readonly escapeLiteral?: unknown }) | null | undefined;
+  const isPool = typeof given?.connect === 'function' && given.escapeLiteral === undefined;
+  if (!isPool) throw invalidArgument('pool', pool, "a Pool of the package 'pg'");
+}
 
 /**
  * The part of a `pg` 8 pool that tricord calls. Pass the service's own `Pool`: tricord neither

@@ -1,6 +1,6 @@
 import type { Guarantees } from '../../core/guarantees.js';
 import { parseTransactionId } from '../../core/ids.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber, assertOptions, invalidArgument } from '../../core/validate.js';
 import type {
   DecisionLog,
   DecisionLogNode,
@@ -15,7 +15,7 @@ import {
   LOG_STEP_TIMEOUT_MS,
   type LogStep,
 } from '../../transaction/log-session.js';
-import type { PostgresPool } from './client.js';
+import { assertPool, type PostgresPool } from './client.js';
 import { decisionSteps } from './decision-log-decider.js';
 import { logGuarantees } from './decision-log-guarantees.js';
 import { logKeys } from './decision-log-keys.js';
@@ -94,10 +94,9 @@ const SUBJECT = 'postgres transactions';
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed pool, name or number.
  */
 export function postgresTransactions(options: PostgresTransactionsOptions): DecisionLog {
+  assertOptions(options, '{ pool }');
   const { pool, schema = SCHEMA_DEFAULT } = options;
-  if (typeof pool?.connect !== 'function') {
-    throw invalidArgument('pool', pool, "a Pool of the package 'pg'");
-  }
+  assertPool(pool);
   logTables(schema);
   const defaults = {
     authority: 'pg',

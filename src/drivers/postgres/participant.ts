@@ -1,12 +1,12 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { assertParticipantName } from '../../core/participant-name.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber, assertOptions } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import { parseBranchId } from '../../transaction/branch-id.js';
 import type { Participant } from '../../transaction/participant.js';
 import { type BranchHost, PostgresBranch } from './branch.js';
 import { participantCalls } from './calls.js';
-import type { PostgresBranchClient, PostgresPool } from './client.js';
+import { assertPool, type PostgresBranchClient, type PostgresPool } from './client.js';
 import { enlistment } from './enlist.js';
 import {
   branchOutcome,
@@ -59,12 +59,11 @@ const WAITERS_MAX = 1_000;
 export function postgresParticipant<Pool extends PostgresPool>(
   options: PostgresParticipantOptions<Pool>,
 ): Participant<PostgresBranchClient<Pool>> {
+  assertOptions(options, '{ name, pool }');
   const { name, pool, clock = systemClock } = options;
   const { callTimeoutMs = CALL_TIMEOUT_MS, waitersMax = WAITERS_MAX } = options;
   assertParticipantName(name);
-  if (typeof pool?.connect !== 'function') {
-    throw invalidArgument('pool', pool, "a Pool of the package 'pg'");
-  }
+  assertPool(pool);
   assertNumber('callTimeoutMs', callTimeoutMs, { min: 1 });
   assertNumber('waitersMax', waitersMax, { min: 0, integer: true });
   const participant = createParticipant({ name, pool, clock, callTimeoutMs, waitersMax });

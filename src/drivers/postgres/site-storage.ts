@@ -1,6 +1,6 @@
 import { abortScope, throwIfAborted } from '../../core/abort.js';
 import { CoordinationError, isCoordinationError } from '../../core/errors.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber, assertOptions } from '../../core/validate.js';
 import { isOwnAnswer } from '../../transaction/backend-errors.js';
 import type {
   SiteNode,
@@ -8,7 +8,7 @@ import type {
   SiteStore,
   StoredSite,
 } from '../../transaction/three-phase/site-storage.js';
-import type { PostgresPool, StatementResult } from './client.js';
+import { assertPool, type PostgresPool, type StatementResult } from './client.js';
 import { type Connection, checkOut } from './connection.js';
 import { logGuarantees } from './decision-log-guarantees.js';
 import { DURABLE } from './decision-log-statements.js';
@@ -44,10 +44,9 @@ const MISSING: ReadonlySet<string | undefined> = new Set(['42P01', '3F000']);
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed pool, schema or number.
  */
 export function postgresSiteStorage(options: PostgresSiteStorageOptions): SiteStorage {
+  assertOptions(options, '{ pool }');
   const { pool, schema = SCHEMA_DEFAULT, replyTimeoutMs = REPLY_TIMEOUT_MS } = options;
-  if (typeof pool?.connect !== 'function') {
-    throw invalidArgument('pool', pool, "a Pool of the package 'pg'");
-  }
+  assertPool(pool);
   assertNumber('replyTimeoutMs', replyTimeoutMs, { min: 1 });
   const { versions } = logTables(schema);
   return {

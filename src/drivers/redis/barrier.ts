@@ -3,7 +3,7 @@ import { backoffMs } from '../../core/backoff.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { isCoordinationError } from '../../core/errors.js';
 import { systemRandom } from '../../core/random.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber, assertOptions, invalidArgument } from '../../core/validate.js';
 import type { Barrier, BarrierPassage, BarrierStep } from '../../transaction/barrier.js';
 import { type BarrierState, barrierMove } from '../../transaction/barrier-machine.js';
 import { type BarrierWrite, barrierWrites, type RedisBarrierClient } from './barrier-client.js';
@@ -48,6 +48,7 @@ const RETRY_BACKOFF = { baseMs: 20, maxMs: 500 };
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed client, namespace or number.
  */
 export function redisBarrier(options: RedisBarrierOptions): Barrier<RedisBarrierClient> {
+  assertOptions(options, '{ client }');
   const { client, namespace, hashTag, retainMs = RETAIN_MS, clock = systemClock } = options;
   const { replyTimeoutMs: timeoutMs = REPLY_TIMEOUT_MS_DEFAULT } = options;
   assertClient(client);

@@ -1,5 +1,5 @@
 import { parseTransactionId } from '../../core/ids.js';
-import { invalidArgument } from '../../core/validate.js';
+import { assertOptions, invalidArgument } from '../../core/validate.js';
 import type {
   DecisionLog,
   DecisionLogNode,
@@ -91,6 +91,7 @@ const GUARANTEES_OF = {
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed client, name or number.
  */
 export function redisTransactions(options: RedisTransactionsOptions): DecisionLog {
+  assertOptions(options, '{ client }');
   const { client, namespace: prefix = NAMESPACE_DEFAULT } = options;
   assertClient(client);
   const defaults = { authority: 'redis', replyTimeoutMs: REPLY_TIMEOUT_MS_DEFAULT };

@@ -6,6 +6,7 @@ import {
 } from '../../core/fencing-token.js';
 import {
   assertNumber,
+  assertOptions,
   assertResourceId,
   assertTtlMs,
   invalidArgument,
@@ -108,6 +109,7 @@ interface FenceCall {
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed client, namespace or number.
  */
 export function redisFence(options: RedisFenceOptions): RedisFence {
+  assertOptions(options, '{ client }');
   const { client, retainMs, clock = systemClock } = options;
   const { replyTimeoutMs: timeoutMs = REPLY_TIMEOUT_MS_DEFAULT } = options;
   assertClient(client);

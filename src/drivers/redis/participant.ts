@@ -2,7 +2,7 @@ import { throwIfAborted } from '../../core/abort.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { assertParticipantName } from '../../core/participant-name.js';
 import { systemRandom } from '../../core/random.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber, assertOptions, invalidArgument } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import type { Participant, ParticipantCallOptions } from '../../transaction/participant.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
@@ -77,6 +77,7 @@ const HASH_TAG = /^[\w.:@-]{1,128}$/;
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed client, name or number.
  */
 export function redisParticipant(options: RedisParticipantOptions): Participant<RedisBranch> {
+  assertOptions(options, '{ name, client }');
   const { name, client, namespace, clock = systemClock } = options;
   assertParticipantName(name);
   const { hashTag = name, preparedMax = PREPARED_MAX, evidenceMax = EVIDENCE_MAX } = options;

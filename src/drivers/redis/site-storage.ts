@@ -1,5 +1,5 @@
 import { CoordinationError } from '../../core/errors.js';
-import { assertNumber } from '../../core/validate.js';
+import { assertNumber, assertOptions } from '../../core/validate.js';
 import type {
   SiteNode,
   SiteStorage,
@@ -70,6 +70,7 @@ return 1`,
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed client, namespace or number.
  */
 export function redisSiteStorage(options: RedisSiteStorageOptions): SiteStorage {
+  assertOptions(options, '{ client }');
   const { client, namespace, replyTimeoutMs = REPLY_TIMEOUT_MS_DEFAULT } = options;
   assertClient(client);
   assertNumber('replyTimeoutMs', replyTimeoutMs, { min: 1 });

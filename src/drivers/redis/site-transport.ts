@@ -1,6 +1,6 @@
 import { backoffMs } from '../../core/backoff.js';
 import type { CancelTimer } from '../../core/clock.js';
-import { assertNumber } from '../../core/validate.js';
+import { assertNumber, assertOptions } from '../../core/validate.js';
 import type { SiteNode } from '../../transaction/three-phase/site-storage.js';
 import type { SiteLine, SiteTransport } from '../../transaction/three-phase/site-transport.js';
 import { REPLY_TIMEOUT_MS_DEFAULT, redisCalls } from './calls.js';
@@ -53,6 +53,7 @@ return texts`,
  * @throws TypeError (INVALID_ARGUMENT) for an ill-formed client, namespace or number.
  */
 export function redisTransport(options: RedisTransportOptions): SiteTransport {
+  assertOptions(options, '{ client }');
   const { client, namespace, replyTimeoutMs = REPLY_TIMEOUT_MS_DEFAULT } = options;
   assertClient(client);
   assertNumber('replyTimeoutMs', replyTimeoutMs, { min: 1 });

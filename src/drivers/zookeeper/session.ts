@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { type Random, systemRandom } from '../../core/random.js';
-import { assertName, assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertName, assertNumber, assertOptions, invalidArgument } from '../../core/validate.js';
 import { type Connection, connectionOver } from './connection.js';
 import { loadClient } from './load.js';
 import { Supervisor } from './supervisor.js';
@@ -72,6 +72,7 @@ const CREATOR_ONLY = [{ perms: 31, scheme: 'auth', auth: '' }];
  * @throws TypeError (INVALID_ARGUMENT) for a malformed option.
  */
 export function zookeeper(options: ZookeeperOptions): ZookeeperSession {
+  assertOptions(options, '{ servers }');
   const { clock = systemClock, random = systemRandom, namespace = 'default' } = options;
   const { sessionTimeoutMs = 10_000, connectTimeoutMs = 10_000 } = options;
   assertNumber('sessionTimeoutMs', sessionTimeoutMs, { ...SESSION_TIMEOUT_MS, integer: true });

@@ -34,8 +34,8 @@ const LOOK_EVERY = 50;
  *
  * @throws TypeError (INVALID_ARGUMENT) for anything but a session.
  */
-export function zookeeperTransport({ session }: ZookeeperTransportOptions): SiteTransport {
-  const connection = connectionOf(session);
+export function zookeeperTransport(options: ZookeeperTransportOptions): SiteTransport {
+  const connection = connectionOf(options?.session);
   return {
     backend: 'zookeeper',
     open: (node, receive) => zookeeperLine(connection, node, receive),

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../../core/clock.js';
 import { defaultNodeId } from '../../core/ids.js';
 import { systemRandom } from '../../core/random.js';
-import { assertNodeId, assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNodeId, assertNumber, assertSignal, invalidArgument } from '../../core/validate.js';
 import { assertLog, assertNamespace, assertParticipants, assertSite } from '../options.js';
 import { assertServiceName } from './call-keys.js';
 import type { ServeParticipantOptions } from './serve-participant.js';
@@ -46,9 +46,7 @@ export function checkServeOptions(options: Options): CheckedServeOptions {
   assertNumber('preparedMax', preparedMax, { min: 1, integer: true });
   assertNumber('attemptsMax', attemptsMax, { min: 1, max: ATTEMPTS_MAX, integer: true });
   assertNumber('sweepMs', sweepMs, { min: SWEEP_MS_MIN, max: Number.POSITIVE_INFINITY });
-  if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
-    throw invalidArgument('signal', signal, 'an AbortSignal');
-  }
+  assertSignal(signal);
   if (site !== undefined) assertSite(site, namespace);
   const names = { store, name, handlers, barrier, schema, signal, participants, nodeId, site };
   return { ...names, namespace, concurrency, preparedMax, attemptsMax, sweepMs, clock, random };

@@ -2,7 +2,7 @@ import { Buffer } from 'node:buffer';
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { abortScope } from '../../core/abort.js';
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber, assertOptions, invalidArgument } from '../../core/validate.js';
 import { isSiteName } from './site-letters.js';
 import type { SiteNode } from './site-storage.js';
 import type { SiteLine, SiteTransport } from './site-transport.js';
@@ -146,6 +146,7 @@ interface Checked {
 }
 
 function checked(options: HttpTransportOptions): Checked {
+  assertOptions(options, '{ addresses, secret }');
   const { addresses, secret, authorize, headers = () => ({}), timeoutMs = TIMEOUT_MS } = options;
   assertNumber('timeoutMs', timeoutMs, { min: 1 });
   if (secret !== undefined && (typeof secret !== 'string' || secret.length < SECRET_MIN)) {
