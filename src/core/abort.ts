@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { type Alarm, type Alarms, alarms } from './alarms.js';
 import { type CancelTimer, type Clock, systemClock } from './clock.js';
+import { FewSet } from './few-map.js';
 
 /** What can be listened to for an abort: every AbortSignal, and every {@link Scope} by itself. */
 export interface AbortSource {
@@ -135,7 +136,7 @@ function unwatchedController(): AbortController {
 
 /** A class, because nearly every call makes one. */
 class ToldAbort implements LazyAbort {
-  readonly #listeners: AbortListener[] = [];
+  readonly #listeners = new FewSet<AbortListener>();
   #controller: AbortController | undefined;
   aborted = false;
   reason: unknown;
@@ -147,12 +148,11 @@ class ToldAbort implements LazyAbort {
   }
 
   addEventListener(_: 'abort', listener: AbortListener): void {
-    this.#listeners.push(listener);
+    this.#listeners.add(listener);
   }
 
   removeEventListener(_: 'abort', listener: AbortListener): void {
-    const index = this.#listeners.indexOf(listener);
-    if (index >= 0) this.#listeners.splice(index, 1);
+    this.#listeners.delete(listener);
   }
 
   abort(reason: unknown): void {
@@ -160,7 +160,9 @@ class ToldAbort implements LazyAbort {
     this.aborted = true;
     this.reason = reason ?? new DOMException('This operation was aborted', 'AbortError');
     this.#controller?.abort(this.reason);
-    for (const listener of this.#listeners.splice(0)) {
+    const listeners = this.#listeners.list();
+    this.#listeners.clear();
+    for (const listener of listeners) {
       if (typeof listener === 'function') listener();
       else listener.handleEvent();
     }

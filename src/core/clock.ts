@@ -71,8 +71,13 @@ export function instantOf(clock: Clock): Instant {
  * forward ends a lease too soon, which is safe.
  */
 export function elapsedMs(clock: Clock, since: Instant): number {
-  const monotonic = clock.monotonicMs() - since.monotonicMs;
-  const wall = clock.wallMs() - since.wallMs;
+  return elapsedAt(instantOf(clock), since);
+}
+
+/** The same at an instant that was taken before. */
+export function elapsedAt(now: Instant, since: Instant): number {
+  const monotonic = now.monotonicMs - since.monotonicMs;
+  const wall = now.wallMs - since.wallMs;
   return Math.max(monotonic, wall, 0);
 }
 
@@ -83,7 +88,5 @@ export function remainingMs(clock: Clock, validity: Validity): number {
 
 /** The same at an instant that was taken before. */
 export function leftAt({ since, forMs }: Validity, now: Instant): number {
-  const monotonic = now.monotonicMs - since.monotonicMs;
-  const wall = now.wallMs - since.wallMs;
-  return forMs - Math.max(monotonic, wall, 0);
+  return forMs - elapsedAt(now, since);
 }

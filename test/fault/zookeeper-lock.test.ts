@@ -36,7 +36,7 @@ describe('a lock on a server of its own [zookeeper]', () => {
     const startedMs = performance.now();
     const { ended } = await one.session[CONNECTION].current('watch');
     const lost = aborted(lease.signal);
-    const over = aborted(ended);
+    const over = new Promise<void>((resolve) => ended.addEventListener('abort', () => resolve()));
     await killSession(server, id);
     await over;
     assert.equal(lease.signal.aborted, true, 'it is lost no later than its session is known over');

@@ -40,6 +40,30 @@ export const mutants: readonly Mutant[] = [
     why: 'A place whose creation was not answered would fail the acquire that has it.',
   },
   {
+    id: 'zookeeper-short-way-sees-nobody',
+    file: `${folder}/lock-contend.ts`,
+    find: 'const isAlone = names.length === 1 && created',
+    replace: 'const isAlone = names.length > 0 || created',
+    tests: { ...lockContract, name: 'nodes are served in the order in which they asked' },
+    why: 'Whoever comes would hold at once, whoever is there.',
+  },
+  {
+    id: 'zookeeper-short-way-keeps-the-epoch',
+    file: `${folder}/lock-contend.ts`,
+    find: ' || stat.dataLength > 0) return undefined;',
+    replace: ') return undefined;',
+    tests: { ...lockModes, name: 'readers after a writer' },
+    why: 'A writer who finds nobody would leave the next readers the token of those before it.',
+  },
+  {
+    id: 'zookeeper-short-way-has-no-end',
+    file: `${folder}/lock-soon.ts`,
+    find: '    alarms.set(late);\n',
+    replace: '',
+    tests: { project: 'unit', file: 'test/unit/zookeeper/soon.test.ts' },
+    why: 'A request whose answer does not come could not be given up before its session ends.',
+  },
+  {
     id: 'zookeeper-lost-delete-reply-is-a-loss',
     file: `${folder}/lock-keeping.ts`,
     find: "return isRepeated ? 'released' : 'lost';",
@@ -74,8 +98,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'zookeeper-lease-outlives-its-session',
     file: `${folder}/lock-grants.ts`,
-    find: "      held.end(endedError(held.grant, 'its ZooKeeper session ended', live.ended.reason));\n",
-    replace: '      void live;\n',
+    find: "    this.end(endedError(this.grant, 'its ZooKeeper session ended', this.live.ended.reason));\n",
+    replace: '',
     tests: { ...lockFaults, name: 'a killed session aborts its leases' },
     why: 'A holder whose znode has gone would go on until its next renewal.',
   },
@@ -91,8 +115,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'zookeeper-unrenewed-place-stays',
     file: `${folder}/lock-grants.ts`,
-    find: '    onExpiry();\n',
-    replace: '    void onExpiry;\n',
+    find: '      onExpiry();\n',
+    replace: '      void onExpiry;\n',
     tests: { ...lockContract, name: 'what a crashed node held goes to the next' },
     why: 'A lease that nobody renews would stand for as long as the session.',
   },
@@ -224,7 +248,7 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'zookeeper-broken-client-lives-on',
     file: `${folder}/live-session.ts`,
-    find: '      if (client.state === BROKEN_STATE) this.#onBroken(client);\n',
+    find: '      if (wire.state === BROKEN_STATE) this.#onBroken(this.#client);\n',
     replace: '      void [BROKEN_STATE, this.#onBroken];\n',
     tests: {
       project: 'fault',

@@ -17,6 +17,8 @@ export interface Connection {
   readonly servers: string;
   readonly sessionTimeoutMs: number;
   readonly current: Supervisor['current'];
+  /** The session, where nobody has to wait for it. */
+  connected(): LiveSession | undefined;
   /** Creates what is missing of a path, its last part with the flags, each with our ACL. */
   ensure(live: LiveSession, path: string, flags?: number): Promise<void>;
   /** Creates a persistent node with our ACL. */
@@ -76,6 +78,7 @@ export function connectionOver(
   return {
     ...options,
     current: (operation, waiting) => supervisor.current(operation, waiting),
+    connected: () => supervisor.connected,
     ensure,
     createPersistent: (live, path, data) => createNode(live, path, data, CREATE.persistent),
     noteServerTime,

@@ -1,10 +1,10 @@
-import { setMaxListeners } from 'node:events';
-import { abortable, throwIfAborted } from '../../core/abort.js';
-import { type Clock, elapsedMs, type Instant, instantOf, type Validity } from '../../core/clock.js';
+import { type AbortSource, abortable, lazyAbort, throwIfAborted } from '../../core/abort.js';
+import { type Clock, elapsedAt, type Instant, type Validity } from '../../core/clock.js';
+import { turnInstant } from '../../core/coarse-clock.js';
 import { type Deferred, deferred } from '../../core/deferred.js';
-import type { Client } from './client.js';
+import { type Client, type Wire, wireOf } from './client.js';
 import { ANSWER_LOST, failureOf, isServerAnswer, NOT_SENT, type Reply, unsentOf } from './codes.js';
-import { type Call, type Requests, requestsOver } from './requests.js';
+import { type Call, type Requests, requestsOver, type Send } from './requests.js';
 
 /**
  * The binding tells of a lost connection after it closed the socket and before libuv knows. Whoever
@@ -30,13 +30,17 @@ export class LiveSession {
   /** What can be asked within this session. */
   readonly ask: Requests;
   readonly #clock: Clock;
-  readonly #ended = new AbortController();
+  /** Not a signal: every grant and every wait listens, and signals are dear to listen to. */
+  readonly #ended = lazyAbort();
+  /** As of this turn: what counts from there ends too soon, never too late. */
+  readonly #now: () => Instant;
   /** The C library forgets some completions when a session ends, so that we tell who waits. */
   readonly #unanswered = new Set<() => void>();
   readonly #listeners = new Map<string, Set<(event: NodeEvent) => void>>();
   readonly #reconnectListeners = new Set<() => void>();
   readonly #onBroken: (client: Client) => void;
   #client: Client;
+  #wire: Wire;
   #provenSince: Instant;
   #isConnected = true;
   #connection: Deferred<void> = deferred();
@@ -48,21 +52,21 @@ export class LiveSession {
    * socket, and neither it nor libuv knows; libuv would abort the process, or wait for ever.
    */
   constructor(client: Client, clock: Clock, since: Instant, onBroken: (client: Client) => void) {
-    // Every grant and every wait listens; Node would print a warning from the eleventh on.
-    setMaxListeners(0, this.#ended.signal);
     this.id = client.client_id;
     this.timeoutMs = client.timeout;
     this.ask = requestsOver(this.#call);
     this.#client = client;
+    this.#wire = wireOf(client);
     this.#clock = clock;
+    this.#now = turnInstant(clock);
     this.#onBroken = onBroken;
     this.#provenSince = since;
     this.#connection.resolve();
   }
 
   /** Aborted when the session ended or counts as ended; the reason is the error to show. */
-  get ended(): AbortSignal {
-    return this.#ended.signal;
+  get ended(): AbortSource {
+    return this.#ended;
   }
 
   get isConnected(): boolean {
@@ -117,6 +121,7 @@ export class LiveSession {
   /** For the supervisor: the connection is back, perhaps through another client object. */
   reconnected(client: Client): void {
     this.#client = client;
+    this.#wire = wireOf(client);
     if (this.#isConnected || this.ended.aborted) return;
     this.#isConnected = true;
     this.#connection.resolve();
@@ -140,34 +145,33 @@ export class LiveSession {
     this.#unanswered.clear();
   }
 
-  readonly #call: Call = <T>(
-    through: 'leader' | 'server',
-    send: (client: Client, done: (rc: number, value?: T) => void) => number,
-  ): Promise<Reply<T>> => {
+  readonly #call: Call = <T>(through: 'leader' | 'server', send: Send<T>): Promise<Reply<T>> => {
     if (this.ended.aborted) return Promise.resolve(NOT_SENT);
     return new Promise((resolve) => {
-      const sentAt = instantOf(this.#clock);
+      const sentAt = this.#now();
       const lose = (): void => resolve(ANSWER_LOST);
       this.#unanswered.add(lose);
-      const client = this.#client;
-      const rc = send(client, (code, value) => {
+      const wire = this.#wire;
+      const done = (code: number, value?: T): void => {
         this.#unanswered.delete(lose);
         if (through === 'leader' && isServerAnswer(code)) this.#proven(sentAt);
-        if (code === 0) return resolve({ ok: true, value: value as T });
-        const failure = failureOf(code);
-        if (failure.kind !== 'unknown') return resolve(failure);
-        this.#clock.schedule(LOST_AFTER_MS, () => resolve(failure));
-      });
+        const failure = code === 0 ? undefined : failureOf(code);
+        if (failure === undefined) resolve({ ok: true, value: value as T });
+        else if (failure.kind !== 'unknown') resolve(failure);
+        else this.#clock.schedule(LOST_AFTER_MS, () => resolve(failure));
+      };
+      const rc = send(wire, done, this.#client);
       if (rc !== 0) {
         this.#unanswered.delete(lose);
         resolve(unsentOf(rc));
       }
-      if (client.state === BROKEN_STATE) this.#onBroken(client);
+      if (wire.state === BROKEN_STATE) this.#onBroken(this.#client);
     });
   };
 
   #proven(sentAt: Instant): void {
-    const isNewer = elapsedMs(this.#clock, sentAt) < elapsedMs(this.#clock, this.#provenSince);
+    const now = this.#now();
+    const isNewer = elapsedAt(now, sentAt) < elapsedAt(now, this.#provenSince);
     if (isNewer) this.#provenSince = sentAt;
   }
 }

@@ -1,8 +1,10 @@
 import { abortable, throwIfAborted } from '../../core/abort.js';
+import type { Alarms } from '../../core/alarms.js';
 import type { Validity } from '../../core/clock.js';
 import type { GrantRequest, LockNode } from '../../lock/driver.js';
 import { capacityMismatchError } from '../../lock/errors.js';
 import type { Connection } from './connection.js';
+import type { LiveSession } from './live-session.js';
 import { claimPlace } from './lock-claim.js';
 import {
   countedCapacity,
@@ -12,14 +14,24 @@ import {
   standingOf,
   withDowngraded,
 } from './lock-line.js';
-import { type Listing, leavePlace, type PlaceContext, relist, takePlace } from './lock-place.js';
+import {
+  askForPlace,
+  type Listing,
+  leavePlace,
+  type PlaceBurst,
+  type PlaceContext,
+  relist,
+  type Taken,
+  takePlace,
+} from './lock-place.js';
 import { noteDowngraded, turn } from './lock-turn.js';
 import type { Reaper } from './reaper.js';
 
 /** What a won contention leaves: a place that holds. */
 export interface WonPlace {
   readonly context: PlaceContext;
-  readonly place: Place;
+  /** Of the place. */
+  readonly name: string;
   readonly fencingToken: bigint | undefined;
   readonly validity: Validity;
   readonly waiters: number;
@@ -32,18 +44,42 @@ export interface Contention {
   readonly connection: Connection;
   readonly reaper: Reaper;
   readonly node: LockNode;
+  readonly alarms: Alarms;
+}
+
+/** A first attempt that is under way. */
+export interface FirstAttempt {
+  readonly context: PlaceContext;
+  readonly burst: PlaceBurst;
+}
+
+/** Sends the first requests of an attempt, under a grant id of its own. */
+export function beginAttempt(
+  { connection, reaper, node }: Contention,
+  live: LiveSession,
+  request: GrantRequest,
+  directory: string,
+): FirstAttempt {
+  const grantId = node.nextGrantId();
+  const context: PlaceContext = { connection, reaper, live, directory, request, grantId };
+  return { context, burst: askForPlace(context) };
 }
 
 /**
  * Contends until the place holds, through lost answers and new sessions. Undefined when the request
  * does not wait and somebody is in front. After a rejection nothing stays in line.
  */
-export async function contend(
+export async function contendAtLength(
   { connection, reaper, node }: Contention,
   request: GrantRequest,
   directory: string,
+  first?: FirstAttempt,
 ): Promise<WonPlace | undefined> {
   const { resource, signal } = request;
+  if (first !== undefined) {
+    const outcome = await attempt(first.context, first.burst);
+    if (outcome !== 'again') return outcome === 'taken' ? undefined : outcome;
+  }
   for (;;) {
     throwIfAborted(signal);
     const live = await connection.current(`lock ${JSON.stringify(resource)}`, { signal });
@@ -77,10 +113,13 @@ function refuseOtherCapacity({ request, grantId }: PlaceContext, places: readonl
   if (other !== undefined) throw capacityMismatchError(resource, countedCapacity(request), other);
 }
 
-async function attempt(context: PlaceContext): Promise<WonPlace | 'again' | 'taken'> {
+async function attempt(
+  context: PlaceContext,
+  burst: PlaceBurst = askForPlace(context),
+): Promise<WonPlace | 'again' | 'taken'> {
   const { request, grantId } = context;
   const { signal } = request;
-  const taking = takePlace(context);
+  const taking: Promise<Taken> = takePlace(context, burst);
   const place: { name?: string | undefined } = {};
   try {
     const first = await abortable(taking, signal);
@@ -127,7 +166,7 @@ async function waitInLine(
         const { fencingToken } = claim;
         const { waiters } = standing;
         const { validity } = listing;
-        return { context, place, fencingToken, validity, waiters, downgraded };
+        return { context, name: place.name, fencingToken, validity, waiters, downgraded };
       }
     } else if (request.wait) {
       await turn(context, standing, downgraded);

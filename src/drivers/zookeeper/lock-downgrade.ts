@@ -53,11 +53,7 @@ export async function downgradeGrant(
 function shared(held: HeldGrant, epoch: bigint, validity: Grant['validity']): Grant {
   held.downgraded.add(held.grant.grantId);
   held.isEither = false;
-  const grant: Grant = {
-    ...held.grant,
-    ...{ mode: 'shared', fencingToken: epoch, tokens: 1, validity },
-  };
-  held.become(grant);
+  const grant = held.become({ mode: 'shared', fencingToken: epoch, tokens: 1, validity });
   held.renew(validity, held.ttlMs);
   return grant;
 }

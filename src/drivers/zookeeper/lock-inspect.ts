@@ -14,7 +14,7 @@ import type { NodeData } from './requests.js';
 export interface LookContext {
   readonly connection: Connection;
   /** What this node holds itself, by grant id. */
-  readonly grants: ReadonlyMap<string, HeldGrant>;
+  readonly grants: Pick<ReadonlyMap<string, HeldGrant>, 'get'>;
 }
 
 /** A place with what its znode says. */

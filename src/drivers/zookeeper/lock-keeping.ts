@@ -1,12 +1,13 @@
 import { abortable, abortScope } from '../../core/abort.js';
 import { type Clock, instantOf, remainingMs } from '../../core/clock.js';
 import type { RenewReply } from '../../lock/driver.js';
-import { errorOf } from './codes.js';
+import { errorOf, type Reply } from './codes.js';
 import type { LiveSession } from './live-session.js';
 import { encodePlace } from './lock-data.js';
 import { firstTokenOf } from './lock-fence.js';
 import type { HeldGrant } from './lock-grants.js';
 import { isGone } from './lock-place.js';
+import { type Bounds, soon } from './lock-soon.js';
 import { lookAround, loseByForce } from './lock-watch.js';
 import type { Reaper } from './reaper.js';
 import { ANY_VERSION } from './requests.js';
@@ -57,27 +58,50 @@ async function proofOf(clock: Clock, live: LiveSession) {
  * Removes a grant's place, and its guard before that, unless the lease was lost: then the next one
  * waits. A removal whose answer was lost is sent again when the connection is back.
  */
-export async function releaseGrant(
-  clock: Clock,
+export function releaseGrant(
+  bounds: Bounds,
   reaper: Reaper,
   held: HeldGrant,
   signal: AbortSignal | undefined,
 ): Promise<'released' | 'lost'> {
-  const { live, path, guardPath, grant, validity } = held;
-  const leftMs = remainingMs(clock, validity);
-  const isOver = leftMs <= validity.forMs * OVER_PART + OVER_MS;
+  const leftMs = remainingMs(bounds.clock, held.validity);
+  const isOver = leftMs <= held.validity.forMs * OVER_PART + OVER_MS;
   held.end();
-  const remove = async () => {
+  const { live, path, guardPath } = held;
+  const remove = (): Promise<Reply<void>> => {
     if (guardPath !== undefined && !isOver) void live.ask.remove(guardPath);
     return live.ask.remove(path);
   };
+  const first = remove();
+  const insist = (): Promise<'released' | 'lost'> =>
+    removePlace({ ...bounds, reaper, held, signal, leftMs, remove }, first);
+  if (signal !== undefined) return insist();
+  return soon(bounds, first, ({ ok }) => (ok ? 'released' : undefined), insist);
+}
+
+/** A removal under way, for as long as the lease has left. */
+interface Removal {
+  readonly clock: Clock;
+  readonly reaper: Reaper;
+  readonly held: HeldGrant;
+  readonly signal: AbortSignal | undefined;
+  readonly leftMs: number;
+  remove(): Promise<Reply<void>>;
+}
+
+async function removePlace(
+  { clock, reaper, held, signal, leftMs, remove }: Removal,
+  first: Promise<Reply<void>>,
+): Promise<'released' | 'lost'> {
+  const { live, grant } = held;
   using scope = abortScope({
     clock,
     parents: [signal, live.ended],
     timeoutMs: Math.max(leftMs, MIN_PATIENCE_MS),
   });
   for (let isRepeated = false; ; isRepeated = true) {
-    const removed = await abortable(remove(), scope.signal).catch(() => undefined);
+    const removing = isRepeated ? remove() : first;
+    const removed = await abortable(removing, scope.signal).catch(() => undefined);
     if (removed?.ok) return 'released';
     // After an answer that was lost, a place that is gone is the one that we removed.
     if (removed?.kind === 'no-node') return isRepeated ? 'released' : 'lost';

@@ -38,20 +38,35 @@ const DIRECTORY_TRIES = 5;
 /** How often a place that is not there is looked for; with the reaper's backoff, some seconds. */
 const MISSING_CHECKS = 10;
 
+/** A place that was asked for, and a look at the line, sent in one burst. */
+export interface PlaceBurst {
+  /** From before it was sent. */
+  readonly since: Instant;
+  readonly creating: Promise<Reply<string>>;
+  readonly looking: Promise<Look>;
+}
+
 /**
- * Stands in line: creates the place and lists the line in one burst, because the session answers in
- * order, so that the listing includes the place. A create whose answer was lost is looked for by its
- * grant id. Never rejects for a place that may exist; the caller leaves it by its grant id.
+ * Creates the place and lists the line in one burst, because the session answers in order, so that
+ * the listing includes the place.
  */
-export async function takePlace(context: PlaceContext): Promise<Taken> {
+export function askForPlace(context: PlaceContext): PlaceBurst {
   const { connection, live, directory, request, grantId } = context;
   const { mode, permits, capacity, owner } = request;
   const path = `${directory}/${placePrefix({ grantId, mode, permits, capacity })}`;
-  const data = encodePlace({ owner });
+  const since = instantOf(connection.clock);
+  const creating = live.ask.create(path, encodePlace({ owner }), CREATE.ephemeralSequential);
+  return { since, creating, looking: look(context) };
+}
+
+/**
+ * Stands in line, with the burst that was sent for it. A create whose answer was lost is looked for by
+ * its grant id. Never rejects for a place that may exist; the caller leaves it by its grant id.
+ */
+export async function takePlace(context: PlaceContext, burst: PlaceBurst): Promise<Taken> {
+  const { connection, live, directory, request } = context;
   for (let attempt = 0; ; attempt += 1) {
-    const since = instantOf(connection.clock);
-    const creating = live.ask.create(path, data, CREATE.ephemeralSequential);
-    const looking = look(context);
+    const { since, creating, looking } = attempt === 0 ? burst : askForPlace(context);
     const created = await creating;
     if (created.ok) return listingOf(context, await looking, since) ?? relist(context);
     const listed = await looking;
@@ -65,16 +80,17 @@ export async function takePlace(context: PlaceContext): Promise<Taken> {
 }
 
 /** The replies to a burst of reading. */
-interface Look {
+export interface Look {
   readonly children: Reply<NodeChildren>;
   readonly before: Reply<NodeData> | undefined;
 }
 
 /** Lists the line; for a reader the directory's data comes first, so that a change shows. */
-async function look({ live, directory, request }: PlaceContext): Promise<Look> {
+function look({ live, directory, request }: PlaceContext): Promise<Look> {
   const reading = request.mode === 'shared' ? live.ask.get(directory) : undefined;
   const listing = live.ask.children(directory);
-  return { before: await reading, children: await listing };
+  if (reading === undefined) return listing.then((children) => ({ children, before: undefined }));
+  return Promise.all([reading, listing]).then(([before, children]) => ({ before, children }));
 }
 
 /** Looks for a place whose creation was not answered; what is not there yet may still appear. */

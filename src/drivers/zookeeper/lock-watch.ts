@@ -1,31 +1,19 @@
-import type { CancelTimer } from '../../core/clock.js';
-import type { Connection } from './connection.js';
 import { decodeNotice, encodePlace } from './lock-data.js';
-import { endedError, type HeldGrant } from './lock-grants.js';
+import { endedError, type HeldGrant, type Outlook } from './lock-grants.js';
 import { lineOf, noticeName, standingOf, withDowngraded } from './lock-line.js';
 import { ANY_VERSION, type NodeChildren } from './requests.js';
-
-/** How a holder sees what happens around it. */
-export interface Outlook {
-  /** From now on: a watch on the line. */
-  open(): void;
-  /** From now on every look that finds somebody waiting is told. */
-  report(): void;
-}
-
-/**
- * A critical section that is shorter, in milliseconds, pays for no watch, and its token is not written
- * down for those who inspect.
- */
-const OPEN_AFTER_MS = 50;
-const BACKGROUND = { keepAlive: false } as const;
 
 /**
  * Lets a holder see who comes to wait and whether its own place is removed, once it has held for a
  * while or needs to know. A watch of the line is set again only while nobody waits, so that a long
  * line costs its holder nothing; or always, for who retains what it does not use.
  */
-export function outlookOf({ clock }: Connection, held: HeldGrant): Outlook {
+export function outlookOf(held: HeldGrant): Outlook {
+  held.outlook ??= lookOut(held);
+  return held.outlook;
+}
+
+function lookOut(held: HeldGrant): Outlook {
   const { live, directory } = held;
   let isOpen = false;
   let reports = false;
@@ -37,7 +25,6 @@ export function outlookOf({ clock }: Connection, held: HeldGrant): Outlook {
   // A name of a newer release is reported by the next renewal; a hint need not.
   const lookSafely = (): void => void look().catch(() => {});
   const open = (): void => {
-    cancel();
     if (isOpen) return;
     isOpen = true;
     held.onEnd(live.onReconnect(lookSafely));
@@ -48,8 +35,6 @@ export function outlookOf({ clock }: Connection, held: HeldGrant): Outlook {
     lookSafely();
     watchPlace(held);
   };
-  const cancel: CancelTimer = clock.schedule(OPEN_AFTER_MS, open, BACKGROUND);
-  held.onEnd(() => cancel());
   return {
     open,
     report() {
@@ -74,8 +59,8 @@ function watchPlace(held: HeldGrant): void {
 }
 
 /** Writes what is known of a grant into its place; nothing depends on it. */
-export function publish({ live, path, data }: HeldGrant): void {
-  void live.ask.set(path, encodePlace(data()), ANY_VERSION);
+export function publish(held: HeldGrant): void {
+  void held.live.ask.set(held.path, encodePlace(held.data()), ANY_VERSION);
 }
 
 /** How many wait behind a grant; undefined when its place has gone. */

@@ -1,6 +1,8 @@
-import { throwIfAborted } from '../../core/abort.js';
-import type { Clock, Validity } from '../../core/clock.js';
+import { lazyAbort } from '../../core/abort.js';
+import { alarms } from '../../core/alarms.js';
+import { type Clock, instantOf, type Validity } from '../../core/clock.js';
 import { closedError } from '../../core/errors.js';
+import { FewMap } from '../../core/few-map.js';
 import { invalidArgument } from '../../core/validate.js';
 import type {
   CallOptions,
@@ -13,16 +15,18 @@ import type {
 } from '../../lock/driver.js';
 import type { Connection } from './connection.js';
 import { ensembleGuarantees } from './guarantees.js';
-import { contend, type WonPlace } from './lock-acquire.js';
+import type { Contention, WonPlace } from './lock-acquire.js';
+import { contend } from './lock-contend.js';
 import { downgradeGrant } from './lock-downgrade.js';
 import { TOKENS_PER_ZXID } from './lock-fence.js';
 import { forceLine } from './lock-force.js';
-import { type HeldGrant, holdGrant } from './lock-grants.js';
+import { HeldGrant, heldOf } from './lock-grants.js';
 import { inspectLine } from './lock-inspect.js';
 import { releaseGrant, renewGrants, reserveBlock } from './lock-keeping.js';
 import { listLines, watchLine } from './lock-list.js';
 import { guardPath, leavePlace } from './lock-place.js';
-import { type Outlook, outlookOf, publish } from './lock-watch.js';
+import type { Bounds } from './lock-soon.js';
+import { outlookOf, publish } from './lock-watch.js';
 import { encodeName } from './names.js';
 import { createReaper } from './reaper.js';
 import { connectionOf, type ZookeeperSession } from './session.js';
@@ -54,62 +58,57 @@ export function zookeeperLock(options: ZookeeperLockOptions): LockDriver {
 function openBackend(connection: Connection, node: LockNode): LockBackend {
   const { clock } = node;
   const reaper = createReaper(clock, node.random);
-  const grants = new Map<string, HeldGrant>();
-  const known = new WeakMap<Grant, KnownGrant>();
-  const closed = new AbortController();
+  const bounds = { clock, alarms: alarms(clock, { keepAlive: false }) };
+  const contention: Contention = { connection, reaper, node, alarms: bounds.alarms };
+  const grants = new FewMap<string, HeldGrant>();
+  const closed = lazyAbort();
   const looking = { connection, grants };
   const directoryOf = (resource: string): string =>
     `${connection.root}/locks/${encodeName(resource)}`;
-  const heldOf = (grant: Grant): HeldGrant | undefined => grants.get(grant.grantId);
+  const standing = (grant: Grant): HeldGrant | undefined => grants.get(grant.grantId);
   const hold = (request: GrantRequest, won: WonPlace): Grant => {
-    const held = holdPlace(clock, request, won);
-    const outlook = outlookOf(connection, held);
-    known.set(held.grant, { outlook, ending: undefined });
+    const held = holdPlace(bounds, request, won);
     grants.set(held.grant.grantId, held);
     held.onEnd(() => grants.delete(held.grant.grantId));
     // Whoever has others waiting here must hear when somebody elsewhere wants his turn.
-    if (request.tokens > 1) outlook.open();
+    if (request.tokens > 1) outlookOf(held).open();
     // The next in line watches this place to learn whether it fits as well.
     if (request.mode === 'counting' && won.waiters > 0) publish(held);
     return held.grant;
   };
 
   return {
-    async acquire(request) {
-      throwIfAborted(closed.signal);
-      const directory = directoryOf(request.resource);
-      const won = await contend({ connection, reaper, node }, request, directory);
-      return won === undefined ? undefined : hold(request, won);
+    acquire(request) {
+      if (closed.aborted) return Promise.reject(closed.reason);
+      const winning = contend(contention, request, directoryOf(request.resource));
+      return winning.then((won) => (won === undefined ? undefined : hold(request, won)));
     },
-    renew: (asked, ttlMs) => renewAll(clock, asked.map(heldOf), ttlMs),
-    async release(grant, { signal }: CallOptions = {}) {
-      const state = known.get(grant);
-      if (state?.ending !== undefined) return state.ending;
-      const held = heldOf(grant);
-      // Not in the table: it has expired, or its session has ended.
-      if (held === undefined) return 'lost';
-      const ending = releaseGrant(clock, reaper, held, signal);
-      if (state !== undefined) state.ending = ending;
-      return ending;
+    renew: (asked, ttlMs) => renewAll(clock, asked.map(standing), ttlMs),
+    release(grant, { signal }: CallOptions = {}) {
+      const held = heldOf(grant) ?? standing(grant);
+      if (held?.ending !== undefined) return held.ending;
+      // It has expired, or its session has ended.
+      if (held === undefined || held.isOver) return Promise.resolve('lost');
+      held.ending = releaseGrant(bounds, reaper, held, signal);
+      return held.ending;
     },
     async downgrade(grant, { signal }: CallOptions = {}) {
-      const held = heldOf(grant);
-      if (held === undefined) return undefined;
-      const shared = await downgradeGrant(clock, held, signal);
-      const state = known.get(grant);
-      if (shared !== undefined && state !== undefined) known.set(shared, state);
-      return shared;
+      const held = standing(grant);
+      return held === undefined ? undefined : downgradeGrant(clock, held, signal);
     },
     async reserveTokens(grant, tokens, { signal }: CallOptions = {}) {
       if (tokens > TOKENS_PER_ZXID) {
         throw invalidArgument('tokens', tokens, `at most ${TOKENS_PER_ZXID} at a time`);
       }
-      const held = heldOf(grant);
+      const held = standing(grant);
       if (held?.grant.mode !== 'exclusive') return undefined;
-      known.get(grant)?.outlook.open();
+      outlookOf(held).open();
       return reserveBlock(held, tokens, signal);
     },
-    watchWaiters: (grant) => known.get(grant)?.outlook.report(),
+    watchWaiters(grant) {
+      const held = standing(grant);
+      if (held !== undefined) outlookOf(held).report();
+    },
     inspect: (resource, { signal }: CallOptions = {}) =>
       inspectLine(looking, resource, directoryOf(resource), { signal }),
     list: (prefix, options) => listLines(looking, prefix, options),
@@ -126,25 +125,30 @@ function openBackend(connection: Connection, node: LockNode): LockBackend {
   };
 }
 
-/** What is remembered of a grant that was answered. */
-interface KnownGrant {
-  readonly outlook: Outlook;
-  ending: Promise<'released' | 'lost'> | undefined;
-}
-
-function holdPlace(clock: Clock, request: GrantRequest, won: WonPlace): HeldGrant {
-  const { context, place, fencingToken, validity, waiters, downgraded } = won;
-  const { grantId, live, directory } = context;
+function holdPlace({ clock, alarms }: Bounds, request: GrantRequest, won: WonPlace): HeldGrant {
+  const { context, name, validity } = won;
+  const { live, directory } = context;
   const { lockDelayMs, ttlMs, mode, tokens } = request;
-  return holdGrant({
-    ...{ clock, request, grantId, live, directory, fencingToken, waiters, downgraded },
-    path: `${directory}/${place.name}`,
+  const held: HeldGrant = new HeldGrant({
+    clock,
+    alarms,
+    request,
+    grantId: context.grantId,
+    live,
+    directory,
+    path: `${directory}/${name}`,
     guardPath: lockDelayMs ? guardPath(context, lockDelayMs) : undefined,
+    fencingToken: won.fencingToken,
     tokens: mode === 'exclusive' ? Math.min(tokens, TOKENS_PER_ZXID) : 1,
     validity: cappedAt(ttlMs, validity),
+    waiters: won.waiters,
+    downgraded: won.downgraded,
+    grantedAt: instantOf(clock),
+    onLasting: () => outlookOf(held).open(),
     // Its guard stays: the grant was not released.
-    onExpiry: () => void leavePlace(context, place.name, 'stays'),
+    onExpiry: () => void leavePlace(context, name, 'stays'),
   });
+  return held;
 }
 
 async function renewAll(
@@ -163,8 +167,8 @@ async function renewAll(
 }
 
 /** Lets go of what is held, without waiting for the answers. */
-function leaveAll(grants: ReadonlyMap<string, HeldGrant>): void {
-  for (const held of [...grants.values()]) {
+function leaveAll(grants: FewMap<string, HeldGrant>): void {
+  for (const held of Array.from(grants.values())) {
     if (held.guardPath !== undefined) void held.live.ask.remove(held.guardPath);
     void held.live.ask.remove(held.path);
     held.end();

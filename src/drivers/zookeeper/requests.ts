@@ -1,4 +1,4 @@
-import type { Client, ClientAcl, ZookeeperStat } from './client.js';
+import type { Client, ClientAcl, Wire, ZookeeperStat } from './client.js';
 import type { Reply } from './codes.js';
 
 /** A znode's data with its Stat. */
@@ -33,8 +33,8 @@ export interface Requests {
   config(): Promise<Reply<NodeData>>;
 }
 
-/** Sends a request on a client, with the completion that hears its code and its value. */
-export type Send<T> = (client: Client, done: (rc: number, value?: T) => void) => number;
+/** Sends a request, with the completion that hears its code and its value. */
+export type Send<T> = (wire: Wire, done: (rc: number, value?: T) => void, client: Client) => number;
 
 /**
  * How a request travels. `'leader'`: its answer comes through the server that leads, which alone
@@ -73,7 +73,7 @@ export function requestsOver(call: Call): Requests {
     remove: (path, version = ANY_VERSION) =>
       call('leader', (to, done) => to.a_delete_(path, version, (rc) => done(rc))),
     setAcl: (path, acl) =>
-      call('leader', (to, done) => to.a_set_acl(path, ANY_VERSION, acl, (rc) => done(rc))),
+      call('leader', (_, done, to) => to.a_set_acl(path, ANY_VERSION, acl, (rc) => done(rc))),
     sync: (path) => call('leader', (to, done) => to.a_sync(path, (rc) => done(rc))),
     config: () => call('server', (to, done) => to.a_getconfig(false, dataCompletion(done))),
   };

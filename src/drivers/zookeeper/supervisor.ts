@@ -82,6 +82,11 @@ export class Supervisor {
     this.#openedAt = instantOf(options.clock);
   }
 
+  /** The session, while it is connected and not closed. */
+  get connected(): LiveSession | undefined {
+    return this.#state !== 'closed' && this.#live?.isConnected ? this.#live : undefined;
+  }
+
   /**
    * The connected session. Rejects with BACKEND_UNAVAILABLE after `connectTimeoutMs`, with CLOSED,
    * with ZOOKEEPER_MISSING or ZOOKEEPER_NOT_BUILT, or with the signal's reason.

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'vitest';
+import { alarms } from '../../../src/core/alarms.js';
 import { systemClock } from '../../../src/core/clock.js';
 import type { LiveSession } from '../../../src/drivers/zookeeper/live-session.js';
 import type { HeldGrant } from '../../../src/drivers/zookeeper/lock-grants.js';
@@ -26,7 +27,8 @@ test('a release whose session ends before it is answered is told as lost', async
     validity: { since: { monotonicMs: performance.now(), wallMs: Date.now() }, forMs: 60_000 },
     end: () => {},
   } as unknown as HeldGrant;
+  const bounds = { clock: systemClock, alarms: alarms(systemClock, { keepAlive: false }) };
   const reaper = { undo: () => undone.push('place'), close: () => {} };
-  assert.equal(await releaseGrant(systemClock, reaper, held, undefined), 'lost');
+  assert.equal(await releaseGrant(bounds, reaper, held, undefined), 'lost');
   assert.deepEqual(undone, [], 'what is ephemeral went with the session');
 });
