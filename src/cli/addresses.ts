@@ -50,7 +50,7 @@ export async function openAddresses(flags: AddressFlags): Promise<CommandSources
   if (servers !== undefined) parts.zookeeper(servers, namespace);
   if (parts.logs.size + parts.participants.length === 0) {
     const remedy = '--redis, --postgres, --mysql or --zookeeper, or a module';
-    throw invalidArgument('arguments', undefined, remedy);
+    throw new Error(`there is nothing to look at; pass ${remedy}`);
   }
   const wanted =
     flags.log ?? ['zookeeper', 'redis', 'postgres'].find((kind) => parts.logs.has(kind));

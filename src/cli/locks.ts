@@ -4,7 +4,7 @@ import { systemRandom } from '../core/random.js';
 import type { LockDriver, LockInspection, LockParty } from '../lock/driver.js';
 import { lockNode } from '../lock/node.js';
 import { withTimeout } from './bounds.js';
-import { ageText, plainTable } from './report.js';
+import { ageText, counted, plainTable } from './report.js';
 
 /** Options of the list. */
 export interface LockListing {
@@ -38,7 +38,7 @@ export function locksText(resources: readonly LockInspection[]): string {
     ...waiters.map((party, index) => rowOf(resource, `waits, ${index + 1}.`, party)),
   ]);
   const head = ['resource', 'node', '', 'mode', 'token', 'for', 'time left'];
-  return `${plainTable(head, rows)}\n${resources.length} resources\n`;
+  return `${plainTable(head, rows)}\n${counted(resources.length, 'resource', 's')}\n`;
 }
 
 function rowOf(resource: string, what: string, party: LockParty): readonly string[] {

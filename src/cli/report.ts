@@ -15,8 +15,9 @@ export function diagnosisText(diagnosis: Diagnosis): string {
   if (branches.length > 0) lines.unshift(branchTable(branches));
   const inDoubt = branches.filter(({ isInDoubt }) => isInDoubt).length;
   const others = branches.length - inDoubt;
-  const rest = others === 0 ? '' : `, ${others} that need nothing`;
-  lines.push(`namespace ${namespace}: ${inDoubt} branches in doubt${rest}`);
+  const rest = others === 0 ? '' : `, ${others} that ${others === 1 ? 'needs' : 'need'} nothing`;
+  const seen = errors.length === 0 ? '' : ', as far as could be looked at';
+  lines.push(`namespace ${namespace}: ${counted(inDoubt, 'branch', 'es')} in doubt${rest}${seen}`);
   if (inDoubt > 0) {
     lines.push(
       'A coordinator of this namespace finishes them by itself. By hand, only where none comes back:',
@@ -24,6 +25,11 @@ export function diagnosisText(diagnosis: Diagnosis): string {
     );
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** `1 branch`, `2 branches`. */
+export function counted(count: number, noun: string, plural: string): string {
+  return `${count} ${noun}${count === 1 ? '' : plural}`;
 }
 
 function branchTable(branches: readonly BranchDiagnosis[]): string {

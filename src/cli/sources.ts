@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { invalidArgument } from '../core/validate.js';
 import type { LockDriver } from '../lock/driver.js';
@@ -31,7 +32,9 @@ export async function openSources(
   flags: AddressFlags,
 ): Promise<CommandSources> {
   if (path === undefined) return openAddresses(flags);
-  const module: unknown = await import(pathToFileURL(path).href);
+  const file = pathToFileURL(path);
+  if (!existsSync(file)) throw invalidArgument('module', path, 'the path of a file that is there');
+  const module: unknown = await import(file.href);
   return checked(path, await opened(module));
 }
 

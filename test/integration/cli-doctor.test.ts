@@ -350,6 +350,7 @@ describe('tricord doctor [redis] [postgresql]', () => {
     const { code, out, err } = await tricord('doctor', '--redis', redisUrl, '--postgres', url);
     expect(code).toBe(1);
     expect(out).toContain('participant "orders" could not be looked at');
+    expect(out).toContain('0 branches in doubt, as far as could be looked at');
     expect(out + err).not.toContain('hunter2');
   });
 
@@ -366,8 +367,12 @@ describe('tricord doctor [redis] [postgresql]', () => {
   });
 
   test('without anything to look at it says what to pass', async () => {
+    const missing = await tricord('doctor', './nowhere.mjs');
+    const message = "module is './nowhere.mjs'; pass the path of a file that is there";
+    expect(missing).toMatchObject({ code: 1, err: `tricord: ${message}\n` });
     const { code, err } = await tricord('doctor');
     expect(code).toBe(1);
+    expect(err).toContain('nothing to look at');
     expect(err).toContain('--redis, --postgres, --mysql or --zookeeper');
   });
 });

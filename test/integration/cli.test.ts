@@ -45,7 +45,7 @@ onServer('redis', 'tricord locks', (redis) => {
     expect(code).toBe(0);
     expect(out).toMatch(/:42 +│ shop-1 +│ holds +│ exclusive/);
     expect(out).toMatch(/:42 +│ shop-2 +│ waits, 1\./);
-    expect(out).toContain('1 resources');
+    expect(out).toContain('\n1 resource\n');
     await lease.release();
     await (await waiting).release();
     expect((await tricord('locks', '--redis', redis.url, '--prefix', prefix)).out).toBe(
