@@ -18,7 +18,7 @@ const NEVER: Instant = { monotonicMs: 0, wallMs: 0 };
 /** How values stand in a tier. */
 export interface Form<Stored> {
   encode(value: Isolated): Stored;
-  decode(where: () => string, stored: Stored): LocalValue;
+  decode(where: () => string, stored: Stored, key: string): LocalValue;
 }
 
 /** What the calls of a tier share. */
@@ -33,62 +33,91 @@ export interface Parts<Stored> {
   readonly check: SchemaCheck | undefined;
 }
 
+/** A finish that changes nothing. */
+export const asItIs = (answer: Answer<ReadAnswer>): Answer<ReadAnswer> => answer;
+
 const MISSING = { state: 'missing' } as const;
 const OUTDATED = { state: 'outdated' } as const;
 
 /**
- * Every read of a shared tier comes this way: one promise, without an async function's own, and one
- * look at the clocks if at all.
+ * Every read of a shared tier comes this way: one promise beside the tier's, without an async
+ * function's own, and one look at the clocks if at all.
  */
-export function read<Stored>(
+export function read<Stored, Result>(
   parts: Parts<Stored>,
-  key: string,
-  timeoutMs: number,
-  isCounted: boolean,
-): Promise<Answer<ReadAnswer>> {
-  const { node, counter, tier, withRemaining } = parts;
+  request: ReadRequest,
+  finish: (answer: Answer<ReadAnswer>) => Result,
+): Promise<Result> {
+  const { node, tier, withRemaining } = parts;
+  const { key, timeoutMs } = request;
   const since = withRemaining ? instantOf(node.clock) : NEVER;
-  const failed = (error: unknown): Answer<ReadAnswer> | Promise<Answer<ReadAnswer>> => {
-    if (isCounted) counter.missCount += 1;
-    const failure = parts.failed('read', key, error);
-    return isCoordinationError(error, 'DATA_CORRUPT') ? discard(parts, key, timeoutMs) : failure;
-  };
-  return tier.read(key, { timeoutMs, withRemaining }).then((entry) => {
-    if (entry === undefined) {
-      if (isCounted) counter.missCount += 1;
-      return MISSING;
-    }
-    try {
-      const found = foundAt(parts, key, since, entry);
-      if (found.state !== 'found') {
-        if (isCounted) counter.missCount += 1;
-        return found;
-      }
-      const { aging, tags } = found.local;
-      const isPlain = (aging === undefined || withRemaining) && tags === undefined && !parts.check;
-      if (!isPlain) return readOn(parts, found, { key, timeoutMs, isCounted }).catch(failed);
-      if (isCounted) counter.hitCount += 1;
+  const finished = (answer: MaybeLater<Answer<ReadAnswer>>): MaybeLater<Result> =>
+    answer instanceof Promise ? answer.then(finish) : finish(answer);
+  return tier.read(key, { timeoutMs, withRemaining }).then(
+    (entry) => finished(judged(parts, request, since, entry)),
+    (error) => finished(failedRead(parts, request, error)),
+  );
+}
+
+/** A read on behalf of a caller, or, not counted, for other reasons. */
+export interface ReadRequest {
+  readonly key: string;
+  readonly timeoutMs: number;
+  readonly isCounted: boolean;
+}
+
+type MaybeLater<Value> = Value | Promise<Value>;
+
+function judged<Stored>(
+  parts: Parts<Stored>,
+  request: ReadRequest,
+  since: Instant,
+  entry: TierEntry<Stored> | undefined,
+): MaybeLater<Answer<ReadAnswer>> {
+  const { counter, withRemaining } = parts;
+  if (entry === undefined) {
+    if (request.isCounted) counter.missCount += 1;
+    return MISSING;
+  }
+  try {
+    const found = foundAt(parts, request.key, since, entry);
+    if (found.state !== 'found') {
+      if (request.isCounted) counter.missCount += 1;
       return found;
-    } catch (error) {
-      return failed(error);
     }
-  }, failed);
+    const { aging, tags } = found.local;
+    const isPlain = (aging === undefined || withRemaining) && tags === undefined && !parts.check;
+    if (!isPlain) {
+      return readOn(parts, found, request).catch((error) => failedRead(parts, request, error));
+    }
+    if (request.isCounted) counter.hitCount += 1;
+    return found;
+  } catch (error) {
+    return failedRead(parts, request, error);
+  }
+}
+
+function failedRead<Stored>(
+  parts: Parts<Stored>,
+  { key, timeoutMs, isCounted }: ReadRequest,
+  error: unknown,
+): MaybeLater<Answer<ReadAnswer>> {
+  if (isCounted) parts.counter.missCount += 1;
+  const failure = parts.failed('read', key, error);
+  return isCoordinationError(error, 'DATA_CORRUPT') ? discard(parts, key, timeoutMs) : failure;
 }
 
 /** The rest of a read for an entry with a note. */
 async function readOn<Stored>(
   parts: Parts<Stored>,
   found: Found,
-  {
-    key,
-    timeoutMs,
-    isCounted,
-  }: { readonly key: string; readonly timeoutMs: number; readonly isCounted: boolean },
+  request: ReadRequest,
 ): Promise<Answer<ReadAnswer>> {
   const { counter, withRemaining } = parts;
+  const { key, timeoutMs, isCounted } = request;
   if (!withRemaining && found.local.aging !== undefined) {
     // Another node lets its entries age: how old this one is must be known after all.
-    return read({ ...parts, withRemaining: true }, key, timeoutMs, isCounted);
+    return read({ ...parts, withRemaining: true }, request, asItIs);
   }
   const checked = await unlessUnfit(parts, key, await unlessOutdated(parts, found, timeoutMs));
   if (isCounted && checked.state !== 'found') counter.missCount += 1;
@@ -156,7 +185,7 @@ export function foundAt<Stored>(
 ): Found | typeof OUTDATED {
   const where = () => `cache ${node.name}, key ${JSON.stringify(key)} in ${counter.backend},`;
   try {
-    const local = form.decode(where, entry.stored);
+    const local = form.decode(where, entry.stored, key);
     const validity = { since, forMs: entry.remainingMs ?? UNKNOWN_MS };
     return { state: 'found', local, validity, isHeld: entry.isHeld };
   } catch (error) {

@@ -3,7 +3,8 @@ import { CoordinationError } from '../core/errors.js';
 import { paddedFencingToken } from '../core/fencing-token.js';
 import type { StandardSchema } from '../core/standard-schema.js';
 import { lease } from './authority-leases.js';
-import { type Parts, read, touch } from './authority-reads.js';
+import { asItIs, type Form, type Parts, read, touch } from './authority-reads.js';
+import { decoded } from './decoded.js';
 import { type CacheStoredEvent, cacheStored } from './diagnostics.js';
 import type {
   CacheNode,
@@ -62,6 +63,13 @@ export interface Authority {
   readonly strict: StrictCalls | undefined;
   /** `isCounted: false` for what is no request of a caller. */
   read(key: string, timeoutMs: number, isCounted?: boolean): Promise<Answer<ReadAnswer>>;
+  /** The same for hot paths: what `finish` makes of the answer, without a promise for it. */
+  readThen<Result>(
+    key: string,
+    timeoutMs: number,
+    isCounted: boolean,
+    finish: (answer: Answer<ReadAnswer>) => Result,
+  ): Promise<Result>;
   /** Afterwards reads see what was acknowledged before; undefined: they do anyway. */
   readonly sync: ((timeoutMs: number) => Promise<Answer<Synced>>) | undefined;
   /** Whether a lease may be asked for without a look before. */
@@ -127,6 +135,8 @@ export interface AuthorityOptions {
   readonly leaseMs: number;
   /** Whether the time that is left of entries is needed, for a tier before this one. */
   readonly withRemaining: boolean;
+  /** Whether a tier before this one keeps values in memory. */
+  readonly withNear: boolean;
   /** Versions of tags that this process is told of; undefined: the tier is asked. */
   readonly knownTags: LocalTags | undefined;
   /** How values stand in a shared tier. */
@@ -139,20 +149,34 @@ export interface AuthorityOptions {
 export function authority(options: AuthorityOptions): Authority {
   const { tier } = options;
   return tier.scope === 'shared'
-    ? authorityOver<string>(options, tier, {
-        encode: options.values.encode,
-        decode: options.values.decode,
-      })
+    ? authorityOver<string>(options, tier, textForm(options))
     : authorityOver<LocalValue>(options, tier, {
         encode: inMemory,
         decode: (_, stored) => stored,
       });
 }
 
+/** How values stand as texts. What stays in this process's memory need not be remembered twice. */
+function textForm({ values, withNear }: AuthorityOptions): Form<string> {
+  const { encode, decode } = values;
+  if (withNear || !values.isFrozen) return { encode, decode };
+  const known = decoded();
+  return {
+    encode,
+    decode(where, text, key) {
+      const before = known.get(key, text);
+      if (before !== undefined) return before;
+      const local = decode(where, text);
+      if (local.isShareable && typeof local.value === 'object') known.put(key, text, local);
+      return local;
+    },
+  };
+}
+
 function authorityOver<Stored>(
   options: AuthorityOptions,
   tier: LeaseTier<Stored>,
-  form: Parts<Stored>['form'],
+  form: Form<Stored>,
 ): Authority {
   const { node, counter, leaseMs } = options;
   const { ask, demand, failed } = tierCalls(node, counter);
@@ -178,7 +202,9 @@ function authorityOver<Stored>(
       fencing: (fence) => fencing(parts, fence),
       onStored: (key, fill) => told(parts, key, fill, 'set'),
     }),
-    read: (key, timeoutMs, isCounted = true) => read(parts, key, timeoutMs, isCounted),
+    read: (key, timeoutMs, isCounted = true) => read(parts, { key, timeoutMs, isCounted }, asItIs),
+    readThen: (key, timeoutMs, isCounted, finish) =>
+      read(parts, { key, timeoutMs, isCounted }, finish),
     sync: syncing(options.tier, ask),
     leasesAtOnce: isShared && tier.leasesAtOnce === true,
     lease: (key, token, timeoutMs, refresh, isCounted) =>

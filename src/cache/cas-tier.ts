@@ -67,8 +67,12 @@ export interface CasStore<Target> {
   readonly tags: CasTags;
   /** See `SharedTier.sync`. */
   sync?(bounds: CallBounds): Promise<void>;
-  /** What stands there, in the cheapest way. */
-  read(key: string, bounds: CallBounds): Promise<CasState | undefined>;
+  /** What `finish` makes of what stands there, in the cheapest way. */
+  read<Result>(
+    key: string,
+    bounds: CallBounds & { readonly withRemaining: boolean },
+    finish: (state: CasState | undefined) => Result,
+  ): Promise<Result>;
   item(key: string, operation: string, bounds: CallBounds): CasItem<Target>;
   /** Whether a target still means what it meant: not after a restart of what counts versions. */
   isUsable(target: Target): boolean;
@@ -96,11 +100,9 @@ export function casTier<Target>(store: CasStore<Target>): SharedTier {
     tags: store.tags,
     ...(store.sync && { sync: store.sync }),
     read: (key, bounds) =>
-      store
-        .read(key, bounds)
-        .then((state) =>
-          state?.kind === 'entry' ? entryOf(state, bounds.withRemaining) : undefined,
-        ),
+      store.read(key, bounds, (state) =>
+        state?.kind === 'entry' ? entryOf(state, bounds.withRemaining) : undefined,
+      ),
     async lease(key, token, leaseMs, bounds) {
       const item = store.item(key, 'lease', bounds);
       const claim = { kind: 'lease', token, forMs: leaseMs } as const;

@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
 import type { Authority } from './authority.js';
+import { asItIs } from './authority-reads.js';
 import { type DeferredWrites, deferredWrites } from './deferred-writes.js';
 import { type CacheDeferredEvent, cacheDeferred } from './diagnostics.js';
 import { bypass } from './guarded-authority.js';
@@ -65,6 +66,12 @@ export function deferringAuthority(inner: Authority, parts: DeferringParts): Def
     (callMs: number): Promise<void> =>
       inner.invalidate(key, holdToken, callMs);
 
+  const readThen: Authority['readThen'] = (key, callMs, isCounted, finish) => {
+    if (!deferred.blocks(key)) return inner.readThen(key, callMs, isCounted, finish);
+    if (isCounted) counter.skippedCount += 1;
+    return Promise.resolve(failed).then(finish);
+  };
+
   const { tags } = inner;
   const authority: Authority = {
     ...inner,
@@ -86,11 +93,8 @@ export function deferringAuthority(inner: Authority, parts: DeferringParts): Def
           send: (ms) => tags.renew(names, ms),
         }),
     },
-    async read(key, callMs, isCounted = true) {
-      if (!deferred.blocks(key)) return inner.read(key, callMs, isCounted);
-      if (isCounted) counter.skippedCount += 1;
-      return failed;
-    },
+    read: (key, callMs, isCounted = true) => readThen(key, callMs, isCounted, asItIs),
+    readThen,
     async lease(key, token, callMs, refresh, isCounted) {
       if (!deferred.blocks(key)) return inner.lease(key, token, callMs, refresh, isCounted);
       if (isCounted) counter.skippedCount += 1;

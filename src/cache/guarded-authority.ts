@@ -1,5 +1,6 @@
 import { CoordinationError, isCoordinationError } from '../core/errors.js';
 import type { Authority } from './authority.js';
+import { asItIs } from './authority-reads.js';
 import type { Breaker } from './breaker.js';
 import type { TierCounter } from './stats.js';
 import type { Failed } from './tier-calls.js';
@@ -45,6 +46,17 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
       throw error;
     }
   };
+  const readThen: Authority['readThen'] = (key, timeoutMs, isCounted, finish) => {
+    const entered = breaker.enter();
+    if (entered === undefined) {
+      if (isCounted) counter.skippedCount += 1;
+      return Promise.resolve(failed).then(finish);
+    }
+    return inner.readThen(key, timeoutMs, isCounted, (answer) => {
+      breaker.leave(entered, isFault(answer) ? 'failed' : 'answered');
+      return finish(answer);
+    });
+  };
   const { sync, tags } = inner;
   return {
     ...inner,
@@ -56,17 +68,8 @@ export function guardedAuthority(inner: Authority, guard: Guard): Authority {
       renew: (...given) => demand(() => tags.renew(...given)),
     },
     // As `ask` does, with one promise each: every hit and miss of a shared tier comes this way.
-    read(key, timeoutMs, isCounted = true) {
-      const entered = breaker.enter();
-      if (entered === undefined) {
-        if (isCounted) counter.skippedCount += 1;
-        return Promise.resolve(failed);
-      }
-      return inner.read(key, timeoutMs, isCounted).then((answer) => {
-        breaker.leave(entered, isFault(answer) ? 'failed' : 'answered');
-        return answer;
-      });
-    },
+    read: (key, timeoutMs, isCounted = true) => readThen(key, timeoutMs, isCounted, asItIs),
+    readThen,
     lease(key, token, timeoutMs, refresh, isCounted) {
       const entered = breaker.enter();
       if (entered === undefined) {

@@ -98,18 +98,16 @@ function ask(deck: Deck, one: Look): void {
   const { key, request } = one;
   const ticket = near?.begin(key);
   const since = deck.present();
-  const answer = authority.read(key, Math.min(request.timeoutMs, settings.tierTimeoutMs));
+  const waitMs = Math.min(request.timeoutMs, settings.tierTimeoutMs);
+  const answer = authority.readThen(key, waitMs, true, (found) => {
+    noteLook(deck.looks, found.state);
+    if (!isUnderWay(deck, one)) return found;
+    const isFresh = found.state === 'found' && ageNow(settings.clock, found) === 'fresh';
+    if (isFresh) land(deck, one, found);
+    else takeOff(deck, one);
+    return found;
+  });
   one.question = { answer, since, ticket };
-  answer.then(
-    (found) => {
-      noteLook(deck.looks, found.state);
-      if (!isUnderWay(deck, one)) return;
-      if (found.state === 'found' && ageNow(settings.clock, found) === 'fresh')
-        land(deck, one, found);
-      else takeOff(deck, one);
-    },
-    (error) => isUnderWay(deck, one) && giveUp(deck, one, error),
-  );
 }
 
 /** The caller gets what was found, and memory a copy. */
@@ -119,10 +117,11 @@ function land(deck: Deck, one: Look, { local, validity, isHeld }: Found): void {
   endTicket(deck, one);
   leave(deck, one);
   deck.counters.hitCount += 1;
+  deck.gate.end();
   try {
     one.resolve(handOut(one.key, local));
-  } finally {
-    deck.gate.end();
+  } catch (error) {
+    one.reject(error);
   }
 }
 

@@ -2,7 +2,7 @@ import { abortable } from '../core/abort.js';
 import { closedError, isCoordinationError } from '../core/errors.js';
 import { assertFunction, assertKey, type CallOptions, callOptions } from './arguments.js';
 import { auditor } from './audit.js';
-import type { Authority, Found } from './authority.js';
+import type { Answer, Authority, Found, ReadAnswer } from './authority.js';
 import type { CacheCallOptions, CacheReadOptions, CacheWriteOptions, Loader } from './cache.js';
 import type { Deck } from './deck.js';
 import type { LocalValue } from './driver.js';
@@ -144,25 +144,19 @@ function readAndKeep<Result>(
     gate.end();
   };
   const waitMs = Math.min(timeoutMs, settings.tierTimeoutMs);
-  const reading = (isLinearizable ? readSynced : readPlain)(authority, key, waitMs, true);
-  return reading.then(
-    (answer) => {
-      const isFound = answer.state === 'found' && isGood(deck, answer);
-      if (isFound) {
-        if (!answer.isHeld) keepNear(deck, ticket, answer.local, answer.validity);
-        deck.slides?.read(key, answer.local, answer.validity);
-      }
-      over();
-      const result = finish(isFound ? answer.local : undefined);
-      if (answer.state === 'failed') throwIfTold(answer.error);
-      return result;
-    },
-    (error) => {
-      over();
-      finish(undefined);
-      throw error;
-    },
-  );
+  const answered = (answer: Answer<ReadAnswer>): Result => {
+    const isFound = answer.state === 'found' && isGood(deck, answer);
+    if (isFound) {
+      if (!answer.isHeld) keepNear(deck, ticket, answer.local, answer.validity);
+      deck.slides?.read(key, answer.local, answer.validity);
+    }
+    over();
+    const result = finish(isFound ? answer.local : undefined);
+    if (answer.state === 'failed') throwIfTold(answer.error);
+    return result;
+  };
+  if (!isLinearizable) return authority.readThen(key, waitMs, true, answered);
+  return readSynced(authority, key, waitMs, true).then(answered);
 }
 
 type Read = (

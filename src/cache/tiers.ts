@@ -82,7 +82,10 @@ export function openTiers(settings: CacheSettings): CacheTiers {
   const isSliding = settings.aging.maxAgeMs !== undefined;
   const withRemaining = near !== undefined || isSliding || isAging(settings);
   const knownTags = settings.consistency === 'tracked' ? near?.tags : undefined;
-  const bare = authorityOver({ ...last, node, leaseMs, withRemaining, knownTags, schema, values });
+  const bare = authorityOver({
+    ...{ ...last, node, leaseMs, withRemaining, knownTags, schema, values },
+    withNear: near !== undefined,
+  });
   const { authority, direct, state } = survived(settings, bare, last.counter);
   return {
     authority,

@@ -11,6 +11,8 @@ import { type CacheIsolation, frozenWhole, type Isolated, isolate, thawed } from
 export interface CacheValues {
   /** How the texts of a shared tier stand as bytes. */
   readonly encoding: TextEncoding;
+  /** Whether nobody can change what several readers are given. */
+  readonly isFrozen: boolean;
   /**
    * What the cache keeps of a value that a writer or a loader gave.
    *
@@ -55,7 +57,8 @@ export function valuesOf({ codec, isolation = 'frozen', isShared }: ValueOptions
 
 /** Plain data, as tagged JSON. */
 function plainValues(isolation: CacheIsolation, isShared: boolean): CacheValues {
-  const base = { encoding: 'utf8', encode: encodeValue } as const;
+  const isFrozen = isolation === 'frozen';
+  const base = { encoding: 'utf8', encode: encodeValue, isFrozen } as const;
   const decode = (where: () => string, text: string, isFreezing: boolean): LocalValue => {
     const other = text.startsWith('[2,') ? otherCodecOf(text) : undefined;
     if (other !== undefined) throw ofOther(other);
@@ -111,6 +114,7 @@ function codedValues(codec: Codec, isolation: CacheIsolation, isShared: boolean)
   };
   return {
     encoding: codec.form === 'bytes' ? 'latin1' : 'utf8',
+    isFrozen: isolation === 'frozen',
     take(key, value) {
       if (isolation === 'none' && !isShared) return { value, isBare: true, isShareable: true };
       try {

@@ -43,8 +43,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-deferred-key-is-read-in-its-tier',
     file: 'src/cache/deferring-authority.ts',
-    find: 'if (!deferred.blocks(key)) return inner.read(key, callMs, isCounted);',
-    replace: 'if (deferred.count >= 0) return inner.read(key, callMs, isCounted);',
+    find: 'if (!deferred.blocks(key)) return inner.readThen(',
+    replace: 'if (deferred.count >= 0) return inner.readThen(',
     tests: deferred('of a delete waits'),
     why: 'After a delete that resolved, its own process reads the old value.',
   },

@@ -18,6 +18,18 @@ export const mutants: readonly Mutant[] = [
     why: 'After a change of the codec readers get nonsense.',
   },
   {
+    id: 'cache-decoded-text-is-not-compared',
+    file: 'src/cache/decoded.ts',
+    find: 'return known.text === text ? known.local : undefined;',
+    replace: 'return known.local;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/cache/decoded.test.ts',
+      name: 'until another one stands there',
+    },
+    why: 'A value that was read once is answered for ever.',
+  },
+  {
     id: 'cache-codec-tags-are-not-escaped',
     file: 'src/cache/envelope.ts',
     find: '`${BEGINNING}"${id}",${ascii(JSON.stringify(head))}]\\n${content}`',

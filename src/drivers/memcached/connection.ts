@@ -17,14 +17,28 @@ export interface Answer {
 /** One connection that speaks the meta protocol, with many requests under way. */
 export interface MemcachedConnection {
   readonly isOpen: boolean;
-  /** Sends a request with the others of this turn in one message; settles within `timeoutMs`. */
-  request(operation: string, command: string, timeoutMs: number): Promise<Answer>;
+  /**
+   * Sends a request with the others of this turn in one message; settles within `timeoutMs`, with
+   * what `finish` makes of the answer.
+   */
+  request<Result>(
+    operation: string,
+    command: string,
+    timeoutMs: number,
+    finish: (answer: Answer) => Result,
+  ): Promise<Result>;
   /** Ends it; what was under way is unknown. */
   close(why: string): void;
 }
 
+/** What is sent at once, and is waited for with one timer: so far as its requests have the same time. */
 interface Message {
   generation: string | undefined;
+  readonly timeoutMs: number;
+  /** How many replies had come before it. */
+  readonly receivedBefore: number;
+  unansweredCount: number;
+  letGo: () => void;
 }
 
 interface Pending {
@@ -32,10 +46,14 @@ interface Pending {
   readonly message: Message;
   /** Undefined: it asks for the generation of its message. */
   readonly settle: ((reply: MetaReply | undefined, error?: unknown) => void) | undefined;
+  /** The end of a wait that is not the message's. */
+  letGo: (() => void) | undefined;
 }
 
 /** So many requests may wait for replies; more are refused. */
 const PENDING_MAX = 10_000;
+/** So many requests are one message: the server answers it while the next one is put together. */
+const MESSAGE_SIZE_MAX = 32;
 
 /** Takes over a socket that is connected, and on which nothing is under way. */
 export function memcachedConnection(options: {
@@ -48,9 +66,7 @@ export function memcachedConnection(options: {
 }): MemcachedConnection {
   const { socket, clock, generationCommand, encoding, onClose } = options;
   const times: Deadlines = deadlines(clock);
-  let pending: Pending[] = [];
-  /** Replies so far settled of `pending`: shifting a long array is slow. */
-  let settledCount = 0;
+  const queue = pendingQueue();
   let outgoing = '';
   let message: Message | undefined;
   let receivedCount = 0;
@@ -60,25 +76,14 @@ export function memcachedConnection(options: {
     if (!isOpen) return;
     isOpen = false;
     socket.destroy();
-    const lost = pending.slice(settledCount);
-    pending = [];
-    settledCount = 0;
-    for (const { settle, operation } of lost) settle?.(undefined, unknown(operation, why));
+    for (const one of queue.takeAll()) end(one, undefined, unknown(one.operation, why));
     onClose();
   };
   const onReply = (reply: MetaReply): void => {
-    const first = pending[settledCount];
+    const first = queue.take();
     if (first === undefined) throw new Error('a reply came that nobody asked for');
-    settledCount += 1;
-    if (settledCount === pending.length) {
-      pending = [];
-      settledCount = 0;
-      socket.unref();
-    } else if (settledCount >= 1_024) {
-      pending = pending.slice(settledCount);
-      settledCount = 0;
-    }
-    if (first.settle !== undefined) first.settle(reply);
+    if (queue.size === 0) socket.unref();
+    if (first.settle !== undefined) end(first, reply);
     else if (reply.status === 'VA') first.message.generation = reply.data;
   };
   const reader = metaReader(onReply, encoding);
@@ -94,16 +99,31 @@ export function memcachedConnection(options: {
   socket.on('close', () => close('the connection was closed'));
 
   const flush = (): void => {
+    if (message === undefined) return;
     const text = outgoing;
     outgoing = '';
     message = undefined;
     if (isOpen) socket.write(text, encoding);
   };
-  const openMessage = (): Message => {
-    const opened: Message = { generation: undefined };
+  const late = ({ operation, settle }: Pending, { timeoutMs, receivedBefore }: Late): void => {
+    settle?.(undefined, unknown(operation, `no reply within ${timeoutMs} ms`));
+    // A server that said nothing at all since then is frozen, or cut off.
+    if (receivedCount === receivedBefore) close('the server was silent');
+  };
+  const openMessage = (timeoutMs: number): Message => {
+    const receivedBefore = receivedCount;
+    const onLate = (): void => {
+      const isLate = (one: Pending): boolean => one.message === opened && one.letGo === undefined;
+      for (const one of queue.list().filter(isLate)) late(one, opened);
+    };
+    const letGo = times.after(timeoutMs, onLate);
+    const opened: Message = {
+      ...{ generation: undefined, timeoutMs, receivedBefore, unansweredCount: 0 },
+      letGo,
+    };
     outgoing = generationCommand;
-    pending.push({ operation: 'mg', message: opened, settle: undefined });
-    socket.ref();
+    if (queue.size === 0) socket.ref();
+    queue.add({ operation: 'mg', message: opened, settle: undefined, letGo: undefined });
     // After the microtasks of this turn: what they send goes into the same message.
     process.nextTick(flush);
     return opened;
@@ -113,31 +133,85 @@ export function memcachedConnection(options: {
     get isOpen() {
       return isOpen;
     },
-    request(operation, command, timeoutMs) {
+    request<Result>(
+      operation: string,
+      command: string,
+      timeoutMs: number,
+      finish: (answer: Answer) => Result,
+    ): Promise<Result> {
       if (!isOpen) return Promise.reject(unavailable(operation, 'the connection was closed'));
-      if (pending.length - settledCount >= PENDING_MAX) {
+      if (queue.size >= PENDING_MAX) {
         return Promise.reject(unavailable(operation, `${PENDING_MAX} requests have no reply yet`));
       }
-      message ??= openMessage();
+      message ??= openMessage(timeoutMs);
       const sentIn = message;
+      sentIn.unansweredCount += 1;
       outgoing += command;
-      const receivedBefore = receivedCount;
       return new Promise((resolve, reject) => {
-        const letGo = times.after(timeoutMs, () => {
-          reject(unknown(operation, `no reply within ${timeoutMs} ms`));
-          // A server that said nothing at all since then is frozen, or cut off.
-          if (receivedCount === receivedBefore) close('the server was silent');
-        });
-        const settle = (reply: MetaReply | undefined, error?: unknown): void => {
-          letGo();
+        const settle: Pending['settle'] = (reply, error) => {
           if (reply === undefined) reject(error);
           else if (reply.status.endsWith('ERROR')) reject(replyError(operation, reply));
-          else resolve({ reply, generation: sentIn.generation, connection });
+          else {
+            try {
+              resolve(finish({ reply, generation: sentIn.generation, connection }));
+            } catch (unreadable) {
+              reject(unreadable);
+            }
+          }
         };
-        pending.push({ operation, message: sentIn, settle });
+        const one: Pending = { operation, message: sentIn, settle, letGo: undefined };
+        if (timeoutMs !== sentIn.timeoutMs) {
+          const { receivedBefore } = sentIn;
+          one.letGo = times.after(timeoutMs, () => late(one, { timeoutMs, receivedBefore }));
+        }
+        queue.add(one);
+        if (sentIn.unansweredCount === MESSAGE_SIZE_MAX) flush();
       });
     },
     close,
   };
   return connection;
+}
+
+type Late = Pick<Message, 'timeoutMs' | 'receivedBefore'>;
+
+/** The reply to a request is there, or will not come. Who was told before that it is late, hears no more. */
+function end(one: Pending, reply: MetaReply | undefined, error?: unknown): void {
+  const { message, settle, letGo } = one;
+  if (settle === undefined) return;
+  letGo?.();
+  message.unansweredCount -= 1;
+  if (message.unansweredCount === 0) message.letGo();
+  settle(reply, error);
+}
+
+/** Requests in the order in which they were sent: shifting a long array is slow. */
+function pendingQueue() {
+  let pending: Pending[] = [];
+  let takenCount = 0;
+  return {
+    get size(): number {
+      return pending.length - takenCount;
+    },
+    add(one: Pending): void {
+      pending.push(one);
+    },
+    take(): Pending | undefined {
+      const first = pending[takenCount];
+      if (first === undefined) return undefined;
+      takenCount += 1;
+      if (takenCount === pending.length || takenCount >= 1_024) {
+        pending = pending.slice(takenCount);
+        takenCount = 0;
+      }
+      return first;
+    },
+    list: (): readonly Pending[] => pending.slice(takenCount),
+    takeAll(): readonly Pending[] {
+      const all = pending.slice(takenCount);
+      pending = [];
+      takenCount = 0;
+      return all;
+    },
+  };
 }

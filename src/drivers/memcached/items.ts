@@ -1,4 +1,4 @@
-import type { CasChange, CasItem, CasState } from '../../cache/cas-tier.js';
+import type { CasChange, CasItem, CasStore } from '../../cache/cas-tier.js';
 import type { CallBounds, TextEncoding } from '../../cache/driver.js';
 import { sleep } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
@@ -32,8 +32,8 @@ export interface Target {
 
 /** The items of one cache on all of its servers. */
 export interface MemcachedItems {
-  /** What stands at a key: the hot path, with one promise here and nothing made for the operation. */
-  read(key: string, bounds: CallBounds): Promise<CasState | undefined>;
+  /** What stands at a key: the hot path, with no promise but the caller's. */
+  read: CasStore<Target>['read'];
   /** An item during one operation, which takes no longer than the bounds allow. */
   item(key: string, operation: string, bounds: CallBounds): CasItem<Target>;
   /** Any other request, to the server that has an item of this name. */
@@ -76,12 +76,13 @@ export function memcachedItems(options: {
   const newGeneration = (): string => random.token(GENERATION_LENGTH);
 
   return {
-    read(key, { timeoutMs }) {
+    read(key, { timeoutMs, withRemaining }, finish) {
       const itemKey = keys.item(key);
       const shard = shardOf(itemKey.text);
-      return shard.server.send('read', `mg ${itemKey.text} v f t\r\n`, timeoutMs).then((answer) => {
+      const command = withRemaining ? `mg ${itemKey.text} v f t\r\n` : `mg ${itemKey.text} v f\r\n`;
+      return shard.server.send('read', command, timeoutMs, (answer) => {
         shard.generation = answer.generation;
-        return stateOf(answer, itemKey);
+        return finish(stateOf(answer, itemKey));
       });
     },
     item(key, operation, bounds) {
@@ -93,18 +94,22 @@ export function memcachedItems(options: {
       );
     },
     async ask(name, operation, command, timeoutMs) {
-      return shardOf(name).server.send(operation, command, timeoutMs);
+      return shardOf(name).server.send(operation, command, timeoutMs, asItIs);
     },
     async renewGenerations({ timeoutMs }) {
       const payload = { flags: 0, text: newGeneration() };
       const command = setCommand(keys.generation, payload, 'T0');
-      await Promise.all(shards.map(({ server }) => server.send('clear', command, timeoutMs)));
+      await Promise.all(
+        shards.map(({ server }) => server.send('clear', command, timeoutMs, asItIs)),
+      );
     },
     close() {
       for (const { server } of shards) server.close();
     },
   };
 }
+
+const asItIs = (answer: Answer): Answer => answer;
 
 interface ItemParts {
   readonly keys: MemcachedKeys;
@@ -178,10 +183,10 @@ function senders({ clock, shard, operation }: ItemParts, { timeoutMs }: CallBoun
   return {
     leftMs,
     send: async (command: string): Promise<Answer> =>
-      noted(await shard.server.send(operation, command, leftMs())),
+      shard.server.send(operation, command, leftMs(), noted),
     async sendOn(connection: MemcachedConnection, command: string): Promise<Answer> {
       if (!connection.isOpen) throw unavailable(operation, 'the connection was closed in between');
-      return noted(await connection.request(operation, command, leftMs()));
+      return connection.request(operation, command, leftMs(), noted);
     },
   };
 }

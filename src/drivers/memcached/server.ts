@@ -14,10 +14,15 @@ export interface MemcachedServer {
   /** The server's address, for messages. */
   readonly name: string;
   /**
-   * Sends a request, or rejects: BACKEND_UNAVAILABLE when it was not sent, RESULT_UNKNOWN when it
+   * Sends a request, and answers what `finish` makes of the reply, or rejects: BACKEND_UNAVAILABLE when it was not sent, RESULT_UNKNOWN when it
    * was and no reply came.
    */
-  send(operation: string, command: string, timeoutMs: number): Promise<Answer>;
+  send<Result>(
+    operation: string,
+    command: string,
+    timeoutMs: number,
+    finish: (answer: Answer) => Result,
+  ): Promise<Result>;
   /** Closes the connection. What is under way and what comes later rejects with CLOSED or as unknown. */
   close(): void;
 }
@@ -80,7 +85,12 @@ export function memcachedServer(options: {
     isConnecting = true;
     greet(address, clock, closing.signal).then(connected, failed);
   };
-  const waitAndSend = (operation: string, command: string, timeoutMs: number): Promise<Answer> =>
+  const waitAndSend = <Result>(
+    operation: string,
+    command: string,
+    timeoutMs: number,
+    finish: (answer: Answer) => Result,
+  ): Promise<Result> =>
     new Promise((resolve, reject) => {
       const startedMs = clock.monotonicMs();
       const timeout = (): void =>
@@ -95,7 +105,7 @@ export function memcachedServer(options: {
         proceed(opened) {
           leave();
           const leftMs = Math.max(timeoutMs - (clock.monotonicMs() - startedMs), 1);
-          resolve(opened.request(operation, command, leftMs));
+          resolve(opened.request(operation, command, leftMs, finish));
         },
         refuse(error) {
           leave();
@@ -108,15 +118,17 @@ export function memcachedServer(options: {
 
   return {
     name,
-    send(operation, command, timeoutMs) {
-      if (connection !== undefined) return connection.request(operation, command, timeoutMs);
+    send(operation, command, timeoutMs, finish) {
+      if (connection !== undefined) {
+        return connection.request(operation, command, timeoutMs, finish);
+      }
       if (closing.signal.aborted) return Promise.reject(closedError('the cache'));
       const isResting = clock.monotonicMs() < restingUntilMs;
       if (isResting) return Promise.reject(lastFailure);
       if (waiting.size >= WAITING_MAX) {
         return Promise.reject(unavailable(operation, `${WAITING_MAX} requests wait for ${name}`));
       }
-      return waitAndSend(operation, command, timeoutMs);
+      return waitAndSend(operation, command, timeoutMs, finish);
     },
     close() {
       closing.abort(closedError('the cache'));

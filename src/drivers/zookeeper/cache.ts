@@ -81,9 +81,9 @@ function zookeeperStore(
       withinBounds(store, 'sync', bounds, async ({ live, send }) => {
         expectOk(await send(live.ask.sync(base)), 'sync');
       }),
-    read(key, bounds) {
+    read(key, bounds, finish) {
       sweep.begin();
-      return readCopied(store, key, bounds);
+      return readCopied(store, key, bounds).then(finish);
     },
     item(key, operation, bounds) {
       sweep.begin();
