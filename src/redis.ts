@@ -9,6 +9,7 @@ export type { RedisBarrierClient } from './drivers/redis/barrier-client.js';
 export type { RedisCacheOptions } from './drivers/redis/cache.js';
 export { redisCache } from './drivers/redis/cache.js';
 export type { RedisCacheClient } from './drivers/redis/cache-client.js';
+export type { RedisCacheNews } from './drivers/redis/cache-follow.js';
 export type {
   RedisArgument,
   RedisClient,

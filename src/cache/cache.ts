@@ -17,11 +17,12 @@ import type { WrapOptions, Wrapped } from './wrap.js';
  * | `lease` | never answers an older value | one tier |
  * | `sequential` | may answer an older value until a watch has told, and never goes back | `zookeeperCache` alone, where `lease` costs each read a way to the leader |
  * | `tracked` | may answer an older value until the news has come: the way of one message, and two seconds at most when the connection that hears it is cut off | memory before a tier that tells of changes: `redisCache` |
+ * | `notified` | may answer an older value until its writer's message has come: the way of one message, and three seconds at most when messages are lost. Of what nobody told (a change by other means than a cache with `news`, a refresh, an entry that Redis evicted and that was loaded anew) for `localTtlMs` | memory before `redisCache` with `news: 'bus'` or `'auto'`, where the server refuses tracking |
  * | `ttl` | may answer an older value for `localTtlMs` | memory before any shared tier |
  *
  * The node that wrote sees its own write at once, with each of them.
  */
-export type CacheConsistency = 'ttl' | 'sequential' | 'lease' | 'tracked' | 'strict';
+export type CacheConsistency = 'ttl' | 'sequential' | 'lease' | 'tracked' | 'notified' | 'strict';
 
 /** How hits extend entries. */
 export interface SlidingOptions {
@@ -55,7 +56,7 @@ export interface CacheOptions<Value = unknown> {
   /**
    * How long the process's own copy of an entry of a shared tier lives, from before it was read; at
    * least 1, and never longer than the entry itself. Default: with `tracked` as long as the entry, with
-   * `ttl` at most 5,000. Without a shared tier this option has no effect.
+   * `notified` at most 60,000, with `ttl` at most 5,000. Without a shared tier this option has no effect.
    */
   readonly localTtlMs?: number | undefined;
   /**
@@ -99,8 +100,8 @@ export interface CacheOptions<Value = unknown> {
   readonly deferredInvalidation?: boolean | DeferredInvalidationOptions | undefined;
   /**
    * For how long memory keeps what a loader found while the shared tier did not answer: by so much it
-   * may be old, as nobody tells of a change. Default: with `tracked` 0, not at all; with `ttl` as
-   * `localTtlMs`.
+   * may be old, as nobody tells of a change. Default: with `tracked` and `notified` 0,
+   * not at all; with `ttl` as `localTtlMs`.
    */
   readonly outageTtlMs?: number | undefined;
   /**

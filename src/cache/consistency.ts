@@ -1,10 +1,11 @@
 import { assertNumber, assertTtlMs, invalidArgument } from '../core/validate.js';
 import type { CacheConsistency, CacheOptions } from './cache.js';
-import type { CacheDriver } from './driver.js';
+import type { CacheDriver, SharedCacheDriver } from './driver.js';
 import { strictDelayMs } from './strict-run.js';
 import type { CacheSettings } from './tiers.js';
 
 const LOCAL_TTL_MS_DEFAULT = 5_000;
+const NOTIFIED_TTL_MS_DEFAULT = 60_000;
 const STRICT_LEASE_MS_DEFAULT = 1_000;
 
 /** What tiers can give: their default first. */
@@ -12,12 +13,18 @@ function levelsOf(tiers: readonly CacheDriver[]): readonly CacheConsistency[] {
   const last = tiers.at(-1);
   if (last?.scope !== 'shared') return ['lease', 'ttl'];
   const strict: readonly CacheConsistency[] = last.reserves ? ['strict'] : [];
-  if (tiers.length > 1) return last.tells ? ['tracked', 'ttl', ...strict] : ['ttl', ...strict];
+  if (tiers.length > 1) return [...toldLevelsOf(last.tells), 'ttl', ...strict];
   return last.lags ? ['sequential', 'lease', 'ttl'] : ['lease', 'ttl', ...strict];
+}
+
+function toldLevelsOf(tells: SharedCacheDriver['tells']): readonly CacheConsistency[] {
+  if (tells === undefined || tells === false) return [];
+  return [tells === 'writes' ? 'notified' : 'tracked'];
 }
 
 const REMEDIES: Readonly<Record<CacheConsistency, string>> = {
   lease: 'one tier alone, as memory before it cannot be that fresh',
+  notified: "memoryCache() before redisCache() with news: 'bus' or 'auto'",
   sequential: 'zookeeperCache() alone',
   strict: 'redisCache() as the last tier',
   tracked: 'memoryCache() before a tier that tells of changes, such as redisCache()',
@@ -51,11 +58,15 @@ export function promiseOf(
   const { strictLeaseMs = STRICT_LEASE_MS_DEFAULT, deferredInvalidation = false } = given;
   assertNumber('strictLeaseMs', strictLeaseMs, { min: 1 });
   const isStrict = consistency === 'strict';
-  const isTracked = consistency === 'tracked';
-  const localTtlMsDefault = isStrict ? strictLeaseMs : LOCAL_TTL_MS_DEFAULT;
-  const { localTtlMs = isTracked ? Number.MAX_SAFE_INTEGER : localTtlMsDefault } = given;
+  const isTold = consistency === 'tracked' || consistency === 'notified';
+  const localTtlMsDefaults: Readonly<Partial<Record<CacheConsistency, number>>> = {
+    strict: strictLeaseMs,
+    notified: NOTIFIED_TTL_MS_DEFAULT,
+    tracked: Number.MAX_SAFE_INTEGER,
+  };
+  const { localTtlMs = localTtlMsDefaults[consistency] ?? LOCAL_TTL_MS_DEFAULT } = given;
   assertTtlMs(localTtlMs, 'localTtlMs');
-  const { outageTtlMs = isTracked || isStrict ? 0 : localTtlMs } = given;
+  const { outageTtlMs = isTold || isStrict ? 0 : localTtlMs } = given;
   assertNumber('outageTtlMs', outageTtlMs, { min: 0 });
   if (isStrict) {
     assertNumber('localTtlMs', localTtlMs, { min: 1, max: strictLeaseMs });

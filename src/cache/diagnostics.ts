@@ -82,6 +82,16 @@ export interface CacheBreakerEvent {
   readonly state: BreakerState;
 }
 
+/** What `tricord:cache.fallback` tells about a shared tier that can tell of changes only by its writers. */
+export interface CacheFallbackEvent {
+  /** The cache's name. */
+  readonly cache: string;
+  /** The tier's backend. */
+  readonly tier: string;
+  /** Why the server does not tell by itself. */
+  readonly error: unknown;
+}
+
 /** What `tricord:cache.deferred` tells about invalidations that did not reach their tier. */
 export interface CacheDeferredEvent {
   /** The cache's name. */
@@ -180,6 +190,9 @@ export const cacheStored: EventChannel<CacheStoredEvent> = eventChannel('tricord
 export const cacheEvicted: EventChannel<CacheEvictedEvent> = eventChannel('tricord:cache.evicted');
 /** Changes of circuit breakers. */
 export const cacheBreaker: EventChannel<CacheBreakerEvent> = eventChannel('tricord:cache.breaker');
+/** Shared tiers that changed over to news from writers, for as long as the cache is open. */
+export const cacheFallback: EventChannel<CacheFallbackEvent> =
+  eventChannel('tricord:cache.fallback');
 /** Invalidations that did not reach their tier, and what became of them. */
 export const cacheDeferred: EventChannel<CacheDeferredEvent> =
   eventChannel('tricord:cache.deferred');

@@ -33,8 +33,12 @@ export interface SharedCacheDriver {
   readonly backend: string;
   /** Several processes share the tier. */
   readonly scope: 'shared';
-  /** True: its tiers can tell of every change, so that memory before them can be kept coherent. */
-  readonly tells?: boolean | undefined;
+  /**
+   * True: its tiers can tell of every change, so that memory before them can be kept coherent.
+   * `writes`: of the changes that caches make which tell each other, and such news may be lost; the
+   * loss is noticed within seconds.
+   */
+  readonly tells?: boolean | 'writes' | undefined;
   /** True: its tiers have what a strict cache needs, see `SharedTier.strict`. */
   readonly reserves?: boolean | undefined;
   /** True: a read may lag behind what was acknowledged to others, unless `sync` came before it. */
@@ -61,6 +65,8 @@ export interface CacheNode {
   readonly isStrict?: boolean | undefined;
   /** Counts and publishes what failed in the background. */
   onFailure?(operation: string, error: unknown): void;
+  /** Publishes that the tier has changed over to its weaker way of telling of changes, for good. */
+  onFallback?(error: unknown): void;
   /** Publishes that a live entry of a process's memory was given up for others. */
   onEvicted?(key: string): void;
 }
@@ -281,7 +287,7 @@ export interface SharedTier extends LeaseTier<string> {
   sync?(bounds: CallBounds): Promise<void>;
   /**
    * Begins to tell of every change of an entry, whoever makes it, its own writes and the end of its
-   * time included; once, until `close`. Only where the driver says `tells: true`.
+   * time included; once, until `close`. Only where the driver says `tells`, and as far as it says.
    */
   follow?(listener: TierListener): void;
   /** The writes of a strict cache; only where the driver says `reserves: true`. */

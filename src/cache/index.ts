@@ -27,6 +27,7 @@ export type {
   CacheBreakerEvent,
   CacheDeferredEvent,
   CacheEvictedEvent,
+  CacheFallbackEvent,
   CacheFillRefusedEvent,
   CacheInconsistentEvent,
   CacheInvalidatedEvent,

@@ -4,7 +4,7 @@ import type { StandardSchema } from '../core/standard-schema.js';
 import { type Authority, authority as authorityOver } from './authority.js';
 import type { BreakerPolicy } from './breaker.js';
 import type { CacheConsistency } from './cache.js';
-import { cacheEvicted } from './diagnostics.js';
+import { cacheEvicted, cacheFallback } from './diagnostics.js';
 import type { CacheDriver, CacheNode, LocalStore, ProcessTier, SharedTier } from './driver.js';
 import type { AgingPolicy } from './lifetime.js';
 import { type Survived, survived } from './outage.js';
@@ -81,6 +81,7 @@ export function openTiers(settings: CacheSettings): CacheTiers {
   const node = nodeOf(settings, last.counter);
   const isSliding = settings.aging.maxAgeMs !== undefined;
   const withRemaining = near !== undefined || isSliding || isAging(settings);
+  // What only writers tell of is not known for good.
   const knownTags = settings.consistency === 'tracked' ? near?.tags : undefined;
   const bare = authorityOver({
     ...{ ...last, node, leaseMs, withRemaining, knownTags, schema, values },
@@ -116,6 +117,8 @@ function nodeOf(settings: CacheSettings, counter: TierCounter): CacheNode {
   const { failed } = tierCalls(node, counter);
   return {
     ...node,
+    onFallback: (error) =>
+      cacheFallback.publish(() => ({ cache: name, tier: counter.backend, error })),
     onFailure: (operation, error) => void failed(operation, undefined, error),
     onEvicted: (key) => cacheEvicted.publish(() => ({ cache: name, tier: counter.backend, key })),
   };
@@ -131,8 +134,10 @@ function nearStore(
   store: LocalStore | undefined,
   tier: OpenTier['tier'],
 ): LocalStore | undefined {
-  const isTracked = consistency === 'tracked' && tier.scope === 'shared';
-  return isTracked && store !== undefined ? trackedStore(store, tier, outageTtlMs) : store;
+  const isTold = consistency === 'tracked' || consistency === 'notified';
+  return isTold && tier.scope === 'shared' && store !== undefined
+    ? trackedStore(store, tier, outageTtlMs)
+    : store;
 }
 
 /** The memory before a shared tier. */

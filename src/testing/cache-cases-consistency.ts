@@ -125,4 +125,8 @@ export const CACHE_TIERED_CONSISTENCY_CASES: readonly StagedCacheCase[] = [
     'tracked, or refused: memory of another node never goes back, and sees each write in the end',
     (stage) => neverBack(stage, 'tracked', true),
   ],
+  [
+    'notified, or refused: memory of another node never goes back, and sees each write in the end',
+    (stage) => neverBack(stage, 'notified', true),
+  ],
 ];

@@ -4,7 +4,7 @@
 import { Cluster, Redis } from 'ioredis';
 import { type Cache, createCache, v8Codec } from 'tricord';
 import { memoryCache } from 'tricord/memory';
-import { redisCache } from 'tricord/redis';
+import { type RedisCacheNews, redisCache } from 'tricord/redis';
 import { cacheDriverContract } from 'tricord/testing';
 import { afterAll, describe, expect, test } from 'vitest';
 import { slotOf } from '../../src/drivers/redis/slots.js';
@@ -20,10 +20,18 @@ afterAll(async () => {
   for (const close of opened.splice(0).reverse()) await close();
 });
 
-function nodeOf(client: Client, name: string): Cache<number> {
+/** One that writes for all, one whose memory the server keeps coherent, and one whose the writer does. */
+function nodesOf(newClient: () => Client, name: string) {
+  const writer = nodeOf(newClient(), name, 'auto');
+  const readers = [nodeOf(newClient(), name), nodeOf(newClient(), name, 'bus')];
+  const kept = (key: string) => readers.map((reader) => reader.peek(key));
+  return { writer, readers, nodes: [writer, ...readers], kept };
+}
+
+function nodeOf(client: Client, name: string, news?: RedisCacheNews): Cache<number> {
   const cache = createCache<number>({
     name,
-    tiers: [memoryCache(), redisCache({ client })],
+    tiers: [memoryCache(), redisCache({ client, news })],
     ttlMs: 60_000,
     timeoutMs: 20_000,
     breaker: false,
@@ -32,17 +40,20 @@ function nodeOf(client: Client, name: string): Cache<number> {
   return cache;
 }
 
-/** Until this process's memory keeps what it reads. */
-function warm(cache: Cache<number>, key: string): Promise<void> {
+/** Until the memory of these processes keeps what they read. */
+function warm(caches: readonly Cache<number>[], key: string): Promise<void> {
   return until(
     'memory keeps what it reads',
     async () => {
-      await cache.get(key);
-      return cache.peek(key) !== undefined;
+      await Promise.all(caches.map((cache) => cache.get(key)));
+      return caches.every((cache) => cache.peek(key) !== undefined);
     },
     20_000,
   );
 }
+
+const isGone = (values: readonly unknown[]): boolean =>
+  values.every((value) => value === undefined);
 
 /** Every node answers the value, from wherever it has it. */
 async function agree(nodes: readonly Cache<number>[], key: string, value: number | undefined) {
@@ -58,8 +69,8 @@ async function agree(nodes: readonly Cache<number>[], key: string, value: number
     },
     20_000,
   ).catch((cause: unknown) => {
-    const kept = nodes.map((node) => node.peek(key));
-    throw new Error(`answered ${answers}, kept in memory ${kept}`, { cause });
+    const peeked = nodes.map((node) => node.peek(key));
+    throw new Error(`answered ${answers}, kept in memory ${peeked}`, { cause });
   });
 }
 
@@ -105,8 +116,7 @@ describe('a cache on a Redis Cluster of six processes [redis]', async () => {
 
   test('memory stays coherent while the slot of its entry moves, and when the master dies', async () => {
     const name = freshPrefix('moved');
-    const nodes = [nodeOf(newClient(), name), nodeOf(newClient(), name)] as const;
-    const [writer, reader] = nodes;
+    const { writer, readers, nodes, kept } = nodesOf(newClient, name);
     const keys = Array.from({ length: 12 }, (_, index) => `key-${index}`);
     const tags = { tags: ['all'] };
     const written = (key: string, value: number) =>
@@ -120,7 +130,7 @@ describe('a cache on a Redis Cluster of six processes [redis]', async () => {
         20_000,
       );
     for (const key of keys) await written(key, 0);
-    for (const key of keys) await warm(reader, key);
+    for (const key of keys) await warm(readers, key);
     const slot = slotOf(`tricord:default:cache:${name}:{key-0}`);
     let value = 0;
     const rewrite = async (): Promise<void> => {
@@ -132,25 +142,25 @@ describe('a cache on a Redis Cluster of six processes [redis]', async () => {
       value += 1;
       for (const key of keys) {
         await writer.set(key, value, { ...tags, timeoutMs: 200 }).catch(() => {});
-        await reader.get(key);
+        await Promise.all(readers.map((reader) => reader.get(key)));
       }
     });
     await rewrite();
     for (const key of keys) await agree(nodes, key, value);
-    await warm(reader, 'key-0');
+    await warm(readers, 'key-0');
     // It is heard from the new master.
     await rewrite();
     await agree(nodes, 'key-0', value);
     await (await cluster.masterOf(slot)).kill();
     await rewrite();
     for (const key of keys) await agree(nodes, key, value);
-    for (const key of keys) await warm(reader, key);
+    for (const key of keys) await warm(readers, key);
     await writer.invalidateTag('all');
     for (const key of keys) await agree(nodes, key, undefined);
     await rewrite();
-    for (const key of keys) await warm(reader, key);
+    for (const key of keys) await warm(readers, key);
     await writer.clear();
-    await until('memory has none', async () => keys.every((key) => reader.peek(key) === undefined));
+    await until('memory has none', async () => keys.every((key) => isGone(kept(key))));
     for (const key of keys) await agree(nodes, key, undefined);
   }, 60_000);
 });
@@ -165,12 +175,11 @@ test('memory stays coherent through a fail-over by Sentinel [redis]', async () =
     return client;
   };
   const name = freshPrefix('sentinel');
-  const nodes = [nodeOf(newClient(), name), nodeOf(newClient(), name)] as const;
-  const [writer, reader] = nodes;
+  const { writer, readers, nodes, kept } = nodesOf(newClient, name);
   await writer.set('key', 1, { tags: ['tag'] });
-  await warm(reader, 'key');
+  await warm(readers, 'key');
   await redis.master.kill();
-  await until('memory serves nothing', async () => reader.peek('key') === undefined, 10_000);
+  await until('memory serves nothing', async () => isGone(kept('key')), 10_000);
   await until(
     'the new master takes writes',
     () =>
@@ -180,10 +189,10 @@ test('memory stays coherent through a fail-over by Sentinel [redis]', async () =
       ),
     30_000,
   );
-  await warm(reader, 'key');
+  await warm(readers, 'key');
   await writer.set('key', 3, { tags: ['tag'] });
   await agree(nodes, 'key', 3);
-  await warm(reader, 'key');
+  await warm(readers, 'key');
   await writer.invalidateTag('tag');
   await agree(nodes, 'key', undefined);
 }, 60_000);

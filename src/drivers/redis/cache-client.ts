@@ -6,6 +6,8 @@ export interface RedisCacheClient extends RedisClient {
   mget(keys: string[]): Promise<(string | null)[]>;
   /** UNLINK, of keys of one slot. */
   unlink(...keys: string[]): Promise<number>;
+  /** PUBLISH: for a cache that tells others of its changes by itself. */
+  publish(channel: string, message: string): Promise<number>;
   /** MGET with its reply as bytes: for a codec that writes bytes. */
   mgetBuffer(keys: string[]): Promise<(Uint8Array | null)[]>;
 }

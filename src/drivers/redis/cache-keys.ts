@@ -25,6 +25,8 @@ export interface CacheKeys {
   told(name: string): ToldName | undefined;
   /** The channel of ended leases, with the keyPrefix, which no channel gets by itself. */
   readonly channel: string;
+  /** The same of changes that their writers tell. */
+  readonly newsChannel: string;
 }
 
 /** What has changed: an entry, a tag, or the generation, and with it everything. */
@@ -75,6 +77,7 @@ export function cacheKeys(
       return tag === undefined ? undefined : { kind: 'tag', name: decodeTag(tag) };
     },
     channel: `${clientPrefix}tricord:${namespace}:cache-wake:${cacheName}`,
+    newsChannel: `${clientPrefix}tricord:${namespace}:cache-news:${cacheName}`,
   };
 }
 

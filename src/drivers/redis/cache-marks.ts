@@ -2,6 +2,7 @@ import type { CallBounds } from '../../cache/driver.js';
 import { type Clock, elapsedMs, instantOf } from '../../core/clock.js';
 import type { Random } from '../../core/random.js';
 import type { CacheCalls } from './cache-calls.js';
+import type { CacheChanges } from './cache-changes.js';
 import type { RedisCacheClient } from './cache-client.js';
 import type { CacheKeys } from './cache-keys.js';
 import { MAKE } from './cache-scripts.js';
@@ -42,6 +43,7 @@ export interface CacheMarks {
 /** How the parts of one cache reach Redis. */
 export interface CacheParts {
   readonly calls: CacheCalls;
+  readonly changes: CacheChanges;
   readonly client: RedisCacheClient;
   readonly keys: CacheKeys;
   readonly clock: Clock;
@@ -51,7 +53,7 @@ export interface CacheParts {
 const ATTEMPTS_MAX = 8;
 export const CHANCE_LENGTH = 8;
 
-export function cacheMarks({ calls, client, keys, clock, random }: CacheParts): CacheMarks {
+export function cacheMarks({ calls, changes, keys, clock, random }: CacheParts): CacheMarks {
   const names = [keys.generation, keys.epoch];
   let seen: string | undefined;
 
@@ -102,7 +104,7 @@ export function cacheMarks({ calls, client, keys, clock, random }: CacheParts): 
       throw unknown(operation, `the cache was cleared ${ATTEMPTS_MAX} times meanwhile`);
     },
     async end(bounds) {
-      await calls.send('UNLINK', () => client.unlink(...names), bounds);
+      await changes.unlink(names, bounds, { of: 'all' });
       seen = undefined;
     },
   };

@@ -4,7 +4,10 @@ import { CONCLUDE, RESERVE } from './cache-strict-scripts.js';
 import { formatError } from './errors.js';
 
 /** The holds of a strict cache, which leave the entry to its readers. */
-export function cacheReservations({ calls, keys }: CacheParts, marks: CacheMarks): StrictTier {
+export function cacheReservations(
+  { calls, changes, keys }: CacheParts,
+  marks: CacheMarks,
+): StrictTier {
   return {
     async reserve(key, token, holdMs, bounds) {
       const { fence } = bounds;
@@ -19,11 +22,10 @@ export function cacheReservations({ calls, keys }: CacheParts, marks: CacheMarks
       const conclude = async (generation: string, timeoutMs: number): Promise<'own' | 'other'> => {
         const { stored, ttlMs } = entry ?? { stored: '', ttlMs: 0 };
         const claim = [`1h${token}`, keys.channel, key];
-        const told = [generation, Math.ceil(ttlMs), calls.argument(stored), Math.ceil(holdMs)];
-        const values = [...claim, ...told];
-        const reply = await calls.script(CONCLUDE, keys.pair(key), values, {
-          timeoutMs,
-        });
+        const kept = [generation, Math.ceil(ttlMs), calls.argument(stored), Math.ceil(holdMs)];
+        const values = [...claim, ...kept];
+        const told = { of: 'keys', names: [key] } as const;
+        const reply = await changes.script(CONCLUDE, keys.pair(key), values, { timeoutMs }, told);
         return reply === 1 ? 'own' : 'other';
       };
       if (entry === undefined) return conclude('', bounds.timeoutMs);

@@ -148,6 +148,12 @@ if value then redis.call('pexpire', KEYS[1], ARGV[1]) end
 return value`,
 );
 
+/** Removes keys. KEYS: any. → nothing */
+export const FORGET: RedisScript = redisScript(
+  'cache.forget',
+  `for _, key in ipairs(KEYS) do redis.call('unlink', key) end`,
+);
+
 /**
  * Lets entries last longer, none shorter. KEYS: any; ARGV: for each key milliseconds, and a text that
  * the entry must have in it. → for each key 1 extended | 0 not

@@ -1,5 +1,6 @@
 import type { TierTags } from '../../cache/driver.js';
 import { type CacheMarks, type CacheParts, CHANCE_LENGTH, timeLeft } from './cache-marks.js';
+import type { ToldChange } from './cache-news.js';
 import { MAKE } from './cache-scripts.js';
 import { slotGroups } from './slots.js';
 
@@ -12,7 +13,7 @@ const KEEP_MS_MAX = 1e13;
  * carries the tag makes another one, and a removal that is sent twice does no harm.
  */
 export function cacheTags(parts: CacheParts, marks: CacheMarks): TierTags {
-  const { calls, client, keys, clock, random } = parts;
+  const { calls, changes, client, keys, clock, random } = parts;
   const groupsOf = (tags: readonly string[]): string[][] =>
     slotGroups(client, tags, keys.tag, KEYS_MAX);
   /** Asks for each group at once; answers in the order of the tags. */
@@ -52,17 +53,15 @@ export function cacheTags(parts: CacheParts, marks: CacheMarks): TierTags {
     },
     async renew(tags, { timeoutMs }) {
       const leftMs = timeLeft(clock, 'UNLINK', timeoutMs);
-      const unlink = (names: readonly string[]): Promise<number> =>
-        calls.send('UNLINK', () => client.unlink(...names), { timeoutMs: leftMs() });
-      if (!client.isCluster) {
-        await unlink([keys.epoch, ...tags.map(keys.tag)]);
-        return;
-      }
-      await unlink([keys.epoch]);
-      await eachGroup(tags, async (names) => {
-        await unlink(names);
-        return [];
-      });
+      const end = async (of: readonly string[], also: readonly string[] = []): Promise<void> =>
+        changes.unlink([...also, ...of.map(keys.tag)], { timeoutMs: leftMs() }, toldOf(of));
+      if (!client.isCluster) return end(tags, [keys.epoch]);
+      await end([], [keys.epoch]);
+      await Promise.all(groupsOf(tags).map((group) => end(group)));
     },
   };
+}
+
+function toldOf(names: readonly string[]): ToldChange {
+  return { of: 'tags', names };
 }

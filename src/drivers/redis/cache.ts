@@ -8,17 +8,20 @@ import {
 } from '../../cache/driver.js';
 import { invalidArgument } from '../../core/validate.js';
 import { cacheCalls } from './cache-calls.js';
+import { cachePublisher, silentChanges } from './cache-changes.js';
 import type { RedisCacheClient } from './cache-client.js';
 import { textOf } from './cache-entry.js';
 import { cacheExtend } from './cache-extend.js';
+import { cacheFollow, type RedisCacheNews } from './cache-follow.js';
 import { type CacheKeys, cacheKeys } from './cache-keys.js';
 import { cacheLeases } from './cache-leases.js';
+import type { CacheListening } from './cache-listening.js';
 import { cacheMarks } from './cache-marks.js';
+import type { ToldChange } from './cache-news.js';
 import { cacheReads } from './cache-reads.js';
 import { cacheReservations, fencedOff } from './cache-reservations.js';
 import { RENEW, TOUCH, WITHDRAW } from './cache-scripts.js';
 import { cacheTags } from './cache-tags.js';
-import { cacheTracking } from './cache-tracking.js';
 import { cacheWakeups } from './cache-wakeups.js';
 import { assertNamespace, NAMESPACE_DEFAULT } from './keys.js';
 
@@ -28,6 +31,20 @@ export interface RedisCacheOptions {
   readonly client: RedisCacheClient;
   /** Keeps deployments on one Redis apart: 1 to 64 of `[A-Za-z0-9_.-]`. Default `default`. */
   readonly namespace?: string | undefined;
+  /**
+   * How memory before this tier hears of changes; the same for all nodes of a cache, those without
+   * memory included.
+   *
+   * - `tracking`: the server tells, of every change by whomever, expiry and eviction included.
+   * - `bus`: whoever changes something with this option publishes it, for servers that refuse
+   *   `CLIENT TRACKING`. It is less: see `notified` of {@link CacheConsistency}.
+   * - `auto`: publishes as with `bus`, and listens by tracking where that is allowed; else by the bus.
+   *   It changes over once, on a refusal that no repetition can change (NOPERM, unknown command), says
+   *   so on `tricord:cache.fallback`, and stays there. It promises what the bus does.
+   *
+   * Default `tracking`.
+   */
+  readonly news?: RedisCacheNews | undefined;
 }
 
 /**
@@ -46,34 +63,49 @@ export interface RedisCacheOptions {
  * entries change (`CLIENT TRACKING` in broadcast mode), on every master of a Cluster. While that
  * connection is down, or has not answered for two seconds, memory serves nothing.
  *
+ * Where the server refuses that, `news: 'bus'` has the writers tell: each change is published from within
+ * the script that makes it, numbered, and once a second every process says up to where it came. Who
+ * misses a number, or three times such a sign, drops its memory. To every master of a Cluster
+ * a connection listens, and hears each message as often as there are masters.
+ *
  * ACL: `+client|id +client|tracking +ping +get +mget +set +del +unlink +pttl +pexpire +time +publish +subscribe +eval +evalsha`, keys
  * `tricord:*`, channels `tricord:*` (with the client's keyPrefix before them).
  *
  * @throws TypeError (INVALID_ARGUMENT) for something that is no ioredis client, and for a bad
- * namespace.
+ * namespace or news.
  */
 export function redisCache(options: RedisCacheOptions): SharedCacheDriver {
-  const { client, namespace = NAMESPACE_DEFAULT } = options;
+  const { client, namespace = NAMESPACE_DEFAULT, news = 'tracking' } = options;
   if (typeof client?.evalsha !== 'function' || typeof client.duplicate !== 'function') {
     throw invalidArgument('client', client, 'a Redis or Cluster of ioredis');
   }
   assertNamespace(namespace);
+  if (!['tracking', 'bus', 'auto'].includes(news)) {
+    throw invalidArgument('news', news, "'tracking', 'bus' or 'auto'");
+  }
   return {
     backend: 'redis',
     scope: 'shared',
-    tells: true,
+    tells: news === 'tracking' ? true : 'writes',
     reserves: true,
-    open: (node) => redisTier(node, client, cacheKeys(client, node.name, namespace)),
+    open: (node) => redisTier(node, client, cacheKeys(client, node.name, namespace), news),
   };
 }
 
-function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): SharedTier {
+function redisTier(
+  node: CacheNode,
+  client: RedisCacheClient,
+  keys: CacheKeys,
+  news: RedisCacheNews,
+): SharedTier {
   const { clock, random } = node;
   const calls = cacheCalls(client, clock, node.encoding);
-  const onFailure = (error: unknown): void => node.onFailure?.('follow', error);
-  const tracking = cacheTracking({ client, keys, clock, random, onFailure });
+  const publisher =
+    news === 'tracking' ? undefined : cachePublisher({ calls, client, keys, clock, random });
+  const changes = publisher ?? silentChanges(calls, client);
+  let listening: CacheListening | undefined;
   const wakeups = cacheWakeups(client, keys.channel);
-  const parts = { calls, client, keys, clock, random };
+  const parts = { calls, changes, client, keys, clock, random };
   const marks = cacheMarks(parts);
   const withdraw = async (
     key: string,
@@ -85,7 +117,7 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
     const names = fence === undefined ? keys.pair(key) : [...keys.pair(key), keys.fence(key)];
     const fencing = [fence ?? '', FENCE_KEPT_MS];
     const values = [own, keys.channel, key, claim, wholeMs(claimMs), ...fencing];
-    const reply = await calls.script(WITHDRAW, names, values, bounds);
+    const reply = await changes.script(WITHDRAW, names, values, bounds, toldOf(key));
     return typeof reply === 'string' ? fencedOff(keys.fence(key), reply) : reply === 1;
   };
   return {
@@ -120,7 +152,7 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
     },
     async touch(key, ttlMs, bounds) {
       const [found, now] = await Promise.all([
-        calls.script(TOUCH, [keys.entry(key)], [wholeMs(ttlMs)], bounds),
+        changes.script(TOUCH, [keys.entry(key)], [wholeMs(ttlMs)], bounds, toldOf(key)),
         marks.now(bounds.timeoutMs),
       ]);
       const stored = typeof found === 'string' ? textOf(found, now.generation) : undefined;
@@ -129,13 +161,21 @@ function redisTier(node: CacheNode, client: RedisCacheClient, keys: CacheKeys): 
     extend: cacheExtend(parts),
     clear: marks.end,
     changed: (key, signal) => wakeups.next(key, signal),
-    follow: tracking.open,
+    follow(listener) {
+      listening = cacheFollow({ node, client, keys, news, publisher, listener });
+      listening.open();
+    },
     async close() {
-      tracking.close();
+      listening?.close();
+      await publisher?.end();
       wakeups.close();
       calls.dispose();
     },
   };
+}
+
+function toldOf(key: string): ToldChange {
+  return { of: 'keys', names: [key] };
 }
 
 /** Redis takes whole milliseconds; less than one would be none. */

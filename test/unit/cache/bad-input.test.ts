@@ -52,6 +52,8 @@ describe('a cache with bad options is not created', () => {
     const client = { evalsha: () => {}, duplicate: () => {} } as never;
     const bad = { client, namespace: 'a:b' };
     expect(caught(() => redisCache(bad))).toMatchObject(invalid('namespace'));
+    const news = { client, news: 'pubsub' as 'bus' };
+    expect(caught(() => redisCache(news))).toMatchObject(invalid('news'));
   });
 });
 

@@ -5,13 +5,22 @@ import { memoryCache } from '../../../src/memory.js';
 import { redisCache } from '../../../src/redis.js';
 import { zookeeper, zookeeperCache } from '../../../src/zookeeper.js';
 
-const LEVELS: readonly CacheConsistency[] = ['ttl', 'sequential', 'lease', 'tracked', 'strict'];
+const LEVELS: readonly CacheConsistency[] = [
+  'ttl',
+  'sequential',
+  'lease',
+  'tracked',
+  'notified',
+  'strict',
+];
 
 /** A client that is never used. */
 const client = { evalsha() {}, duplicate() {}, options: {}, status: 'wait', on() {} } as never;
 const DRIVERS = {
   memory: () => memoryCache(),
   redis: () => redisCache({ client }),
+  'redis with a bus': () => redisCache({ client, news: 'bus' }),
+  'redis with either': () => redisCache({ client, news: 'auto' }),
   memcached: () => memcachedCache({ servers: '127.0.0.1:1' }),
   zookeeper: () => zookeeperCache({ session: zookeeper({ servers: '127.0.0.1:1' }) }),
 };
@@ -25,6 +34,15 @@ const GIVEN: readonly [(keyof typeof DRIVERS)[], readonly CacheConsistency[]][] 
   [
     ['memory', 'redis'],
     ['ttl', 'tracked', 'strict'],
+  ],
+  [['redis with a bus'], ['ttl', 'lease', 'strict']],
+  [
+    ['memory', 'redis with a bus'],
+    ['ttl', 'notified', 'strict'],
+  ],
+  [
+    ['memory', 'redis with either'],
+    ['ttl', 'notified', 'strict'],
   ],
   [['memory', 'memcached'], ['ttl']],
   [['memory', 'zookeeper'], ['ttl']],
@@ -41,13 +59,13 @@ const CASES = GIVEN.flatMap(([names, given]) =>
 
 describe('the consistency of a cache', () => {
   test.each(CASES)('$level with $tiers: given is $is', ({ names, level, is }) => {
-    // What a tier opens it opens when it is first asked; the tracked one listens at once.
+    // What a tier opens it opens when it is first asked; one that hears of changes listens at once.
     const tiers = names.map((name) => DRIVERS[name]());
     const create = () => createCache({ name: 'n', tiers, ttlMs: 1_000, consistency: level });
     if (!is) {
       const refusal = { code: 'INVALID_ARGUMENT', message: expect.stringContaining(level) };
       expect(create).toThrow(expect.objectContaining(refusal));
-    } else if (level !== 'tracked') expect(create).not.toThrow();
+    } else if (level !== 'tracked' && level !== 'notified') expect(create).not.toThrow();
   });
 
   test.each<[string, Partial<CacheOptions>]>([

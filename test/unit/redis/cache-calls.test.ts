@@ -19,6 +19,10 @@ class FakeCacheClient extends FakeClient {
   unlink(): Promise<number> {
     return new Promise(() => {});
   }
+
+  publish(): Promise<number> {
+    return new Promise(() => {});
+  }
 }
 
 const BOUNDS = { timeoutMs: 1_000 };
