@@ -81,15 +81,15 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-redis-epoch-survives-a-renewal',
     file: 'src/drivers/redis/cache-tags.ts',
-    find: '        await unlink([keys.epoch, ...tags.map(keys.tag)]);',
-    replace: '        await unlink(tags.map(keys.tag));',
+    find: '      if (!client.isCluster) return end(tags, [keys.epoch]);',
+    replace: '      if (!client.isCluster) return end(tags);',
     tests: redis('a plain client the epoch of a lease'),
     why: 'A load whose tag was invalidated before it was ever used is stored.',
   },
   {
     id: 'cache-redis-tags-are-not-told',
     file: 'src/drivers/redis/cache-tracking.ts',
-    find: "    else if (told?.kind === 'tag') listener?.renewed(told.name);",
+    find: "    else if (told?.kind === 'tag') listener.renewed(told.name);",
     replace: "    else if (told?.kind === 'tag') return;",
     tests: tracking('another node sees an invalidated tag'),
     why: 'Other nodes keep answering what was invalidated by a tag.',

@@ -91,8 +91,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'cache-tracking-silence-unnoticed',
-    file: 'src/drivers/redis/cache-tracking.ts',
-    find: "    later(PING_EVERY_MS, () => failed(ofRound, new Error('a tracking connection is silent')));",
+    file: 'src/drivers/redis/cache-listening.ts',
+    find: "    later(PING_EVERY_MS, () => failed(ofRound, new Error('a connection that listens is silent')));",
     replace: '    later(PING_EVERY_MS * 60, () => {});',
     tests: tracking('a half-open connection is noticed'),
     why: 'A connection that is cut off half-way leaves old copies for ever.',
@@ -100,8 +100,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'cache-tracking-flush-unheard',
     file: 'src/drivers/redis/cache-tracking.ts',
-    find: '    if (!Array.isArray(names)) listener?.changed(undefined);',
-    replace: '    if (!Array.isArray(names)) return;',
+    find: '      if (!Array.isArray(names)) listener.changed(undefined);',
+    replace: '      if (!Array.isArray(names)) return;',
     tests: tracking('FLUSHALL empties memory too'),
     why: 'A flushed server leaves copies behind.',
   },

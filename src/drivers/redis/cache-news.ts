@@ -37,7 +37,8 @@ export type ToldChange =
 /** What comes from the bus, or about it. */
 export type NewsEvent =
   /** A new connection listens: nothing of before counts. Or it does no more. */
-  | { readonly kind: 'opened' | 'closed' }
+  | { readonly kind: 'opened' }
+  | { readonly kind: 'closed' }
   /** One second has passed. */
   | { readonly kind: 'checked' }
   | {
@@ -88,8 +89,7 @@ export function heard(state: NewsState, event: NewsEvent): [NewsState, readonly 
       return checked(state);
     case 'change':
       return changed(state, event);
-    case 'beat':
-    case 'bye':
+    default:
       return counted(state, event);
   }
 }
