@@ -5,10 +5,10 @@
  */
 export const ENTRIES = [
   { name: 'tricord', file: 'index', drivers: [], budget: 112_000 },
-  { name: 'tricord/memory', file: 'memory', drivers: ['memory'], budget: 24_000 },
-  { name: 'tricord/redis', file: 'redis', drivers: ['redis'], budget: 72_000 },
-  { name: 'tricord/zookeeper', file: 'zookeeper', drivers: ['zookeeper'], budget: 46_000 },
-  { name: 'tricord/postgres', file: 'postgres', drivers: ['postgres'], budget: 35_000 },
+  { name: 'tricord/memory', file: 'memory', drivers: ['memory'], budget: 25_000 },
+  { name: 'tricord/redis', file: 'redis', drivers: ['redis'], budget: 75_000 },
+  { name: 'tricord/zookeeper', file: 'zookeeper', drivers: ['zookeeper'], budget: 48_000 },
+  { name: 'tricord/postgres', file: 'postgres', drivers: ['postgres'], budget: 36_000 },
   { name: 'tricord/mysql', file: 'mysql', drivers: ['mysql'], budget: 22_000 },
   { name: 'tricord/memcached', file: 'memcached', drivers: ['memcached'], budget: 16_000 },
   { name: 'tricord/testing', file: 'testing', drivers: [], budget: 126_000 },
