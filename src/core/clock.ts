@@ -88,5 +88,7 @@ export function remainingMs(clock: Clock, validity: Validity): number {
 
 /** The same at an instant that was taken before. */
 export function leftAt({ since, forMs }: Validity, now: Instant): number {
-  return forMs - elapsedAt(now, since);
+  const monotonic = now.monotonicMs - since.monotonicMs;
+  const wall = now.wallMs - since.wallMs;
+  return forMs - Math.max(monotonic, wall, 0);
 }

@@ -64,6 +64,14 @@ export const mutants: readonly Mutant[] = [
     why: 'A request whose answer does not come could not be given up before its session ends.',
   },
   {
+    id: 'zookeeper-heard-of-is-as-good-as-proven',
+    file: `${folder}/lock-look.ts`,
+    find: ' : { ...listing, validity: { since, forMs } };',
+    replace: ' : { ...listing, validity: { since, forMs: live.timeoutMs } };',
+    tests: { project: 'unit', file: 'test/unit/zookeeper/news.test.ts' },
+    why: 'A waiter whose session has been cut off for a while would hold for longer than it lasts.',
+  },
+  {
     id: 'zookeeper-lost-delete-reply-is-a-loss',
     file: `${folder}/lock-keeping.ts`,
     find: "return isRepeated ? 'released' : 'lost';",
@@ -90,8 +98,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'zookeeper-watch-is-not-set-again',
     file: `${folder}/lock-turn.ts`,
-    find: "(event === 'deleted' ? wake() : watch())",
-    replace: "(event === 'deleted' ? wake() : undefined)",
+    find: "(event === 'deleted' ? leave() : watch())",
+    replace: "(event === 'deleted' ? leave() : undefined)",
     tests: { ...lockContract, name: 'a release hands over to the next in line at once' },
     why: 'A watch fires once: after the holder published its token, its release would not be heard.',
   },

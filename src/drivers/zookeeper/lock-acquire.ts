@@ -15,15 +15,13 @@ import {
   withDowngraded,
 } from './lock-line.js';
 import {
-  askForPlace,
   type Listing,
-  leavePlace,
-  type PlaceBurst,
   type PlaceContext,
   relist,
+  relistAfterNews,
   type Taken,
-  takePlace,
-} from './lock-place.js';
+} from './lock-look.js';
+import { askForPlace, leavePlace, type PlaceBurst, takePlace } from './lock-place.js';
 import { noteDowngraded, turn } from './lock-turn.js';
 import type { Reaper } from './reaper.js';
 
@@ -155,6 +153,7 @@ async function waitInLine(
   const { signal } = request;
   const downgraded = new Set<string>();
   for (let listing = first; ; ) {
+    let relisting = relist;
     const places = withDowngraded(listing.line.places, downgraded);
     const standing = standingOf(places, grantId);
     const place = places.find((each) => each.grantId === grantId);
@@ -169,11 +168,12 @@ async function waitInLine(
         return { context, name: place.name, fencingToken, validity, waiters, downgraded };
       }
     } else if (request.wait) {
-      await turn(context, standing, downgraded);
+      const news = await turn(context, standing, downgraded);
+      if (news === 'gone') relisting = relistAfterNews;
     } else if (!(await noteDowngraded(context, standing, downgraded))) {
       return 'taken';
     }
-    const next = await abortable(relist(context), signal);
+    const next = await abortable(relisting(context), signal);
     if (next === 'again') return 'again';
     listing = next;
   }

@@ -3,7 +3,8 @@ import { errorOf, type Failure, type Reply } from './codes.js';
 import { decodeEpoch, encodeEpoch } from './lock-data.js';
 import { firstTokenOf } from './lock-fence.js';
 import type { Guard } from './lock-line.js';
-import { guardPath, type Listing, type PlaceContext } from './lock-place.js';
+import type { Listing, PlaceContext } from './lock-look.js';
+import { guardPath } from './lock-place.js';
 import { ANY_VERSION } from './requests.js';
 
 /** What a place that is at the head must do before it is a grant, and what it is then worth. */

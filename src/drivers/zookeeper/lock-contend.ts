@@ -8,7 +8,7 @@ import {
   type WonPlace,
 } from './lock-acquire.js';
 import { firstTokenOf } from './lock-fence.js';
-import type { Look } from './lock-place.js';
+import type { Look } from './lock-look.js';
 import { soon } from './lock-soon.js';
 
 const NOBODY: ReadonlySet<string> = new Set();

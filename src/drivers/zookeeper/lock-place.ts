@@ -1,37 +1,9 @@
-import { type Instant, instantOf, type Validity } from '../../core/clock.js';
-import type { GrantRequest } from '../../lock/driver.js';
-import { CREATE, type ZookeeperStat } from './client.js';
-import { errorOf, expectOk, type Failure, type Reply } from './codes.js';
-import type { Connection } from './connection.js';
-import type { LiveSession } from './live-session.js';
+import { type Instant, instantOf } from '../../core/clock.js';
+import { CREATE } from './client.js';
+import { errorOf, type Reply } from './codes.js';
 import { encodePlace } from './lock-data.js';
-import { guardName, type Line, lineOf, noticeName, placePrefix } from './lock-line.js';
-import type { Reaper } from './reaper.js';
-import type { NodeChildren, NodeData } from './requests.js';
-
-/** A line as one listing showed it. */
-export interface Listing {
-  readonly line: Line;
-  /** Of the directory, of the same moment. */
-  readonly stat: ZookeeperStat;
-  /** The directory's data and Stat of the moment before; for readers, who look for their epoch. */
-  readonly before: NodeData | undefined;
-  /** The session, proven by a request that was sent with the listing. */
-  readonly validity: Validity;
-}
-
-/** What one attempt at a place is made with. */
-export interface PlaceContext {
-  readonly connection: Connection;
-  readonly reaper: Reaper;
-  readonly live: LiveSession;
-  readonly directory: string;
-  readonly request: GrantRequest;
-  readonly grantId: string;
-}
-
-/** An attempt at a place: `'again'` under another grant id, because this one's fate is unknown. */
-export type Taken = Listing | 'again';
+import { guardName, noticeName, placePrefix } from './lock-line.js';
+import { type Look, listingOf, look, type PlaceContext, relist, type Taken } from './lock-look.js';
 
 /** How often a listing may come too early because the directory has just gone. */
 const DIRECTORY_TRIES = 5;
@@ -79,20 +51,6 @@ export async function takePlace(context: PlaceContext, burst: PlaceBurst): Promi
   }
 }
 
-/** The replies to a burst of reading. */
-export interface Look {
-  readonly children: Reply<NodeChildren>;
-  readonly before: Reply<NodeData> | undefined;
-}
-
-/** Lists the line; for a reader the directory's data comes first, so that a change shows. */
-function look({ live, directory, request }: PlaceContext): Promise<Look> {
-  const reading = request.mode === 'shared' ? live.ask.get(directory) : undefined;
-  const listing = live.ask.children(directory);
-  if (reading === undefined) return listing.then((children) => ({ children, before: undefined }));
-  return Promise.all([reading, listing]).then(([before, children]) => ({ before, children }));
-}
-
 /** Looks for a place whose creation was not answered; what is not there yet may still appear. */
 async function adopt(context: PlaceContext): Promise<Taken> {
   const { live, directory, grantId } = context;
@@ -102,42 +60,6 @@ async function adopt(context: PlaceContext): Promise<Taken> {
   if (own === undefined) return 'again';
   const stat = await live.ask.exists(`${directory}/${own.name}`);
   return stat.ok && stat.value.ephemeralOwner === live.id ? listing : 'again';
-}
-
-/** Lists the line afresh, with the proof that the session lives; `'again'` when it has ended. */
-export async function relist(context: PlaceContext): Promise<Taken> {
-  const { connection, live, directory } = context;
-  for (;;) {
-    if (live.ended.aborted) return 'again';
-    await live.connected().catch(() => {});
-    const since = instantOf(connection.clock);
-    const [synced, seen] = await Promise.all([live.ask.sync(directory), look(context)]);
-    const listing = synced.ok ? listingOf(context, seen, since) : undefined;
-    if (listing !== undefined) return listing;
-    const failures = [synced, seen.children, seen.before].filter((reply) => reply?.ok === false);
-    if (failures.some((each) => (each as Failure).kind === 'no-node')) return 'again';
-    for (const each of failures) if (isFinal(each)) expectOk(each, 'read a line');
-  }
-}
-
-function isFinal(reply: Reply<unknown> | undefined): reply is Failure {
-  return reply?.ok === false && reply.kind !== 'unknown' && reply.kind !== 'unsent';
-}
-
-/** Undefined when something was not answered. */
-function listingOf(
-  { live, directory }: PlaceContext,
-  { children, before }: Look,
-  since: Instant,
-): Listing | undefined {
-  if (!children.ok || before?.ok === false) return undefined;
-  const { names, stat } = children.value;
-  return {
-    line: lineOf(names, directory),
-    stat,
-    before: before?.value,
-    validity: { since, forMs: live.timeoutMs },
-  };
 }
 
 /**

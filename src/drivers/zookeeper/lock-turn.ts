@@ -2,22 +2,23 @@ import { abortable, abortScope } from '../../core/abort.js';
 import { deferred } from '../../core/deferred.js';
 import { decodePlace, type PlaceData } from './lock-data.js';
 import type { Place, Standing } from './lock-line.js';
-import type { PlaceContext } from './lock-place.js';
+import type { PlaceContext } from './lock-look.js';
 
 type Waiting = Standing & { readonly state: 'waits' };
 
 /** A lost notice costs at most this, in milliseconds: the line is read again without one. */
 const RECHECK_MS = 10_000;
 
-/** Waits until one of the places in front changes, or may have changed unseen. */
+/** Waits until one of the places in front `goes`, or may have changed `unseen` or otherwise. */
 export async function turn(
   context: PlaceContext,
   standing: Waiting,
   downgraded: Set<string>,
-): Promise<void> {
+): Promise<'gone' | 'unseen'> {
   const { connection, live, directory, request } = context;
-  const changed = deferred<void>();
-  const wake = (): void => changed.resolve();
+  const changed = deferred<'gone' | 'unseen'>();
+  const wake = (): void => changed.resolve('unseen');
+  const leave = (): void => changed.resolve('gone');
   const stops = [live.onReconnect(wake)];
   for (const place of standing.behind) {
     const path = `${directory}/${place.name}`;
@@ -29,7 +30,7 @@ export async function turn(
       });
     };
     // A watch fires once, also when the holder only publishes its token.
-    stops.push(live.onChange(path, (event) => (event === 'deleted' ? wake() : watch())));
+    stops.push(live.onChange(path, (event) => (event === 'deleted' ? leave() : watch())));
     watch();
   }
   using scope = abortScope({
@@ -37,9 +38,9 @@ export async function turn(
     parents: [live.ended, request.signal],
     timeoutMs: RECHECK_MS,
   });
-  scope.signal.addEventListener('abort', wake, { once: true });
+  scope.addEventListener('abort', wake);
   try {
-    await abortable(changed.promise, request.signal);
+    return await abortable(changed.promise, request.signal);
   } finally {
     for (const stop of stops) stop();
   }
