@@ -1,4 +1,5 @@
-// The three requests of a lock by the ZooKeeper client alone, without a lock around them.
+// The three requests of a lock by the ZooKeeper client alone, without a lock around them: by its own
+// methods, as its users call it, or by the binding below them, as tricord does.
 
 import ZooKeeper from 'zookeeper';
 
@@ -12,12 +13,13 @@ export interface BareClient {
 
 const EPHEMERAL_SEQUENTIAL = 3;
 
-export async function bareClient(servers: string): Promise<BareClient> {
-  const client = new ZooKeeper({ connect: servers, timeout: 10_000, debug_level: 0 } as never);
+export async function bareClient(servers: string, isBelow: boolean): Promise<BareClient> {
+  const whole = new ZooKeeper({ connect: servers, timeout: 10_000, debug_level: 0 } as never);
   await new Promise<void>((resolve) => {
-    client.once('connect', () => resolve());
-    client.init({} as never);
+    whole.once('connect', () => resolve());
+    whole.init({} as never);
   });
+  const client: typeof whole = isBelow ? whole.native : whole;
   return {
     make: (directory) =>
       new Promise((resolve) => client.a_create(directory, '', 0, () => resolve())),

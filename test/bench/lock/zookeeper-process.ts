@@ -8,7 +8,7 @@ import { median } from './measure.js';
 import { type BareClient, bareClient } from './zookeeper-bare.js';
 
 export interface Question {
-  readonly verb: 'pairs' | 'bare' | 'tasks' | 'handoff';
+  readonly verb: 'pairs' | 'bare' | 'below' | 'tasks' | 'handoff';
   readonly count: number;
   readonly tasks: number;
   readonly resource: string;
@@ -21,7 +21,7 @@ const open = (): Lock =>
     waitMs: 60_000,
   });
 const [one, two] = [open(), open()] as const;
-let bare: Promise<BareClient> | undefined;
+const bare = new Map<boolean, Promise<BareClient>>();
 
 async function pairs(count: number, resource: string): Promise<number> {
   const startedMs = performance.now();
@@ -33,9 +33,10 @@ async function pairs(count: number, resource: string): Promise<number> {
 }
 
 /** What every pair costs with this client: a place is made and the line listed in one go, and it goes. */
-async function barePairs(count: number, directory: string): Promise<number> {
-  bare ??= bareClient(servers);
-  const client = await bare;
+async function barePairs(count: number, directory: string, isBelow: boolean): Promise<number> {
+  const connecting = bare.get(isBelow) ?? bareClient(servers, isBelow);
+  bare.set(isBelow, connecting);
+  const client = await connecting;
   await client.make(directory);
   const startedMs = performance.now();
   for (let done = 0; done < count; done += 1) {
@@ -82,8 +83,8 @@ process.on('message', async ({ verb, count, tasks, resource }: Question) => {
   const answer =
     verb === 'pairs'
       ? await pairs(count, resource)
-      : verb === 'bare'
-        ? await barePairs(count, resource)
+      : verb === 'bare' || verb === 'below'
+        ? await barePairs(count, resource, verb === 'below')
         : verb === 'tasks'
           ? await inTasks(tasks, count, resource)
           : await handOff(count, resource);

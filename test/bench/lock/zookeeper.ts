@@ -12,13 +12,18 @@ import type { Question } from './zookeeper-process.js';
 const PROGRAM = fileURLToPath(new URL('./zookeeper-process.ts', import.meta.url));
 const TASKS = 16;
 const BARE = 'npm zookeeper, bare: create and list in one go, delete';
+const BELOW = 'the same by its native binding';
 const BARE_NOTE: string =
-  'The bare row is the floor of any lock on this client: the three requests that a pair takes, and nothing else. What is between it and Curator is between the clients.';
+  'The last row is the floor of any lock on this client: the three requests that a pair takes, and nothing else. The client’s own methods write their arguments out for a log that is off; tricord calls the binding below them. What is between the floor and Curator is between the clients.';
+/** So many pairs, or a tenth as many hand-offs, before anything is measured: Node and Java compile what runs often. */
+const WARM_UP = 3_000;
 
 interface Side {
   pairs(count: number, resource: string): Promise<number>;
   /** The same by the client's own calls. */
   bare?(count: number, resource: string): Promise<number>;
+  /** The same by the binding below them. */
+  below?(count: number, resource: string): Promise<number>;
   tasks(tasks: number, count: number, resource: string): Promise<number>;
   handOff(count: number, resource: string): Promise<number>;
   close(): void;
@@ -36,6 +41,7 @@ async function startTricord(servers: string): Promise<Side> {
   return {
     pairs: (count, resource) => ask({ verb: 'pairs', count, tasks: 1, resource }),
     bare: (count, resource) => ask({ verb: 'bare', count, tasks: 1, resource }),
+    below: (count, resource) => ask({ verb: 'below', count, tasks: 1, resource }),
     tasks: (tasks, count, resource) => ask({ verb: 'tasks', count, tasks, resource }),
     handOff: (count, resource) => ask({ verb: 'handoff', count, tasks: 1, resource }),
     close: () => void child.kill('SIGKILL'),
@@ -69,15 +75,24 @@ async function tablesOf(
     sides.map(([name, side]) => [name, () => play(side, name)]);
   const path = (name: string, what: string): string =>
     `/bench/${name.replaceAll(/\W/g, '')}-${what}`;
-  const bareOf = ({ bare }: Side): Variant[] =>
-    bare === undefined ? [] : [[BARE, () => bare(pairs, '/bench-bare')]];
-  const alone = await interleaved(rounds, [
-    ...variantsOf((side, name) => side.pairs(pairs, path(name, 'alone'))),
-    ...sides.flatMap(([, side]) => bareOf(side)),
-  ]);
+  const aloneOf = (times: number): Variant[] => [
+    ...variantsOf((side, name) => side.pairs(times, path(name, 'alone'))),
+    ...sides.flatMap(([, { bare, below }]): Variant[] => [
+      ...(bare === undefined ? [] : [[BARE, () => bare(times, '/bench-bare')] as const]),
+      ...(below === undefined ? [] : [[BELOW, () => below(times, '/bench-below')] as const]),
+    ]),
+  ];
+  await interleaved(0, aloneOf(count(context, WARM_UP, pairs)));
+  const alone = await interleaved(rounds, aloneOf(pairs));
   const together = await interleaved(
     Math.ceil(rounds / 3),
     variantsOf((side, name) => side.tasks(TASKS, many, path(name, 'together'))),
+  );
+  await interleaved(
+    0,
+    variantsOf((side, name) =>
+      side.handOff(count(context, WARM_UP / 10, handOffs), path(name, 'handed')),
+    ),
   );
   const handed = await interleaved(
     Math.ceil(rounds / 3),
@@ -86,7 +101,9 @@ async function tablesOf(
   const note =
     sides.length === 1
       ? ['Apache Curator (libcurator-recipes-java) or Java was not there to compare with.']
-      : ['Apache Curator 5.4.0, InterProcessMutex, in a JVM of its own that was warmed up.'];
+      : [
+          'Apache Curator 5.4.0, InterProcessMutex, in a JVM of its own. Both sides were warmed up.',
+        ];
   return [
     ratesOf(`B1: uncontended acquire and release, ZooKeeper ${version}`, alone, pairs, [
       ...note,
