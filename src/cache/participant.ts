@@ -1,7 +1,7 @@
 import { abortable, throwIfAborted } from '../core/abort.js';
 import { GUARANTEE_LEVELS, type GuaranteeLevel } from '../core/guarantees.js';
 import { assertParticipantName } from '../core/participant-name.js';
-import { assertNumber, invalidArgument } from '../core/validate.js';
+import { assertNumber, assertOptions, invalidArgument } from '../core/validate.js';
 import type { Participant, ParticipantCallOptions } from '../transaction/participant.js';
 import type { Cache } from './cache.js';
 import { deckOf } from './deck-registry.js';
@@ -62,6 +62,7 @@ export interface CacheParticipantOptions {
  * `createCache`, and options out of their bounds.
  */
 export function cacheParticipant(options: CacheParticipantOptions): Participant<CacheBranch> {
+  assertOptions(options, '{ name, cache }');
   const { name, cache, onUnreachable = 'abort', survives = 'none' } = options;
   assertParticipantName(name);
   const deck = deckOf(cache);

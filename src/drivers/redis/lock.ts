@@ -1,4 +1,4 @@
-import { assertNumber, invalidArgument } from '../../core/validate.js';
+import { assertNumber, assertOptions, invalidArgument } from '../../core/validate.js';
 import type { LockDriver } from '../../lock/driver.js';
 import { REPLY_TIMEOUT_MS_DEFAULT } from './calls.js';
 import type { RedisClient } from './client.js';
@@ -64,6 +64,7 @@ const RESEND_WINDOW_MS_DEFAULT = 60_000;
  * @throws TypeError (INVALID_ARGUMENT) for an option outside its bounds.
  */
 export function redisLock(options: RedisLockOptions): LockDriver {
+  assertOptions(options, '{ client }');
   const {
     client,
     namespace,

@@ -2,7 +2,7 @@
 // with the value and what to pass, and no message holds a password.
 
 import pg from 'pg';
-import { functionParticipant, httpTransport } from 'tricord';
+import { cacheParticipant, functionParticipant, httpTransport } from 'tricord';
 import { memoryParticipant, memoryTransactions } from 'tricord/memory';
 import { mysqlBarrier, mysqlParticipant, mysqlSiteStorage } from 'tricord/mysql';
 import {
@@ -14,7 +14,9 @@ import {
 import {
   redisBarrier,
   redisFence,
+  redisLock,
   redisParticipant,
+  redisQuorumLock,
   redisSiteStorage,
   redisTransactions,
   redisTransport,
@@ -25,6 +27,7 @@ import { createTransactionCoordinator } from '../../../src/transaction/create-co
 
 type Factory = (options?: unknown) => unknown;
 const factories = {
+  cacheParticipant,
   createTransactionCoordinator,
   functionParticipant,
   httpTransport,
@@ -38,7 +41,9 @@ const factories = {
   postgresTransactions,
   redisBarrier,
   redisFence,
+  redisLock,
   redisParticipant,
+  redisQuorumLock,
   redisSiteStorage,
   redisTransactions,
   redisTransport,

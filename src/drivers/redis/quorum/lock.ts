@@ -1,4 +1,4 @@
-import { assertNumber, invalidArgument } from '../../../core/validate.js';
+import { assertNumber, assertOptions, invalidArgument } from '../../../core/validate.js';
 import type { LockDriver } from '../../../lock/driver.js';
 import { REPLY_TIMEOUT_MS_DEFAULT } from '../calls.js';
 import type { RedisClient } from '../client.js';
@@ -77,6 +77,7 @@ const NODE_COUNTS: readonly number[] = [3, 5];
  * a majority that no node may miss, and a half is none.
  */
 export function redisQuorumLock(options: RedisQuorumLockOptions): LockDriver {
+  assertOptions(options, '{ clients }');
   const {
     clients,
     namespace,
