@@ -3,6 +3,7 @@ import type { CallOptions } from './arguments.js';
 import { keepClaim, newToken } from './claims.js';
 import type { Deck } from './deck.js';
 import { type CacheInvalidatedEvent, cacheInvalidated } from './diagnostics.js';
+import { sharedHolds } from './holds.js';
 import type { Isolated } from './isolation.js';
 import { lifetimeOf } from './lifetime.js';
 import { agingFill } from './load-call.js';
@@ -35,6 +36,7 @@ export type WriteOptions = Pick<CallOptions, 'ttlMs' | 'timeoutMs' | 'fence' | '
 export function cacheWriter(deck: Deck): CacheWriter {
   const { authority, near } = deck.tiers;
   const { name, random } = deck.settings;
+  const holds = sharedHolds(random);
   const tell = (key: string | undefined, by: CacheInvalidatedEvent['by']): void =>
     cacheInvalidated.publish(() => ({ cache: name, key, by }));
 
@@ -70,17 +72,21 @@ export function cacheWriter(deck: Deck): CacheWriter {
           return written.result;
         }
       }
-      const token = newToken(random);
+      const { token, leave } = holds.enter(key);
       near?.delete(key);
       const held = authority.hold(key, token, timeoutMs, fence);
-      await held.catch((error) => Promise.reject(toldCommitted(error, false)));
+      await held.catch((error) => {
+        leave();
+        throw toldCommitted(error, false);
+      });
       // A read that was under way may have brought the old value back.
       near?.delete(key);
       const stop = keepClaim(deck, key, { kind: 'hold', token });
       const release = async (): Promise<void> => {
         stop();
         try {
-          await authority.invalidate(key, token, timeoutMs);
+          // The hold of those that still commit stays.
+          await authority.invalidate(key, leave() ? token : undefined, timeoutMs);
         } finally {
           near?.delete(key);
         }

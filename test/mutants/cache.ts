@@ -317,4 +317,16 @@ export const mutants: readonly Mutant[] = [
     tests: { project: 'unit', file: 'test/unit/core/deadlines.test.ts', name: 'a short deadline' },
     why: 'A short call would be given up before it began.',
   },
+  {
+    id: 'cache-update-hold-ends-with-the-first',
+    file: 'src/cache/holds.ts',
+    find: '          const isLast = hold.count === 0;',
+    replace: '          const isLast = hold.count >= 0;',
+    tests: {
+      project: 'unit',
+      file: 'test/unit/cache/failures.test.ts',
+      name: 'hold their key together',
+    },
+    why: 'While one of two updates still commits, what was loaded before it can be stored.',
+  },
 ];

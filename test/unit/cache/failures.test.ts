@@ -167,6 +167,32 @@ describe('an update', () => {
   });
 });
 
+describe('updates that overlap', () => {
+  test('hold their key together until the last one has ended, whichever that is', async () => {
+    for (const [firstIndex, secondIndex] of [
+      [0, 1],
+      [1, 0],
+    ] as const) {
+      const { clock, node } = cacheBench();
+      const [writer, reader] = [node({ leaseMs: 300 }), node()];
+      const { calls, loader } = heldLoader<string>();
+      const commit = () => loader({ signal: new AbortController().signal });
+      const updates = [writer.update('key', commit), writer.update('key', commit)];
+      await clock.advance(0);
+      calls[firstIndex]?.resolve('first');
+      expect(await updates[firstIndex]).toBe('first');
+      await clock.advance(5_000);
+      expect(await reader.getOrLoad('key', () => 'uncommitted')).toBe('uncommitted');
+      expect(await reader.get('key'), 'nobody stores while one commits').toBeUndefined();
+      calls[secondIndex]?.resolve('second');
+      expect(await updates[secondIndex]).toBe('second');
+      expect(await reader.getOrLoad('key', () => 'new')).toBe('new');
+      expect(await reader.get('key')).toBe('new');
+      await Promise.all([writer.close(), reader.close()]);
+    }
+  });
+});
+
 describe('the time of a call', () => {
   test('ends a read whose loader takes longer with CACHE_TIMEOUT, and aborts the loader', async () => {
     const { clock, node } = cacheBench();
