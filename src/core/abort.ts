@@ -41,9 +41,10 @@ export function abortFanOut(): typeof onAbort {
     if (signal === undefined || signal.aborted) return onAbort(signal, listener);
     const audience = audiences.get(signal) ?? gather(signal);
     audiences.set(signal, audience);
-    const seat = Symbol('seat');
-    audience.seats.set(seat, listener);
+    const seat: Seat = { listener };
+    audience.seats.add(seat);
     return () => {
+      seat.listener = undefined;
       if (!audience.seats.delete(seat) || audience.seats.size > 0) return;
       // Whoever leaves last takes the listener along.
       audience.stop();
@@ -52,15 +53,20 @@ export function abortFanOut(): typeof onAbort {
   };
 }
 
+/** Tables that outlive it for a while lead to it, but not to who waited. */
+interface Seat {
+  listener: (() => void) | undefined;
+}
+
 interface Audience {
-  readonly seats: Map<symbol, () => void>;
+  readonly seats: FewSet<Seat>;
   readonly stop: () => void;
 }
 
 function gather(signal: AbortSource): Audience {
-  const seats = new Map<symbol, () => void>();
+  const seats = new FewSet<Seat>();
   const stop = onAbort(signal, () => {
-    for (const [seat, listener] of Array.from(seats)) if (seats.delete(seat)) listener();
+    for (const seat of Array.from(seats.keys())) if (seats.delete(seat)) seat.listener?.();
   });
   return { seats, stop };
 }
@@ -71,15 +77,29 @@ function gather(signal: AbortSource): Audience {
  */
 export function abortable<T>(promise: Promise<T>, signal: AbortSource | undefined): Promise<T> {
   if (signal === undefined) return promise;
+  return abortableBy(promise, signal, (value) => value);
+}
+
+/** The same with what `convert` makes of the answer, which saves a promise. */
+export function abortableBy<T, Answer>(
+  promise: Promise<T>,
+  signal: AbortSource | undefined,
+  convert: (value: T) => Answer,
+): Promise<Answer> {
+  if (signal === undefined) return promise.then(convert);
   // One promise and one listener: every statement of every transaction comes through here.
-  return new Promise<T>((resolve, reject) => {
+  return new Promise<Answer>((resolve, reject) => {
     const abort = (): void => reject(signal.reason);
     if (signal.aborted) abort();
     else signal.addEventListener('abort', abort);
     promise.then(
       (value) => {
         signal.removeEventListener('abort', abort);
-        resolve(value);
+        try {
+          resolve(convert(value));
+        } catch (error) {
+          reject(error);
+        }
       },
       (error) => {
         signal.removeEventListener('abort', abort);
@@ -170,11 +190,10 @@ class ToldAbort implements LazyAbort {
 }
 
 /** Listens to all parents itself: a scope belongs to nearly every call, so it has to be cheap. */
-class FollowingScope extends ToldAbort implements Scope, Alarm {
+class FollowingScope extends ToldAbort implements Scope, Ringing {
   readonly #options: ScopeOptions;
   readonly #followed: AbortSource[] = [];
   #cancel: CancelTimer | undefined;
-  atMs = 0;
 
   constructor(options: ScopeOptions) {
     super();
@@ -233,16 +252,42 @@ let ends: Alarms | undefined;
  * of which nearly all are called off. On the machine's own clock they share few timers.
  */
 export function alarmAfter(clock: Clock, delayMs: number, ring: () => void): CancelTimer {
-  return alarmIn(clock, delayMs, { atMs: 0, ring });
+  return alarmIn(clock, delayMs, { ring });
 }
 
-function alarmIn(clock: Clock, timeoutMs: number, alarm: Alarm): CancelTimer {
-  if (clock !== systemClock) return clock.schedule(timeoutMs, () => alarm.ring());
+interface Ringing {
+  ring(): void;
+}
+
+/** Tables of alarms that outlive it for a while lead to it, but not to what it was for. */
+class Bell implements Alarm {
+  readonly atMs: number;
+  #target: Ringing | undefined;
+
+  constructor(atMs: number, target: Ringing) {
+    this.atMs = atMs;
+    this.#target = target;
+  }
+
+  ring(): void {
+    this.#target?.ring();
+  }
+
+  silence(): void {
+    this.#target = undefined;
+  }
+}
+
+function alarmIn(clock: Clock, timeoutMs: number, target: Ringing): CancelTimer {
+  if (clock !== systemClock) return clock.schedule(timeoutMs, () => target.ring());
   ends ??= alarms(clock, { keepAlive: true });
   const all = ends;
-  alarm.atMs = clock.monotonicMs() + timeoutMs;
-  all.set(alarm);
-  return () => all.clear(alarm);
+  const bell = new Bell(clock.monotonicMs() + timeoutMs, target);
+  all.set(bell);
+  return () => {
+    bell.silence();
+    all.clear(bell);
+  };
 }
 
 /** Waits `delayMs`, or rejects with the signal's reason. */

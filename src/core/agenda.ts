@@ -1,3 +1,5 @@
+import { FewMap } from './few-map.js';
+
 /** Items in the order of the times they are noted for; each item stands in it once at most. */
 export interface Agenda<Item extends object> {
   /** Notes an item for a time, in milliseconds on whatever axis, and for no other time any more. */
@@ -19,7 +21,7 @@ interface Entry<Item> {
 
 /** An empty agenda: a binary heap that knows its items' places, so that each change takes log n steps. */
 export function agenda<Item extends object>(): Agenda<Item> {
-  const entries = new Map<Item, Entry<Item>>();
+  const entries = new FewMap<Item, Entry<Item>>();
   const heap: Entry<Item>[] = [];
 
   const put = (entry: Entry<Item>, place: number): void => {

@@ -1,8 +1,8 @@
-import type { AbortSource, Scope } from '../core/abort.js';
+import type { AbortSource, LazyAbort } from '../core/abort.js';
 import type { ParticipantCallOptions } from './participant.js';
 
 /**
- * Marks what takes a {@link Scope} in place of options, and listens to it without a signal of Node's:
+ * Marks what takes a {@link LazyAbort} in place of options, and listens to it without a signal of Node's:
  * the branches and logs of tricord. Whatever somebody else wrote, or wraps, gets plain options.
  */
 export interface ScopeTaker {
@@ -10,7 +10,7 @@ export interface ScopeTaker {
 }
 
 /** The options of a call that the scope bounds. */
-export function callOptions(callee: object, scope: Scope): ParticipantCallOptions {
+export function callOptions(callee: object, scope: LazyAbort): ParticipantCallOptions {
   return 'takesScope' in callee ? scope : { signal: scope.signal };
 }
 
@@ -19,6 +19,6 @@ export function sourceOf(options: ParticipantCallOptions | undefined): AbortSour
   return options !== undefined && isScope(options) ? options : options?.signal;
 }
 
-function isScope(options: ParticipantCallOptions): options is Scope {
+function isScope(options: ParticipantCallOptions): options is LazyAbort {
   return 'addEventListener' in options;
 }

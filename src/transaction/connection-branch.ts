@@ -27,6 +27,8 @@ interface Work {
 export interface ConnectionBranchOptions {
   readonly host: ConnectionBranchHost;
   readonly context: BranchContext;
+  /** Aborted with the transaction, as the context's signal is, which nobody need make. */
+  readonly source: AbortSource;
   readonly work: Work;
   readonly resultUnknown: BackendErrors['resultUnknown'];
   /** Phase two on the connection that prepared. */
@@ -101,7 +103,7 @@ class Life implements ConnectionBranch {
     options: ParticipantCallOptions | undefined,
   ): Promise<Vote> {
     this.leaveActive('prepare');
-    using scope = this.scope([sourceOf(options), this.#options.context.signal]);
+    using scope = this.scope([sourceOf(options), this.#options.source]);
     const done = ask(scope);
     this.#preparing = { scope, done };
     return await done;
@@ -155,10 +157,10 @@ class Life implements ConnectionBranch {
   }
 
   async abort(options: ParticipantCallOptions | undefined): Promise<void> {
-    const { host, context } = this.#options;
+    const { host, source } = this.#options;
     this.#closeWork();
     if (this.#preparing !== undefined) {
-      const reason = context.signal.reason ?? new Error('the branch is aborted');
+      const reason = source.reason ?? new Error('the branch is aborted');
       this.#preparing.scope.abort(reason);
       await this.#preparing.done.catch(() => {});
     }

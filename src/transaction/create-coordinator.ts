@@ -1,8 +1,8 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
-import { abortFanOut, throwIfAborted } from '../core/abort.js';
+import { abortFanOut, lazyAbort, onAbort, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, instantOf } from '../core/clock.js';
 import { CoordinationError, closedError } from '../core/errors.js';
-import type { TransactionId } from '../core/ids.js';
+import { FewMap } from '../core/few-map.js';
+import { taskContext } from '../core/task-context.js';
 import { assertNumber, assertSignal, invalidArgument } from '../core/validate.js';
 import { workGate } from '../core/work-gate.js';
 import type {
@@ -21,23 +21,18 @@ import {
   checkTransactionOptions,
 } from './options.js';
 import type { Outcome } from './outcome.js';
+import { FENCED } from './protocol-calls.js';
 import { readiness } from './readiness.js';
 import { recoveryOf } from './recover.js';
 import { callerDesk } from './remote/caller-desk.js';
 import { runAttempts } from './run-attempts.js';
-import type { TransactionStart } from './run-transaction.js';
+import { closedCause, type Inside, type TransactionStart } from './run-transaction.js';
 import { transactionRecorder } from './statistics.js';
 import { startSweep } from './sweep.js';
 import { siteDeskOf } from './three-phase/site-desk.js';
 
 const WHAT = 'the transaction coordinator';
 const DRAIN_MS = 5_000;
-
-/** The transaction that the current asynchronous task is inside of. */
-interface Inside {
-  readonly transactionId: TransactionId;
-  isOver: boolean;
-}
 
 /**
  * A coordinator of atomic commits over several resources: two-phase commit with presumed abort
@@ -57,7 +52,8 @@ export function createTransactionCoordinator(
   const stopped = sharedController();
   const host = hostOf(settings, closing.signal, stopped.signal);
   const gate = workGate(WHAT, clock);
-  const inside = new AsyncLocalStorage<Inside>();
+  const inside = taskContext<Inside>();
+  const within: TransactionStart['within'] = (here, body) => inside.run(here, body);
   const recovery = recoveryOf(host);
   const sweep = startSweep(host, recovery, settings.sweepMs);
   let closed: Promise<void> | undefined;
@@ -69,17 +65,16 @@ export function createTransactionCoordinator(
     const since = instantOf(clock);
     const checked = checkTransactionOptions(runOptions, body, settings);
     throwIfAborted(checked.signal);
-    assertNotNested(inside.getStore());
+    assertNotNested(inside.value);
     const { resourceId: resource } = checked;
     const context = (): TransactionRunContext => ({ resource, nodeId, backend: host.backend });
-    const request = { options: checked, since, within: nesting(inside) };
+    const request = { options: checked, since, within };
     return gate.run(() => host.channels.run.trace(context, () => runAttempts(host, request, body)));
   };
   const close = async (drainMs: number): Promise<void> => {
     const since = instantOf(clock);
     sweep.stop();
-    // Node would carry it along with every promise that the process makes from now on.
-    inside.disable();
+    inside.dispose();
     await gate.close(drainMs);
     closing.abort(closedError(WHAT));
     await drained(host, Math.max(drainMs - elapsedMs(clock, since), 0));
@@ -118,18 +113,6 @@ export function createTransactionCoordinator(
   };
 }
 
-/** Runs a body where a `run` inside of it finds out that it is nested. */
-function nesting(inside: AsyncLocalStorage<Inside>): TransactionStart['within'] {
-  return async (transactionId, body) => {
-    const here: Inside = { transactionId, isOver: false };
-    try {
-      return await inside.run(here, body);
-    } finally {
-      here.isOver = true;
-    }
-  };
-}
-
 async function closeSession({ session, calls, channels }: CoordinatorHost): Promise<void> {
   try {
     await calls.close();
@@ -147,12 +130,22 @@ function hostOf(
   const { log, clock, random, nodeId, namespace, participants } = settings;
   const session = log.open({ nodeId, namespace, clock, random });
   assertHoldsDecisions(session, settings);
+  const active: CoordinatorHost['active'] = new FewMap();
+  const stopping = lazyAbort();
+  onAbort(stopped, () => stopping.abort(stopped.reason));
   const recorder = transactionRecorder();
   const channels = transactionChannels();
   const onFenced = (incarnation: string, reason: unknown): void => {
     recorder.fenced();
     channels.fenced.publish(() => ({ nodeId, incarnation, reason }));
+    const cause = { by: 'fence', reason: FENCED, cause: reason } as const;
+    for (const each of Array.from(active.values())) {
+      if (each.incarnation === incarnation) each.giveUp?.(cause);
+    }
   };
+  onAbort(closing, () => {
+    for (const each of Array.from(active.values())) each.giveUp?.(closedCause(closing));
+  });
   const { authority, backend } = log;
   const named = new Map(participants.map((each) => [each.name, each]));
   if (settings.site !== undefined) siteDeskOf(settings.site).attach(named);
@@ -174,11 +167,12 @@ function hostOf(
     calls: callerDesk(log, settings),
     recorder,
     channels,
-    active: new Map(),
+    active,
     keys: new Set(),
     onAbort: abortFanOut(),
     closing,
     stopped,
+    stopping,
   };
 }
 
@@ -204,8 +198,8 @@ function assertHoldsDecisions(
 
 /** Waits for phase two in the background; what is in doubt is not waited for. */
 async function drained({ active, clock }: CoordinatorHost, drainMs: number): Promise<void> {
-  const ends = Array.from(active.values(), ({ isInDoubt, ended }) =>
-    isInDoubt() ? Promise.resolve() : ended,
+  const ends = Array.from(active.values(), (each) =>
+    each.isInDoubt() ? Promise.resolve() : each.ended,
   );
   await boundedCall(clock, { signals: [], timeoutMs: drainMs }, () => Promise.all(ends)).catch(
     () => {},

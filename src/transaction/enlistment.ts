@@ -1,9 +1,15 @@
-import { abortable } from '../core/abort.js';
+import {
+  type AbortSource,
+  abortable,
+  abortableBy,
+  type LazyAbort,
+  throwIfAborted,
+} from '../core/abort.js';
 import { CoordinationError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
 import { branchEndedError } from './branch-errors.js';
 import type { CoordinatorHost, EnlistedBranch } from './host.js';
-import type { Branch, Participant } from './participant.js';
+import type { Branch, BranchContext, Participant } from './participant.js';
 
 /** The branches that the body of one transaction begins. */
 export interface Enlistment {
@@ -21,7 +27,8 @@ export function enlistment(
   host: Pick<CoordinatorHost, 'participants' | 'readiness' | 'clock'>,
   options: {
     readonly transactionId: TransactionId;
-    readonly signal: AbortSignal;
+    /** Aborted with the transaction. */
+    readonly source: LazyAbort | AbortSignal;
     readonly remainingMs: () => number;
     readonly onBranch: (branch: EnlistedBranch) => void;
     /** The id of the branch with this number, from 1 on. */
@@ -30,7 +37,7 @@ export function enlistment(
     readonly registry: string;
   },
 ): Enlistment {
-  const { transactionId, signal, remainingMs, onBranch, branchIdOf } = options;
+  const { transactionId, source, remainingMs, onBranch, branchIdOf } = options;
   const begun = new Map<Participant<unknown>, Promise<Branch<unknown>>>();
   let branchCount = 0;
   let isClosed = false;
@@ -38,7 +45,7 @@ export function enlistment(
   let underWay = 0;
 
   const check = (participant: Participant<unknown>): Promise<void> =>
-    abortable(host.readiness.checkParticipant(participant, signal), signal);
+    abortable(host.readiness.checkParticipant(participant, signalOf(source)), source);
   const begin = async (participant: Participant<unknown>): Promise<Branch<unknown>> => {
     underWay += 1;
     try {
@@ -46,14 +53,21 @@ export function enlistment(
       branchCount += 1;
       const branchId = branchIdOf(branchCount);
       const timeoutMs = Math.max(remainingMs(), 1);
-      const beginning = participant
-        .enlist({ transactionId, branchId, timeoutMs, signal, clock: host.clock })
-        .then((branch) => {
-          // Also one that nobody waits for any longer: whoever ends the transaction lets it go.
-          onBranch({ participant, branch, branchId });
-          return branch;
-        });
-      return await abortable(beginning, signal);
+      const context: BranchContext = {
+        transactionId,
+        branchId,
+        timeoutMs,
+        get signal() {
+          return signalOf(source);
+        },
+        clock: host.clock,
+      };
+      const beginning = (participant as FollowingParticipant).enlist(context, source);
+      return await abortableBy(beginning, source, (branch) => {
+        // Also one that nobody waits for any longer: whoever ends the transaction lets it go.
+        onBranch({ participant, branch, branchId });
+        return branch;
+      });
     } finally {
       underWay -= 1;
     }
@@ -65,7 +79,7 @@ export function enlistment(
       // A handle that is there stays there; whether it still works is for it to say.
       if (known !== undefined) return (await known).handle as Handle;
       if (isClosed) throw branchEndedError(participant.name);
-      signal.throwIfAborted();
+      throwIfAborted(source);
       const beginning = begin(participant);
       begun.set(participant, beginning);
       try {
@@ -89,6 +103,15 @@ export function enlistment(
       isClosed = true;
     },
   };
+}
+
+/** One of tricord's own listens to the source, so that nobody need make a signal of Node's. */
+interface FollowingParticipant {
+  enlist(context: BranchContext, source: AbortSource): Promise<Branch>;
+}
+
+function signalOf(source: LazyAbort | AbortSignal): AbortSignal {
+  return 'signal' in source ? source.signal : source;
 }
 
 function assertRegistered(

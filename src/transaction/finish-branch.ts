@@ -30,10 +30,10 @@ export async function finishBranch(
   ending: BranchEnding,
   onTried: () => void,
 ): Promise<'ended' | 'left'> {
-  const { clock, random, stopped } = host;
+  const { clock, random, stopped, stopping = stopped } = host;
   for (let attempt = 0; attempt < ATTEMPTS_MAX && !stopped.aborted; attempt += 1) {
     try {
-      await scopedCall(clock, { signals: [stopped] }, (scope) =>
+      await scopedCall(clock, { signals: [stopping] }, (scope) =>
         attempt === 0
           ? endHere(enlisted, ending, scope)
           : endThere(enlisted, ending, { signal: scope.signal }),

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { type AbortSource, abortScope, type onAbort, type Scope } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { CoordinationError } from '../core/errors.js';
+import type { FewMap } from '../core/few-map.js';
 import type { TransactionId } from '../core/ids.js';
 import type { Random } from '../core/random.js';
 import type { DecidedBranch, DecisionLogSession } from './decision-log.js';
@@ -12,6 +13,7 @@ import type { Readiness } from './readiness.js';
 import type { CallerDesk } from './remote/caller-desk.js';
 import type { TransactionRecorder } from './statistics.js';
 import type { SiteDeskRecord, TransactionSite } from './three-phase/transaction-site.js';
+import type { AbortCause } from './two-phase.js';
 
 /** What the parts of one coordinator share. */
 export interface CoordinatorHost {
@@ -39,7 +41,7 @@ export interface CoordinatorHost {
   readonly recorder: TransactionRecorder;
   readonly channels: TransactionChannels;
   /** Transactions that this process has not brought to their end; the sweep leaves them alone. */
-  readonly active: Map<TransactionId, ActiveTransaction>;
+  readonly active: FewMap<TransactionId, ActiveTransaction>;
   /** Keys of transactions that this process has under way. */
   readonly keys: Set<string>;
   /** Listens to callers' signals, of which one may serve many transactions. */
@@ -48,6 +50,11 @@ export interface CoordinatorHost {
   readonly closing: AbortSignal;
   /** Aborted when background work must end, too; what is in doubt is left to others. */
   readonly stopped: AbortSignal;
+  /**
+   * The same for what every transaction does. A signal of Node's keeps its listeners in a list in which
+   * one that was removed long ago still leads to all that came after it, until a major collection.
+   */
+  readonly stopping: AbortSource;
 }
 
 /** What recovery needs: of a coordinator, or of a node that serves remote participants. */
@@ -68,6 +75,7 @@ export interface RecoveryHost
     | 'sitesRecords'
     | 'stopped'
   > {
+  readonly stopping?: AbortSource;
   readonly lives: Pick<Lives, 'incarnation'>;
   readonly calls?: CallerDesk | undefined;
   /**
@@ -82,7 +90,9 @@ export interface RecoveryHost
 export interface ActiveTransaction {
   readonly incarnation: string;
   /** Whether the caller was told that the outcome is not known. */
-  readonly isInDoubt: () => boolean;
+  isInDoubt(): boolean;
+  /** Ends it from outside, if it still can be. */
+  giveUp?(cause: AbortCause): void;
   /** Resolves when nothing of it is under way any more. */
   readonly ended: Promise<void>;
   readonly branches: readonly EnlistedBranch[];

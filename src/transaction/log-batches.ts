@@ -1,5 +1,4 @@
-import { type AbortSource, abortable } from '../core/abort.js';
-import { type Deferred, deferred } from '../core/deferred.js';
+import type { AbortSource } from '../core/abort.js';
 
 /** What a store answers to one decision. */
 export type StepAnswer = 'committed' | 'fenced' | 'full';
@@ -16,7 +15,8 @@ export type SendDecisions<Values> = (
 interface Waiting<Values> {
   readonly incarnation: string;
   readonly values: Values;
-  readonly answer: Deferred<StepAnswer>;
+  resolve(answer: StepAnswer): void;
+  reject(error: unknown): void;
   /** Nobody waits for it any more; if it was not sent yet, it never will be. */
   isAbandoned: boolean;
 }
@@ -43,20 +43,22 @@ export function decisionBatches<Values>(options: {
         incarnation,
         batch.map(({ values }) => values),
       );
-      batch.forEach(({ answer }, index) => {
-        const each = answers[index] ?? new Error('the reply lacks an answer');
-        if (each instanceof Error) answer.reject(each);
-        else answer.resolve(each);
+      batch.forEach((one, index) => {
+        const answer = answers[index] ?? new Error('the reply lacks an answer');
+        if (answer instanceof Error) one.reject(answer);
+        else one.resolve(answer);
       });
     } catch (error) {
-      for (const { answer } of batch) answer.reject(error);
+      for (const one of batch) one.reject(error);
     } finally {
       inFlight -= 1;
       flush();
     }
   };
   const flush = (): void => {
-    waiting = waiting.filter(({ isAbandoned }) => !isAbandoned);
+    if (waiting.some(({ isAbandoned }) => isAbandoned)) {
+      waiting = waiting.filter(({ isAbandoned }) => !isAbandoned);
+    }
     while (inFlight < inFlightMax) {
       const [first] = waiting;
       if (first === undefined) return;
@@ -67,14 +69,32 @@ export function decisionBatches<Values>(options: {
       void dispatch(incarnation, batch);
     }
   };
-  return async (incarnation, values, signal) => {
-    const mine = { incarnation, values, answer: deferred<StepAnswer>(), isAbandoned: false };
-    waiting.push(mine);
-    if (waiting.length === 1) queueMicrotask(flush);
-    try {
-      return await abortable(mine.answer.promise, signal);
-    } finally {
-      mine.isAbandoned = true;
-    }
-  };
+  return (incarnation, values, signal) =>
+    new Promise((resolve, reject) => {
+      if (signal.aborted) return reject(signal.reason);
+      const abandon = (): void => {
+        mine.isAbandoned = true;
+        reject(signal.reason);
+      };
+      const over = (): void => {
+        mine.isAbandoned = true;
+        signal.removeEventListener('abort', abandon);
+      };
+      const mine: Waiting<Values> = {
+        incarnation,
+        values,
+        resolve(answer) {
+          over();
+          resolve(answer);
+        },
+        reject(error) {
+          over();
+          reject(error);
+        },
+        isAbandoned: false,
+      };
+      signal.addEventListener('abort', abandon);
+      waiting.push(mine);
+      if (waiting.length === 1) queueMicrotask(flush);
+    });
 }

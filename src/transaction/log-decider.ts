@@ -59,7 +59,13 @@ export function logDecider<Values>(options: LogDeciderOptions<Values>): LogDecid
       const values = encode(record);
       let lost: unknown;
       for (let count = 0; ; count += 1) {
-        const { answer, error } = await settled(attempt(incarnation, values, scope));
+        let answer: StepAnswer | undefined;
+        let error: unknown;
+        try {
+          answer = await attempt(incarnation, values, scope);
+        } catch (cause) {
+          error = cause;
+        }
         if (answer === 'committed') return answer;
         if (answer === 'fenced') {
           if (lost === undefined) return answer;
@@ -78,16 +84,6 @@ export function logDecider<Values>(options: LogDeciderOptions<Values>): LogDecid
       }
     },
   };
-}
-
-async function settled(
-  trying: Promise<StepAnswer>,
-): Promise<{ readonly answer?: StepAnswer; readonly error?: unknown }> {
-  try {
-    return { answer: await trying };
-  } catch (error) {
-    return { error };
-  }
 }
 
 async function full<Values>(

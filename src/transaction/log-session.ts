@@ -113,7 +113,7 @@ export function heartbeatLogSession<Values>(options: {
   let closing: Promise<void> | undefined;
 
   const step: LogStep = (callOptions, work) =>
-    gate.run(async () => {
+    gate.run(() => {
       throwIfAborted(sourceOf(callOptions));
       return work();
     });

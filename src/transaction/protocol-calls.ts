@@ -39,7 +39,7 @@ export function decisiveScope<T>(running: Running, call: (scope: Scope) => Promi
   const { host, subject } = running;
   const remainingMs = subject.remainingMs();
   const timeoutMs = remainingMs > 0 ? Math.min(remainingMs, CALL_TIMEOUT_MS) : CALL_TIMEOUT_MS;
-  return scopedCall(host.clock, { signals: [host.stopped], timeoutMs }, call);
+  return scopedCall(host.clock, { signals: [host.stopping], timeoutMs }, call);
 }
 
 /** The decision, as the log keeps it. */

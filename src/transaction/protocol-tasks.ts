@@ -1,6 +1,6 @@
-import { abortable } from '../core/abort.js';
+import { abortable, throwIfAborted } from '../core/abort.js';
 import { backoffMs } from '../core/backoff.js';
-import { type Deferred, deferred } from '../core/deferred.js';
+import { deferred } from '../core/deferred.js';
 import { type ErrorCode, isCoordinationError } from '../core/errors.js';
 import { callOptions } from './call-scope.js';
 import { finishBranch, pause } from './finish-branch.js';
@@ -50,21 +50,21 @@ const REFUSALS: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /** The work of an effect; it ends with an event, unless the coordinator ends first. */
-export function taskOf(running: Running, effect: TaskEffect): () => Promise<void> {
+export function taskOf(running: Running, effect: TaskEffect): Promise<void> {
   switch (effect.type) {
     case 'prepare':
-      return () => prepare(running, effect.branch);
+      return prepare(running, effect.branch);
     case 'commit':
     case 'abort':
-      return () => endBranch(running, effect);
+      return endBranch(running, effect);
     case 'commit-one-phase':
-      return () => commitOnePhase(running, effect.branch);
+      return commitOnePhase(running, effect.branch);
     case 'decide':
-      return () => decide(running);
+      return decide(running);
     case 'settle':
-      return () => settle(running);
+      return settle(running);
     case 'inspect':
-      return () => inspect(running);
+      return inspect(running);
   }
 }
 
@@ -76,9 +76,9 @@ async function prepare(running: Running, branch: number): Promise<void> {
   let vote: Vote | LostVote;
   try {
     // Aborted with the transaction's time too, so that it needs no bound of its own.
-    const { workSignal: signal } = subject;
-    signal.throwIfAborted();
-    vote = await abortable(enlisted.branch.prepare({ signal }), signal);
+    const { work } = subject;
+    throwIfAborted(work);
+    vote = await abortable(enlisted.branch.prepare(callOptions(enlisted.branch, work)), work);
   } catch (cause) {
     // Whatever it is, it is not a vote: the branch may be prepared, or become so.
     vote = { vote: 'lost', reason: `no vote: ${reasonOf(cause)}`, cause };
@@ -271,12 +271,13 @@ async function endBranch(
   };
   const onTried = (): void => {
     told();
-    for (const onLate of running.onLate) onLate();
+    for (const onLate of running.onLate ?? []) onLate();
   };
   const waits = isCommit && enlisted.participant.commitsAfterOthers === true;
   const mayEnd = !waits || (await othersCommitted(running, told));
   const ended = mayEnd ? await finishBranch(host, enlisted, ending, onTried) : 'left';
-  endingOf(running, effect.branch).resolve(ended);
+  running.endings[effect.branch] = ended;
+  running.awaited?.get(effect.branch)?.resolve(ended);
   if (ended === 'ended') running.happen({ type: 'branch-ended', branch: effect.branch });
   told();
   running.commits -= isCommit ? 1 : 0;
@@ -288,22 +289,26 @@ async function endBranch(
  * to the sweep, which then keeps the order.
  */
 async function othersCommitted(running: Running, onLate: () => void): Promise<boolean> {
-  const { branches, state, onLate: listeners } = running;
+  const { branches, state } = running;
   const isAfter = (index: number): boolean =>
     branches[index]?.participant.commitsAfterOthers === true;
   const others = state.branches.flatMap((other, index) =>
-    other.state === 'prepared' && !isAfter(index) ? [endingOf(running, index).promise] : [],
+    other.state === 'prepared' && !isAfter(index) ? [endingOf(running, index)] : [],
   );
-  listeners.add(onLate);
+  running.onLate ??= new Set();
+  running.onLate.add(onLate);
   const endings = await Promise.all(others);
-  listeners.delete(onLate);
+  running.onLate.delete(onLate);
   return !endings.includes('left');
 }
 
-function endingOf({ endings }: Running, branch: number): Deferred<'ended' | 'left'> {
-  const ending = endings.get(branch) ?? deferred();
-  endings.set(branch, ending);
-  return ending;
+function endingOf(running: Running, branch: number): 'ended' | 'left' | Promise<'ended' | 'left'> {
+  const known = running.endings[branch];
+  if (known !== undefined) return known;
+  running.awaited ??= new Map();
+  const ending = running.awaited.get(branch) ?? deferred();
+  running.awaited.set(branch, ending);
+  return ending.promise;
 }
 
 /** One message for all branches. Losing it costs a repeated commit, nothing else. */
@@ -315,7 +320,7 @@ async function acknowledge(running: Running): Promise<void> {
     .map((participant) => ({ transactionId, participant }));
   if (acknowledgements.length === 0) return;
   try {
-    await scopedCall(host.clock, { signals: [host.stopped] }, async (scope) => {
+    await scopedCall(host.clock, { signals: [host.stopping] }, async (scope) => {
       // In this order: a record that is forgotten must have left its key behind.
       const { key } = subject;
       const options = callOptions(host.session, scope);

@@ -1,4 +1,5 @@
-import { type Deferred, deferred } from '../core/deferred.js';
+import type { LazyAbort } from '../core/abort.js';
+import { type Deferred, Latch } from '../core/deferred.js';
 import type { TransactionId } from '../core/ids.js';
 import type { CoordinatorHost, EnlistedBranch } from './host.js';
 import { publishFailure } from './protocol-calls.js';
@@ -20,7 +21,9 @@ export interface ProtocolSubject {
   /** Reserved before the decision. */
   readonly key: string | undefined;
   /** Aborted when the body's work must end; a prepare is not waited for any longer. */
-  readonly workSignal: AbortSignal;
+  readonly work: LazyAbort;
+  /** Called once, when nothing is under way any more. */
+  readonly onEnded: () => void;
   /** Milliseconds until the caller must be answered; zero or less afterwards. */
   readonly remainingMs: () => number;
 }
@@ -38,6 +41,7 @@ export interface Protocol {
   readonly conclusion: Promise<'committed' | 'aborted'>;
   /** Every branch was told the outcome once, whether or not it answered. */
   readonly told: Promise<void>;
+  readonly isTold: boolean;
   /** Nothing is under way any more. */
   readonly ended: Promise<void>;
 }
@@ -56,16 +60,18 @@ export interface Running {
   attempts: number;
   /** Whether the log was asked for the key; it may hold a reservation. */
   isKeyAsked: boolean;
-  /** How the branches ended that were told to; made by who asks first. */
-  readonly endings: Map<number, Deferred<'ended' | 'left'>>;
+  /** How the branches ended that were told to, by their indexes. */
+  readonly endings: ('ended' | 'left' | undefined)[];
+  /** Those who wait for that; made by who asks first, and so is the next. */
+  awaited: Map<number, Deferred<'ended' | 'left'>> | undefined;
   /** Called when a branch was not ended by the first try: who waits for it need not be waited for. */
-  readonly onLate: Set<() => void>;
+  onLate: Set<() => void> | undefined;
   /** Participants that committed, and that the log has not been told of. */
   readonly acknowledged: string[];
-  readonly answer: Deferred<'committed' | 'aborted' | 'in-doubt'>;
-  readonly conclusion: Deferred<'committed' | 'aborted'>;
-  readonly told: Deferred<void>;
-  readonly ended: Deferred<void>;
+  readonly answer: Latch<'committed' | 'aborted' | 'in-doubt'>;
+  readonly conclusion: Latch<'committed' | 'aborted'>;
+  readonly told: Latch<void>;
+  readonly ended: Latch<void>;
   /** Feeds the machine and performs what it answers. */
   happen(event: TwoPhaseEvent): void;
   /** Tells those who wait for the end of all, or of the first round. */
@@ -74,61 +80,104 @@ export interface Running {
 
 /** A protocol for a transaction without branches yet. */
 export function protocol(host: CoordinatorHost, subject: ProtocolSubject): Protocol {
-  const running: Running = {
-    host,
-    subject,
-    branches: [],
-    state: TWO_PHASE_START,
-    tasks: 0,
-    untold: 0,
-    commits: 0,
-    attempts: 0,
-    isKeyAsked: false,
-    endings: new Map(),
-    onLate: new Set(),
-    acknowledged: [],
-    answer: deferred(),
-    conclusion: deferred(),
-    told: deferred(),
-    ended: deferred(),
-    happen: (event) => happen(running, event),
-    settle: () => settle(running),
-  };
-  const { branches, answer, conclusion, told, ended } = running;
-  return {
-    state: () => running.state,
-    branches,
-    enlisted(branch) {
-      branches.push(branch);
-      happen(running, { type: 'enlisted' });
-    },
-    workDone() {
-      // A key is reserved for a decision, so there has to be one.
-      const isOnePhase =
-        subject.key === undefined && branches[0]?.branch.commitOnePhase !== undefined;
-      const index = branches.findIndex((each) => each.participant === host.lastResource);
-      const lastResource = index < 0 || (isOnePhase && branches.length === 1) ? undefined : index;
-      happen(running, { type: 'work-done', isOnePhase, lastResource });
-    },
-    giveUp: (cause) => happen(running, { type: 'give-up', cause }),
-    answer: answer.promise,
-    conclusion: conclusion.promise,
-    told: told.promise,
-    ended: ended.promise,
-  };
+  return new TwoPhaseProtocol(host, subject);
 }
 
-function happen(running: Running, event: TwoPhaseEvent): void {
-  const [state, effects] = twoPhase(running.state, event);
-  running.state = state;
-  for (const effect of effects) perform(running, effect);
-  settle(running);
+/** A class like the next one, because every transaction has them. */
+class RunningTwoPhase implements Running {
+  readonly host: CoordinatorHost;
+  readonly subject: ProtocolSubject;
+  readonly branches: EnlistedBranch[] = [];
+  state: TwoPhaseState = TWO_PHASE_START;
+  tasks = 0;
+  untold = 0;
+  commits = 0;
+  attempts = 0;
+  isKeyAsked = false;
+  readonly endings: Running['endings'] = [];
+  awaited: Running['awaited'] = undefined;
+  onLate: Running['onLate'] = undefined;
+  readonly acknowledged: string[] = [];
+  readonly answer: Running['answer'] = new Latch();
+  readonly conclusion: Running['conclusion'] = new Latch();
+  readonly told: Running['told'] = new Latch();
+  readonly ended: Running['ended'] = new Latch();
+
+  constructor(host: CoordinatorHost, subject: ProtocolSubject) {
+    this.host = host;
+    this.subject = subject;
+  }
+
+  happen(event: TwoPhaseEvent): void {
+    const [state, effects] = twoPhase(this.state, event);
+    this.state = state;
+    for (const effect of effects) perform(this, effect);
+    this.settle();
+  }
+
+  settle(): void {
+    const { state, host, tasks, untold, told, ended, subject } = this;
+    const isOver = state.phase === 'committed' || state.phase === 'aborted';
+    if (isOver && untold === 0) told.resolve();
+    if (tasks > 0 || ended.isSet || !(isOver || host.stopped.aborted)) return;
+    ended.resolve();
+    subject.onEnded();
+  }
 }
 
-function settle({ state, host, tasks, untold, told, ended }: Running): void {
-  const isOver = state.phase === 'committed' || state.phase === 'aborted';
-  if (isOver && untold === 0) told.resolve();
-  if (tasks === 0 && (isOver || host.stopped.aborted)) ended.resolve();
+class TwoPhaseProtocol implements Protocol {
+  readonly #running: Running;
+
+  constructor(host: CoordinatorHost, subject: ProtocolSubject) {
+    this.#running = new RunningTwoPhase(host, subject);
+  }
+
+  state(): TwoPhaseState {
+    return this.#running.state;
+  }
+
+  get branches(): readonly EnlistedBranch[] {
+    return this.#running.branches;
+  }
+
+  enlisted(branch: EnlistedBranch): void {
+    this.#running.branches.push(branch);
+    this.#running.happen({ type: 'enlisted' });
+  }
+
+  workDone(): void {
+    const { branches, host, subject } = this.#running;
+    // A key is reserved for a decision, so there has to be one.
+    const isOnePhase =
+      subject.key === undefined && branches[0]?.branch.commitOnePhase !== undefined;
+    const index = branches.findIndex((each) => each.participant === host.lastResource);
+    const lastResource = index < 0 || (isOnePhase && branches.length === 1) ? undefined : index;
+    this.#running.happen({ type: 'work-done', isOnePhase, lastResource });
+  }
+
+  giveUp(cause: AbortCause): void {
+    this.#running.happen({ type: 'give-up', cause });
+  }
+
+  get answer(): Protocol['answer'] {
+    return this.#running.answer.promise;
+  }
+
+  get conclusion(): Protocol['conclusion'] {
+    return this.#running.conclusion.promise;
+  }
+
+  get told(): Promise<void> {
+    return this.#running.told.promise;
+  }
+
+  get isTold(): boolean {
+    return this.#running.told.isSet;
+  }
+
+  get ended(): Promise<void> {
+    return this.#running.ended.promise;
+  }
 }
 
 function perform(running: Running, effect: TwoPhaseEffect): void {
@@ -138,7 +187,8 @@ function perform(running: Running, effect: TwoPhaseEffect): void {
       running.conclusion.resolve(effect.outcome);
       if (running.isKeyAsked) {
         const isAborted = effect.outcome === 'aborted';
-        start(running, () => (isAborted ? releaseKey(running) : confirmKey(running)));
+        running.tasks += 1;
+        follow(running, isAborted ? releaseKey(running) : confirmKey(running));
       }
       break;
     case 'doubt':
@@ -149,28 +199,31 @@ function perform(running: Running, effect: TwoPhaseEffect): void {
       break;
     }
     default:
-      start(running, taskOf(running, effect));
+      running.tasks += 1;
+      follow(running, taskOf(running, effect));
   }
 }
 
 /** The participants of a branch that has committed, and of which no other branch still has to. */
 function endedNames({ branches, state }: Running, index: number): readonly string[] {
-  const namesOf = ({ participant, decided }: EnlistedBranch): readonly string[] =>
-    decided === undefined ? [participant.name] : decided().map((each) => each.participant);
   const others = branches.filter((_, other) => state.branches[other]?.state === 'prepared');
+  if (others.length === 0) return namesOf(branches[index]);
   const left = new Set(others.flatMap(namesOf));
-  const enlisted = branches[index];
-  return enlisted === undefined ? [] : namesOf(enlisted).filter((name) => !left.has(name));
+  return namesOf(branches[index]).filter((name) => !left.has(name));
 }
 
-/** Runs a task in the background: it reports by events, and never rejects. */
-function start(running: Running, task: () => Promise<void>): void {
-  running.tasks += 1;
+function namesOf(enlisted: EnlistedBranch | undefined): readonly string[] {
+  if (enlisted?.decided !== undefined) return enlisted.decided().map((each) => each.participant);
+  return enlisted === undefined ? [] : [enlisted.participant.name];
+}
+
+/** A task goes on in the background: it reports by events, and never rejects. */
+function follow(running: Running, task: Promise<void>): void {
   const over = (): void => {
     running.tasks -= 1;
-    settle(running);
+    running.settle();
   };
-  task().then(over, (error: unknown) => {
+  task.then(over, (error: unknown) => {
     publishFailure(running, 'protocol', error);
     over();
   });

@@ -170,8 +170,9 @@ async function* listInDoubt(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<InDoubtBranch, void, undefined> {
   assertSignal(signal);
-  for (const [transactionId, { incarnation, isInDoubt, branches }] of Array.from(host.active)) {
-    if (!isInDoubt()) continue;
+  for (const [transactionId, active] of Array.from(host.active.entries())) {
+    if (!active.isInDoubt()) continue;
+    const { incarnation, branches } = active;
     for (const { branchId, participant } of branches) {
       const { name } = participant;
       yield { transactionId, branchId, participant: name, incarnation, decision: 'unknown' };

@@ -142,7 +142,7 @@ async function committedBefore(
 
 function assertRoom({ active }: CoordinatorHost): void {
   if (active.size < IN_DOUBT_MAX) return;
-  const waiting = Array.from(active.values()).filter(({ isInDoubt }) => isInDoubt());
+  const waiting = Array.from(active.values()).filter((each) => each.isInDoubt());
   if (waiting.length < IN_DOUBT_MAX) return;
   const names = waiting.flatMap(({ branches }) => branches.map((each) => each.participant.name));
   const participants = Array.from(new Set(names));

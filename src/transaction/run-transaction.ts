@@ -1,16 +1,23 @@
-import { abortable, alarmAfter, throwIfAborted } from '../core/abort.js';
+import {
+  type AbortSource,
+  abortable,
+  alarmAfter,
+  type LazyAbort,
+  lazyAbort,
+  throwIfAborted,
+} from '../core/abort.js';
 import { elapsedMs, type Instant } from '../core/clock.js';
-import { deferred } from '../core/deferred.js';
 import { closedError } from '../core/errors.js';
 import type { TransactionId } from '../core/ids.js';
 import { invalidArgument } from '../core/validate.js';
 import type { Transaction } from './coordinator.js';
 import { type Enlistment, enlistment } from './enlistment.js';
 import {
+  type ActiveTransaction,
   boundedCall,
   type CoordinatorHost,
+  type EnlistedBranch,
   reasonOf,
-  sharedController,
   silenceError,
 } from './host.js';
 import type { Life } from './lives.js';
@@ -23,9 +30,16 @@ import {
   type Outcome,
 } from './outcome.js';
 import { type Protocol, protocol } from './protocol.js';
+import { FENCED } from './protocol-calls.js';
 import { type RemoteCalls, remoteCalls } from './remote/remote-calls.js';
 import { sitesProtocol } from './three-phase/sites-protocol.js';
 import type { AbortCause } from './two-phase.js';
+
+/** The transaction that the current asynchronous task is inside of. */
+export interface Inside {
+  readonly transactionId: TransactionId;
+  isOver: boolean;
+}
 
 /** A transaction that is about to begin. */
 export interface TransactionStart {
@@ -36,7 +50,7 @@ export interface TransactionStart {
   /** When the caller asked: its time counts from then. */
   readonly since: Instant;
   /** Runs the body where a nested `run` can see that it is nested. */
-  readonly within: <T>(transactionId: TransactionId, body: () => Promise<T>) => Promise<T>;
+  readonly within: <T>(inside: Inside, body: () => T) => T;
 }
 
 type Body<Value> = (tx: Transaction) => Promise<Value> | Value;
@@ -50,11 +64,16 @@ interface Run {
   readonly enlisting: Enlistment;
   /** Made by the first call. */
   calls: RemoteCalls | undefined;
-  readonly work: AbortController;
+  readonly work: LazyAbort;
   readonly callbacks: (() => unknown)[];
   rollbackReason: string | undefined;
   isClosed: boolean;
+  isTimeUp: boolean;
+  /** Who waits only until time is up. */
+  onTimeUp: (() => void) | undefined;
 }
+
+const REGISTRY = 'createTransactionCoordinator';
 
 /** Runs the body, then the protocol, and answers no later than the transaction's time-out. */
 export async function runTransaction<Value>(
@@ -62,80 +81,129 @@ export async function runTransaction<Value>(
   start: TransactionStart,
   body: Body<Value>,
 ): Promise<Outcome<Value>> {
+  const run = runOf(host, start);
+  const { active } = host;
+  const stop = watchForEnds(run, active.get(run.transactionId) as Active);
+  try {
+    const value = await performBody(run, body);
+    return await answer(run, value as Value);
+  } finally {
+    stop();
+  }
+}
+
+function runOf(host: CoordinatorHost, start: TransactionStart): Run {
   const { life, options, since } = start;
+  const { incarnation } = life;
+  const { resourceId, key, timeoutMs } = options;
   const isBySites = options.protocol === 'three-phase';
   const newId = isBySites ? life.newSitesId : life.newId;
-  const transactionId = newId(options.resourceId, host.nodeId);
-  const remainingMs = (): number => options.timeoutMs - elapsedMs(host.clock, since);
-  const work = sharedController();
-  const { incarnation } = life;
-  const { resourceId, key } = options;
-  const subject = { transactionId, resourceId, incarnation, key, remainingMs };
-  const begin = isBySites ? sitesProtocol : protocol;
-  const rounds = begin(host, { ...subject, workSignal: work.signal });
-  const onBranch = rounds.enlisted;
+  const transactionId = newId(resourceId, host.nodeId);
+  const remainingMs = (): number => timeoutMs - elapsedMs(host.clock, since);
+  const work = lazyAbort();
+  const active = new Active(incarnation);
+  const onEnded = (): void => {
+    host.active.delete(transactionId);
+    active.run = undefined;
+  };
+  const subject = { transactionId, resourceId, incarnation, key, remainingMs, work, onEnded };
+  const rounds = (isBySites ? sitesProtocol : protocol)(host, subject);
   const branchIdOf = (count: number): string => `${transactionId}.${count}`;
-  const facts = { transactionId, signal: work.signal, remainingMs, onBranch };
-  const registry = 'createTransactionCoordinator';
+  const onBranch = (branch: EnlistedBranch): void => rounds.enlisted(branch);
+  const facts = { transactionId, remainingMs, onBranch, branchIdOf, registry: REGISTRY };
   const run: Run = {
     host,
     start,
     transactionId,
     rounds,
-    enlisting: enlistment(host, { ...facts, branchIdOf, registry }),
+    enlisting: enlistment(host, { ...facts, source: work }),
     calls: undefined,
     work,
     callbacks: [],
     rollbackReason: undefined,
     isClosed: false,
+    isTimeUp: false,
+    onTimeUp: undefined,
   };
-  const { branches, ended } = rounds;
-  const isInDoubt = (): boolean => rounds.state().isInDoubt;
-  host.active.set(transactionId, { incarnation, isInDoubt, ended, branches });
-  const forget = (): boolean => host.active.delete(transactionId);
-  ended.then(forget, forget);
-  const watch = watchForEnds(run, remainingMs());
-  try {
-    const value = await performBody(run, body);
-    return await answer(run, value as Value, watch.timeUp);
-  } finally {
-    watch.stop();
+  active.run = run;
+  host.active.set(transactionId, active);
+  return run;
+}
+
+/** Tables that outlive it for a while lead to it, but not to its run. */
+class Active implements ActiveTransaction {
+  readonly incarnation: string;
+  run: Run | undefined = undefined;
+  isAnswered = false;
+
+  constructor(incarnation: string) {
+    this.incarnation = incarnation;
+  }
+
+  isInDoubt(): boolean {
+    return this.run?.rounds.state().isInDoubt === true;
+  }
+
+  giveUp(cause: AbortCause): void {
+    const { run } = this;
+    if (run === undefined || this.isAnswered) return;
+    giveUp(run, cause);
+    if (cause.by === 'close') timeIsUp(run);
+  }
+
+  get ended(): Promise<void> {
+    return this.run?.rounds.ended ?? Promise.resolve();
+  }
+
+  get branches(): readonly EnlistedBranch[] {
+    return this.run?.rounds.branches ?? [];
   }
 }
 
-/** Whatever may end a transaction from outside. After the decision was sent, only time does. */
-function watchForEnds(
-  run: Run,
-  remainingMs: number,
-): { readonly timeUp: Promise<void>; stop(): void } {
+/**
+ * Whatever may end a transaction from outside. After the decision was sent, only time does. The
+ * coordinator tells those that are active of a fence and of its close.
+ */
+function watchForEnds(run: Run, active: Active): () => void {
   const { host, start } = run;
   const { options, life } = start;
-  const timeUp = deferred<void>();
-  const by = (cause: AbortCause): void => giveUp(run, cause);
-  const stops = [
-    options.signal &&
-      host.onAbort(options.signal, () => {
-        by({ by: 'signal', reason: 'its signal was aborted', cause: options.signal?.reason });
-      }),
-    host.onAbort(life.fenced, () => {
-      const { reason: cause } = life.fenced;
-      by({ by: 'fence', reason: 'a recoverer took this coordinator for dead', cause });
-    }),
-    host.onAbort(host.closing, () => {
-      by({ by: 'close', reason: 'the coordinator was closed', cause: host.closing.reason });
-      timeUp.resolve();
-    }),
-    alarmAfter(host.clock, remainingMs, () => {
-      by({ by: 'timeout', reason: `it took more than ${options.timeoutMs} ms` });
-      timeUp.resolve();
-    }),
-  ];
-  return {
-    timeUp: timeUp.promise,
-    stop() {
-      for (const stop of stops) stop?.();
-    },
+  const { signal, timeoutMs } = options;
+  const remainingMs = timeoutMs - elapsedMs(host.clock, start.since);
+  const onSignal = (): void =>
+    giveUp(run, { by: 'signal', reason: 'its signal was aborted', cause: signal?.reason });
+  const stop = signal && host.onAbort(signal, onSignal);
+  if (life.fenced.aborted) {
+    active.giveUp({ by: 'fence', reason: FENCED, cause: life.fenced.reason });
+  }
+  if (host.closing.aborted) active.giveUp(closedCause(host.closing));
+  const cancel = alarmAfter(host.clock, remainingMs, () => {
+    giveUp(run, { by: 'timeout', reason: `it took more than ${timeoutMs} ms` });
+    timeIsUp(run);
+  });
+  return () => {
+    active.isAnswered = true;
+    stop?.();
+    cancel();
   };
+}
+
+/** Why a transaction is aborted whose coordinator was closed. */
+export function closedCause({ reason: cause }: AbortSource): AbortCause {
+  return { by: 'close', reason: 'the coordinator was closed', cause };
+}
+
+function timeIsUp(run: Run): void {
+  run.isTimeUp = true;
+  run.onTimeUp?.();
+}
+
+/** Waits for what never rejects, but only until time is up. */
+function untilTimeUp(run: Run, work: Promise<void>): Promise<void> {
+  return new Promise((resolve) => {
+    run.onTimeUp = resolve;
+    if (run.isTimeUp) resolve();
+    else void work.then(resolve);
+  });
 }
 
 function giveUp({ rounds, work, transactionId }: Run, cause: AbortCause): void {
@@ -150,12 +218,13 @@ function giveUp({ rounds, work, transactionId }: Run, cause: AbortCause): void {
 async function performBody<Value>(run: Run, body: Body<Value>): Promise<Value | undefined> {
   const { start, transactionId, rounds, enlisting, work } = run;
   try {
-    work.signal.throwIfAborted();
-    const working = start.within(transactionId, async () => body(transactionOf(run)));
-    const value = await abortable(working, work.signal);
+    throwIfAborted(work);
+    const inside: Inside = { transactionId, isOver: false };
+    const working = start.within(inside, () => runBody(run, inside, body));
+    const value = await abortable(working, work);
     if (!enlisting.isSettled || run.calls !== undefined) {
       const settling = Promise.all([enlisting.settled(), run.calls?.settled()]);
-      await abortable(settling, work.signal);
+      await abortable(settling, work);
     }
     closeWork(run);
     const { rollbackReason: reason } = run;
@@ -167,6 +236,14 @@ async function performBody<Value>(run: Run, body: Body<Value>): Promise<Value | 
     // Does nothing where the transaction was given up before and the body only heard of it.
     giveUp(run, { by: 'body', reason: reasonOf(cause), cause });
     return undefined;
+  }
+}
+
+async function runBody<Value>(run: Run, inside: Inside, body: Body<Value>): Promise<Value> {
+  try {
+    return await body(transactionOf(run));
+  } finally {
+    inside.isOver = true;
   }
 }
 
@@ -183,7 +260,7 @@ function callsOf(run: Run): RemoteCalls {
     transactionId,
     signal: work.signal,
     remainingMs: () => start.options.timeoutMs - elapsedMs(host.clock, start.since),
-    onBranch: rounds.enlisted,
+    onBranch: (branch) => rounds.enlisted(branch),
     nodeId: host.nodeId,
     tracing: host.channels.call,
     desk: () => host.calls.open(),
@@ -200,7 +277,9 @@ function transactionOf(run: Run): Transaction {
   return {
     transactionId,
     attempt: run.start.attempt,
-    signal: work.signal,
+    get signal() {
+      return work.signal;
+    },
     enlist: (participant) => enlisting.enlist(participant),
     call: (service, payload, options) => callsOf(run).call(service, payload, options),
     afterCommit(callback) {
@@ -223,11 +302,7 @@ function assertOpen({ isClosed, transactionId }: Run): void {
   if (isClosed) throw closedError(`transaction ${transactionId}`);
 }
 
-async function answer<Value>(
-  run: Run,
-  value: Value,
-  timeUp: Promise<void>,
-): Promise<Outcome<Value>> {
+async function answer<Value>(run: Run, value: Value): Promise<Outcome<Value>> {
   const { rounds, start, transactionId } = run;
   const outcome = await rounds.answer;
   if (outcome === 'in-doubt') {
@@ -235,9 +310,9 @@ async function answer<Value>(
     return inDoubtOutcome(transactionId, pendingOf(run));
   }
   const isImpatient = outcome === 'committed' && start.options.waitFor === 'decided';
-  if (!isImpatient) await Promise.race([rounds.told, timeUp]);
+  if (!isImpatient && !rounds.isTold) await untilTimeUp(run, rounds.told);
   if (outcome === 'committed') {
-    if (run.callbacks.length > 0) await Promise.race([callBack(run), timeUp]);
+    if (run.callbacks.length > 0) await untilTimeUp(run, callBack(run));
     return committedOutcome(transactionId, value, pendingOf(run));
   }
   const { cause = { by: 'log', reason: 'it was not decided' } } = rounds.state();

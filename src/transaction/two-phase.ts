@@ -317,10 +317,7 @@ function indexesOf(
   { branches }: TwoPhaseState,
   states: readonly ResourceManager['state'][],
 ): readonly number[] {
-  return Array.from(branches.keys()).filter((index) => {
-    const state = branches[index]?.state;
-    return state !== undefined && states.includes(state);
-  });
+  return branches.flatMap(({ state }, index) => (states.includes(state) ? [index] : []));
 }
 
 function withState(

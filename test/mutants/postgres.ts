@@ -65,8 +65,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-unknown-client-goes-back-to-the-pool',
     file: 'src/drivers/postgres/connection.ts',
-    find: '    destroy: () => giveBack(true),',
-    replace: '    destroy: () => giveBack(isBroken),',
+    find: '    this.#giveBack(true);',
+    replace: '    this.#giveBack(this.isBroken);',
     tests: { ...traps, name: 'its client is not pooled' },
     why: 'The next user of the pool would find himself inside a foreign transaction.',
   },
@@ -149,8 +149,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-statement-before-begin',
     file: 'src/drivers/postgres/handle.ts',
-    find: '      if (!isOpen) await open();',
-    replace: '      if (!isOpen) void open().catch(() => {});',
+    find: '      if (!this.#isOpen) await this.#open();',
+    replace: '      if (!this.#isOpen) void this.#open().catch(() => {});',
     tests: {
       project: 'unit',
       file: 'test/unit/postgres/enlist.test.ts',
@@ -161,8 +161,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-cursor-before-begin',
     file: 'src/drivers/postgres/handle.ts',
-    find: '      return isOpen ? send(...parameters) : submitLater(parameters);',
-    replace: '      return send(...parameters);',
+    find: 'return this.#isOpen ? this.#send(parameters) : this.#submitLater(parameters);',
+    replace: 'return this.#send(parameters);',
     tests: {
       project: 'integration',
       file: 'test/integration/postgres-savings.test.ts',
@@ -257,8 +257,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-commit-of-the-body-is-sent',
     file: 'src/drivers/postgres/handle.ts',
-    find: '    if (control !== undefined) throw tamper(control);',
-    replace: '    if (control !== undefined) void tamper(control);',
+    find: '    if (control !== undefined) throw this.#tamper(control);',
+    replace: '    if (control !== undefined) void this.#tamper(control);',
     tests: { ...traps, name: 'tampering' },
     why: 'The body would commit before anybody voted.',
   },
@@ -273,8 +273,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'postgres-release-of-the-body-is-no-tampering',
     file: 'src/drivers/postgres/handle.ts',
-    find: "    throw tamper('release()');",
-    replace: "    throw tamperedError(participant, 'release()');",
+    find: "    throw this.#tamper('release()');",
+    replace: "    throw tamperedError(this.#participant, 'release()');",
     tests: { ...traps, name: 'release\\(\\) by a cast' },
     why: 'Whoever gives a client back in the middle of a branch would see it commit.',
   },

@@ -55,7 +55,7 @@ export class MysqlBranch implements Branch<MysqlBranchClient<MysqlPool>>, ScopeT
     this.#work = branchWork(host.name, connection, flavour);
     this.#xid = host.xids.literal(context.branchId);
     this.#life = connectionBranch({
-      ...{ host, context, work: this.#work, resultUnknown },
+      ...{ host, context, source: context.signal, work: this.#work, resultUnknown },
       finish: (operation, signal) => this.#finish(operation, signal),
       rollBack: (signal) => this.#rollBack(signal),
       letGo: (how) => this.#letGoConnection(how),

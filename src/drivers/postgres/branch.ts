@@ -43,19 +43,22 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
   readonly #opening: () => readonly string[];
   readonly #work: BranchWork;
   readonly #life: ConnectionBranch;
+  readonly #source: AbortSource;
 
   constructor(
     host: BranchHost,
     context: BranchContext,
     { connection, opening, giveBack }: Enlisted,
+    source: AbortSource,
   ) {
+    this.#source = source;
     this.#host = host;
     this.#context = context;
     this.#connection = connection;
     this.#opening = opening;
     this.#work = branchWork(host.name, connection.client, () => this.#begin());
     this.#life = connectionBranch({
-      ...{ host, context, work: this.#work, resultUnknown },
+      ...{ host, context, source, work: this.#work, resultUnknown },
       finish: (operation, signal) => this.#finish(operation, signal),
       rollBack: (signal) => this.#rollBack(signal),
       letGo(how) {
@@ -216,7 +219,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
 
   async commitOnePhase(options?: ParticipantCallOptions): Promise<OnePhaseOutcome> {
     this.#life.leaveActive('commit');
-    using signal = this.#life.scope([sourceOf(options), this.#context.signal]);
+    using signal = this.#life.scope([sourceOf(options), this.#source]);
     const obstacle = await this.#obstacle(signal);
     if (obstacle !== undefined) return this.#abortedOnePhase(obstacle, signal);
     if (this.#isUntouched) {
@@ -250,7 +253,7 @@ export class PostgresBranch implements Branch<PostgresBranchClient<PostgresPool>
     options?: ParticipantCallOptions,
   ): Promise<LastResourceOutcome> {
     this.#life.leaveActive('commit');
-    using signal = this.#life.scope([sourceOf(options), this.#context.signal]);
+    using signal = this.#life.scope([sourceOf(options), this.#source]);
     const outcome = await commitLast({
       participant: this.#host.name,
       obstacle: (await this.#obstacle(signal)) ?? (await this.#lastObstacle(signal)),

@@ -1,4 +1,4 @@
-import { type AbortSource, abortable, throwIfAborted } from '../../core/abort.js';
+import { type AbortSource, abortable, abortableBy, throwIfAborted } from '../../core/abort.js';
 import {
   type PostgresPool,
   type PostgresPoolClient,
@@ -28,38 +28,52 @@ export async function checkOut(pool: PostgresPool, signal: AbortSource): Promise
   // Whatever was passed as a pool: what it answers is waited for like a promise.
   const arriving = Promise.resolve(pool.connect());
   try {
-    return connectionOf(await abortable(arriving, signal));
+    return new ClientConnection(await abortable(arriving, signal));
   } catch (error) {
     arriving.then((late) => late.release()).catch(() => {});
     throw error;
   }
 }
 
-function connectionOf(client: PostgresPoolClient): Connection {
-  let isBroken = false;
-  let isTaken = true;
+/** A class, because every branch has one. */
+class ClientConnection implements Connection {
+  readonly client: PostgresPoolClient;
+  isBroken = false;
+  #isTaken = true;
   // A client outside the pool that breaks without a listener would end the whole process.
-  const onError = (): void => {
-    isBroken = true;
+  readonly #onError = (): void => {
+    this.isBroken = true;
   };
-  client.on('error', onError);
-  const giveBack = (destroy: boolean): void => {
-    if (!isTaken) return;
-    isTaken = false;
-    client.removeListener('error', onError);
-    client.release(destroy);
-  };
-  return {
-    client,
-    get isBroken() {
-      return isBroken;
-    },
-    async run(text, signal) {
-      // What nobody waits for any longer is not sent: it might be a COMMIT.
-      throwIfAborted(signal);
-      return statementResults(await abortable(client.query(text), signal));
-    },
-    release: () => giveBack(isBroken),
-    destroy: () => giveBack(true),
-  };
+
+  constructor(client: PostgresPoolClient) {
+    this.client = client;
+    client.on('error', this.#onError);
+  }
+
+  run(text: string, signal?: AbortSource): Promise<readonly StatementResult[]> {
+    // What nobody waits for any longer is not sent: it might be a COMMIT.
+    if (signal?.aborted) return Promise.reject(signal.reason);
+    let answering: Promise<unknown>;
+    try {
+      answering = this.client.query(text);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+    return abortableBy(answering, signal, statementResults);
+  }
+
+  release(): void {
+    this.#giveBack(this.isBroken);
+  }
+
+  destroy(): void {
+    this.#giveBack(true);
+  }
+
+  #giveBack(destroy: boolean): void {
+    if (!this.#isTaken) return;
+    this.#isTaken = false;
+    this.client.removeListener('error', this.#onError);
+    this.client.release(destroy);
+  }
 }

@@ -33,7 +33,7 @@ const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 /** Starts branches of one participant. */
 export function enlistment(
   options: EnlistmentOptions,
-): (context: BranchContext) => Promise<Enlisted> {
+): (context: BranchContext, source: AbortSource) => Promise<Enlisted> {
   const { name, pool, clock, waitersMax, backend, slots } = options;
   let settings: ServerSettings | undefined;
   let waiters = 0;
@@ -59,21 +59,23 @@ export function enlistment(
     if (freed === undefined) throw slots.full();
     return freed;
   };
-  return async (context) => {
+  return async (context, source) => {
     literalOf(context.branchId);
     const { timeoutMs } = context;
     const leaveSeat = takeSeat(pool, name, context.transactionId);
-    using scope = abortScope({ clock, parents: [context.signal], timeoutMs });
+    using scope = abortScope({ clock, parents: [source], timeoutMs });
     let connection: Connection;
     try {
       if (waiters >= waitersMax) throw slots.full('too many branches wait for a connection');
       waiters += 1;
-      connection = await checkOut(pool, scope).finally(() => {
+      try {
+        connection = await checkOut(pool, scope);
+      } finally {
         waiters -= 1;
-      });
+      }
     } catch (error) {
       leaveSeat();
-      if (context.signal.aborted) throw context.signal.reason;
+      if (source.aborted) throw source.reason;
       throw isCoordinationError(error) ? error : unavailable(backend, 'enlist', error);
     }
     try {
@@ -99,7 +101,7 @@ export function enlistment(
         throw error;
       }
       connection.destroy();
-      if (context.signal.aborted) throw context.signal.reason;
+      if (source.aborted) throw source.reason;
       throw unavailable(backend, 'enlist', error);
     }
   };

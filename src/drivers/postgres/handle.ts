@@ -1,3 +1,4 @@
+import { type Deferred, deferred } from '../../core/deferred.js';
 import { CoordinationError } from '../../core/errors.js';
 import { invalidArgument } from '../../core/validate.js';
 import {
@@ -48,123 +49,157 @@ export function branchWork(
   client: PostgresPoolClient,
   begin?: () => Promise<unknown>,
 ): BranchWork {
-  const underWay = new Set<Promise<unknown>>();
-  let tampered: CoordinationError<'BRANCH_TAMPERED'> | undefined;
-  let firstError: unknown;
-  let mayHaveWritten = false;
-  let mayHaveNotified = false;
-  let refusal: (() => unknown) | undefined;
-  let kept: LastStatement | undefined;
-  let isOpen = begin === undefined;
-  let beginning: Promise<unknown> | undefined;
+  return new Work(participant, client, begin);
+}
 
-  const opened = (): void => {
-    isOpen = true;
-  };
-  const open = (): Promise<unknown> => {
-    beginning ??= Promise.resolve(begin?.()).then(opened);
-    return beginning;
-  };
-  const tamper = (statement: string): CoordinationError<'BRANCH_TAMPERED'> => {
-    tampered ??= tamperedError(participant, statement);
-    return tampered;
-  };
-  const admit = (text: string): void => {
-    if (refusal !== undefined) throw refusal();
-    if (kept !== undefined) throw invalidArgument('text', text, 'nothing after last()');
-    const control = transactionControl(text);
-    if (control !== undefined) throw tamper(control);
-    mayHaveNotified ||= mayNotify(text);
-  };
-  const note = (answer: unknown): void => {
-    const tags = statementResults(answer).map(({ command }) => command);
-    mayHaveWritten ||= tags.some(mayWrite);
-    const ending = endingCommand(tags, client.getTransactionStatus?.() === 'I');
-    if (ending !== undefined) throw tamper(ending);
-  };
-  const send = client.query.bind(client) as (...parameters: QueryParameters) => unknown;
-  const run = async (parameters: QueryParameters): Promise<unknown> => {
-    admit(textOf(parameters[0]));
+/** A class, because every branch of every transaction has one. */
+class Work implements BranchWork {
+  readonly #participant: string;
+  readonly #client: PostgresPoolClient;
+  readonly #begin: (() => Promise<unknown>) | undefined;
+  readonly handle: PostgresBranchClient<PostgresPool>;
+  tampered: CoordinationError<'BRANCH_TAMPERED'> | undefined = undefined;
+  firstError: unknown = undefined;
+  mayHaveWritten = false;
+  mayHaveNotified = false;
+  last: LastStatement | undefined = undefined;
+  #isOpen: boolean;
+  #beginning: Promise<unknown> | undefined = undefined;
+  #refusal: (() => unknown) | undefined = undefined;
+  #underWay = 0;
+  #waiting: Deferred<void> | undefined = undefined;
+
+  constructor(
+    participant: string,
+    client: PostgresPoolClient,
+    begin: (() => Promise<unknown>) | undefined,
+  ) {
+    this.#participant = participant;
+    this.#client = client;
+    this.#begin = begin;
+    this.#isOpen = begin === undefined;
+    const query = (...parameters: QueryParameters): unknown => this.#query(parameters);
+    const last: PostgresBranchClient['last'] = (text, values, options) =>
+      this.#keep(text, values, options);
+    // `release` is not in the type; whoever casts his way to it learns why it is not.
+    const release = (): never => this.#refuseRelease();
+    this.handle = { query, last, release } as PostgresBranchClient<PostgresPool>;
+  }
+
+  get isBegun(): boolean {
+    return this.#isOpen || this.#beginning !== undefined;
+  }
+
+  beginsElsewhere(): void {
+    this.#isOpen = true;
+  }
+
+  close(refusal: () => unknown): void {
+    this.#refusal ??= refusal;
+  }
+
+  get isIdle(): boolean {
+    return this.#underWay === 0;
+  }
+
+  async idle(): Promise<void> {
+    while (this.#underWay > 0) {
+      this.#waiting ??= deferred();
+      await this.#waiting.promise;
+    }
+  }
+
+  #query(parameters: QueryParameters): unknown {
+    if (isSubmittable(parameters[0])) {
+      this.#admit(textOf(parameters[0]));
+      this.mayHaveWritten = true;
+      return this.#isOpen ? this.#send(parameters) : this.#submitLater(parameters);
+    }
+    const last = parameters.at(-1);
+    if (typeof last !== 'function') return this.#run(parameters);
+    answerTo(last as Callback, this.#run(parameters.slice(0, -1)));
+    return undefined;
+  }
+
+  async #run(parameters: QueryParameters): Promise<unknown> {
+    this.#admit(textOf(parameters[0]));
+    this.#underWay += 1;
     try {
-      if (!isOpen) await open();
-      const answer = await send(...parameters);
-      note(answer);
+      if (!this.#isOpen) await this.#open();
+      const answer = await this.#send(parameters);
+      this.#note(answer);
       return answer;
     } catch (error) {
-      firstError ??= error;
+      this.firstError ??= error;
       throw error;
+    } finally {
+      this.#over();
     }
-  };
-  const track = <T>(work: Promise<T>): Promise<T> => {
-    underWay.add(work);
-    const done = (): void => {
-      underWay.delete(work);
-    };
-    work.then(done, done);
-    return work;
-  };
+  }
+
+  #send(parameters: QueryParameters): unknown {
+    const client = this.#client as { query(...parameters: QueryParameters): unknown };
+    return client.query(...parameters);
+  }
+
+  #over(): void {
+    this.#underWay -= 1;
+    if (this.#underWay > 0) return;
+    this.#waiting?.resolve();
+    this.#waiting = undefined;
+  }
+
+  #open(): Promise<unknown> {
+    this.#beginning ??= Promise.resolve(this.#begin?.()).then(() => {
+      this.#isOpen = true;
+    });
+    return this.#beginning;
+  }
+
   /** What is submitted without BEGIN would be outside of any transaction. */
-  const submitLater = (parameters: QueryParameters): unknown => {
+  #submitLater(parameters: QueryParameters): unknown {
     const [submittable] = parameters;
-    track(open()).then(
-      () => send(...parameters),
+    this.#underWay += 1;
+    const opening = this.#open();
+    const over = (): void => this.#over();
+    opening.then(over, over);
+    opening.then(
+      () => this.#send(parameters),
       (error) => isSubmittable(submittable) && submittable.handleError?.(error),
     );
     return submittable;
-  };
-  const query = (...parameters: QueryParameters): unknown => {
-    if (isSubmittable(parameters[0])) {
-      admit(textOf(parameters[0]));
-      mayHaveWritten = true;
-      return isOpen ? send(...parameters) : submitLater(parameters);
-    }
-    const last = parameters.at(-1);
-    if (typeof last !== 'function') return track(run(parameters));
-    answerTo(last as Callback, track(run(parameters.slice(0, -1))));
-    return undefined;
-  };
-  const last: PostgresBranchClient['last'] = (text, values, options) => {
-    admit(textOf(text));
-    kept = lastStatement(text, values, { ...options, tamper });
-    mayHaveWritten = true;
-  };
-  const refuseRelease = (): never => {
-    throw tamper('release()');
-  };
-  return {
-    // `release` is not in the type; whoever casts his way to it learns why it is not.
-    handle: Object.assign({ query, last }, { release: refuseRelease }),
-    get tampered() {
-      return tampered;
-    },
-    get firstError() {
-      return firstError;
-    },
-    get mayHaveWritten() {
-      return mayHaveWritten;
-    },
-    get mayHaveNotified() {
-      return mayHaveNotified;
-    },
-    get isBegun() {
-      return isOpen || beginning !== undefined;
-    },
-    beginsElsewhere() {
-      isOpen = true;
-    },
-    get last() {
-      return kept;
-    },
-    close(makeRefusal) {
-      refusal ??= makeRefusal;
-    },
-    get isIdle() {
-      return underWay.size === 0;
-    },
-    async idle() {
-      while (underWay.size > 0) await Promise.allSettled(underWay);
-    },
-  };
+  }
+
+  #keep(...[text, values, options]: Parameters<PostgresBranchClient['last']>): void {
+    this.#admit(textOf(text));
+    const tamper = (statement: string): Error => this.#tamper(statement);
+    this.last = lastStatement(text, values, { ...options, tamper });
+    this.mayHaveWritten = true;
+  }
+
+  #admit(text: string): void {
+    if (this.#refusal !== undefined) throw this.#refusal();
+    if (this.last !== undefined) throw invalidArgument('text', text, 'nothing after last()');
+    const control = transactionControl(text);
+    if (control !== undefined) throw this.#tamper(control);
+    this.mayHaveNotified ||= mayNotify(text);
+  }
+
+  #note(answer: unknown): void {
+    const tags = statementResults(answer).map(({ command }) => command);
+    this.mayHaveWritten ||= tags.some(mayWrite);
+    const ending = endingCommand(tags, this.#client.getTransactionStatus?.() === 'I');
+    if (ending !== undefined) throw this.#tamper(ending);
+  }
+
+  #tamper(statement: string): CoordinationError<'BRANCH_TAMPERED'> {
+    this.tampered ??= tamperedError(this.#participant, statement);
+    return this.tampered;
+  }
+
+  #refuseRelease(): never {
+    throw this.#tamper('release()');
+  }
 }
 
 function textOf(config: unknown): string {

@@ -1,9 +1,10 @@
+import type { AbortSource } from '../../core/abort.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { assertParticipantName } from '../../core/participant-name.js';
 import { assertNumber, assertOptions } from '../../core/validate.js';
 import { workGate } from '../../core/work-gate.js';
 import { parseBranchId } from '../../transaction/branch-id.js';
-import type { Participant } from '../../transaction/participant.js';
+import type { BranchContext, Participant } from '../../transaction/participant.js';
 import { type BranchHost, PostgresBranch } from './branch.js';
 import { participantCalls } from './calls.js';
 import { assertPool, type PostgresBranchClient, type PostgresPool } from './client.js';
@@ -100,9 +101,9 @@ function createParticipant(
   return {
     name,
     backend: 'postgres',
-    enlist: (context) =>
+    enlist: (context: BranchContext, source: AbortSource = context.signal) =>
       gate.run(async () => {
-        return new PostgresBranch(host, context, await enlist(context));
+        return new PostgresBranch(host, context, await enlist(context, source), source);
       }),
     commit: (branch, callOptions) => calls.finish('commit', branch, callOptions, commitPrepared),
     abort: (branch, callOptions) => calls.finish('abort', branch, callOptions, rollbackPrepared),

@@ -1,10 +1,11 @@
 import { CoordinationError } from '../../core/errors.js';
+import { FewMap } from '../../core/few-map.js';
 import type { PostgresPool } from './client.js';
 
 /** Kept on the pool itself, so that all participants on it, of any copy of tricord, see one count. */
 const SEATS = Symbol.for('tricord.postgres.seats');
 
-type Seats = Map<string, number>;
+type Seats = FewMap<string, number>;
 
 /**
  * Takes one of a pool's connections for a branch of a transaction. A transaction that already has as
@@ -34,7 +35,7 @@ export function takeSeat(
 function seatsOf(pool: PostgresPool & { [SEATS]?: Seats }): Seats {
   const known = pool[SEATS];
   if (known !== undefined) return known;
-  const seats: Seats = new Map();
+  const seats: Seats = new FewMap();
   // Not seen by whoever lists or copies the pool; a frozen one is simply not counted.
   Reflect.defineProperty(pool, SEATS, { value: seats });
   return seats;

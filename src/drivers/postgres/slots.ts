@@ -1,4 +1,5 @@
 import { CoordinationError } from '../../core/errors.js';
+import { FewSet } from '../../core/few-map.js';
 
 /**
  * How many branches may be open at once, so that PREPARE does not fail for want of a slot: the
@@ -17,7 +18,7 @@ export interface SlotBudget {
 
 /** The budget of one participant of this process. */
 export function slotBudget(participant: string, backend: string): SlotBudget {
-  const own = new Set<string>();
+  const own = new FewSet<string>();
   let slotsMax = 0;
   let heldByOthers = 0;
   return {

@@ -1,6 +1,7 @@
 import { sleep } from '../../core/abort.js';
 import { backoffMs } from '../../core/backoff.js';
 import { deferred } from '../../core/deferred.js';
+import { FewMap } from '../../core/few-map.js';
 import type { Guarantees } from '../../core/guarantees.js';
 import { ATTEMPTS_MAX, parseBranchId } from '../branch-id.js';
 import { transactionChannels } from '../diagnostics.js';
@@ -260,7 +261,7 @@ function serveHost(
     site,
     recorder: transactionRecorder(),
     channels: transactionChannels(),
-    active: new Map(),
+    active: new FewMap(),
     stopped,
     lives: { incarnation: undefined },
     servedOwner: (branch, signal) => owner(branch, signal),

@@ -212,7 +212,7 @@ function enlistmentOf(serving: Serving): ReturnType<typeof enlistment> {
     { clock, readiness, participants: locals },
     {
       transactionId,
-      signal: work.signal,
+      source: work.signal,
       remainingMs,
       registry: 'serveParticipant',
       branchIdOf: (count) => remoteBranchId(record.callId, record.attempt, count - 1),

@@ -58,6 +58,11 @@ export function sitesProtocol(host: CoordinatorHost, subject: ProtocolSubject): 
     ended: deferred(),
   };
   const { branches, answer, conclusion, told, ended } = sited;
+  let isTold = false;
+  void told.promise.then(() => {
+    isTold = true;
+  });
+  void ended.promise.then(subject.onEnded);
   return {
     state: () => stateOf(sited),
     branches,
@@ -71,6 +76,9 @@ export function sitesProtocol(host: CoordinatorHost, subject: ProtocolSubject): 
     answer: answer.promise,
     conclusion: conclusion.promise,
     told: told.promise,
+    get isTold() {
+      return isTold;
+    },
     ended: ended.promise,
   };
 }
@@ -177,7 +185,7 @@ async function voteOf(sited: Sited, enlisted: EnlistedBranch, index: number): Pr
   const { name: participant } = enlisted.participant;
   votes.set(index, undefined);
   try {
-    const signals = [subject.workSignal];
+    const signals = [subject.work];
     const timeoutMs = Math.max(subject.remainingMs(), 1);
     const answer = await boundedCall(host.clock, { signals, timeoutMs }, (signal) =>
       enlisted.branch.prepare({ signal }),
