@@ -159,7 +159,8 @@ export class Contender implements HoldListeners, RoomListeners {
         this.#start(effect, now);
         return;
       case 'retain':
-        this.#retain(effect.grant, effect.retainMs, now.monotonicMs);
+      case 'linger':
+        this.#keep(effect, now.monotonicMs);
         return;
       case 'refuse':
         this.#room.refuse(effect.task);
@@ -254,11 +255,18 @@ export class Contender implements HoldListeners, RoomListeners {
     void hold?.giveBack(now);
   }
 
-  #retain(grant: number, retainMs: number, nowMs: number): void {
-    if (!this.#mayRetain) {
-      this.#happen({ type: 'retained', grant });
-      return;
+  /** Nobody holds it, and it is kept for who comes next. */
+  #keep(effect: Extract<QueueEffect, { type: 'retain' | 'linger' }>, nowMs: number): void {
+    const { grant } = effect;
+    if (!this.#mayRetain) this.#happen({ type: 'retained', grant });
+    else if (effect.type === 'retain') this.#retain(grant, effect.retainMs, nowMs);
+    else {
+      this.#holds.get(grant)?.linger(effect.begins);
+      if (effect.begins) setImmediate(() => this.#happen({ type: 'lingered', grant }));
     }
+  }
+
+  #retain(grant: number, retainMs: number, nowMs: number): void {
     this.#holds.get(grant)?.retain(retainMs, nowMs);
     const { resource } = this;
     this.#context.channels.retained.publish(() => ({ resource, owner: this.#owner, retainMs }));

@@ -64,6 +64,10 @@ export class Hold implements KeptGrant {
   #retainMs = 0;
   #cancelRetention: CancelTimer | undefined;
   #isWatched = false;
+  #isLingering = false;
+  #lingerCount = 0;
+  /** Tells the last one who held it how its release went, once the grant is taken up or given back. */
+  #onLingered: ((ending: 'released' | 'lost' | Promise<'released' | 'lost'>) => void) | undefined;
 
   /** Begins to keep a grant that was won by the request `id`. */
   constructor(
@@ -107,6 +111,7 @@ export class Hold implements KeptGrant {
     const isShared = this.#tenures.size > 0;
     this.#tenures.add(tenure);
     this.#idleSinceMs = undefined;
+    this.#endLinger('released');
     if (!isShared) this.#suit(claim, isHandedOver, now);
   }
 
@@ -123,6 +128,11 @@ export class Hold implements KeptGrant {
       this.cap = undefined;
     }
     this.#listeners.onFinished(this.id, task, now);
+    if (this.released === undefined && this.#isLingering) {
+      return new Promise((resolve) => {
+        this.#onLingered = resolve;
+      });
+    }
     return this.released ?? 'released';
   }
 
@@ -157,13 +167,21 @@ export class Hold implements KeptGrant {
 
   /** Nobody holds it; it is kept for so long, from now on. */
   retain(retainMs: number, nowMs: number): void {
-    const { backend } = this.#context;
     this.#idleSinceMs = nowMs;
     this.#retainMs = retainMs;
     if (this.#cancelRetention === undefined) this.#watchRetention(retainMs);
-    if (this.#isWatched) return;
-    this.#isWatched = true;
-    backend.watchWaiters?.(this.grant);
+    this.#watchWaiters();
+  }
+
+  /**
+   * Nobody holds it; it is kept until the end of this turn of the event loop. Until it is taken up or
+   * given back, the release of its last lease is under way.
+   */
+  linger(begins: boolean): void {
+    this.#isLingering = true;
+    this.#lingerCount += begins ? 1 : 0;
+    // It goes from task to task turn after turn: whoever comes elsewhere must be heard of.
+    if (this.#lingerCount > 1) this.#watchWaiters();
   }
 
   /** Gives the grant back to the backend, once. Never rejects. */
@@ -172,6 +190,7 @@ export class Hold implements KeptGrant {
     const leftMs = keptAtMs(now, this);
     this.#detach();
     this.released = this.#release(leftMs, now.monotonicMs);
+    this.#endLinger(this.released);
     return this.released;
   }
 
@@ -205,11 +224,26 @@ export class Hold implements KeptGrant {
     const { work, backend } = this.#context;
     this.#detach();
     this.released ??= 'lost';
+    // What ended by itself here was released while it stood.
+    this.#endLinger(isGone ? 'lost' : 'released');
     // Nobody may rely on it here, but there it may still stand: an unanswered renewal may have worked.
     if (!isGone) work.follow(backend.release(this.grant));
     this.end(reason);
     this.#tenures.clear();
     this.#listeners.onLost(this.id);
+  }
+
+  #endLinger(ending: 'released' | 'lost' | Promise<'released' | 'lost'>): void {
+    if (!this.#isLingering) return;
+    this.#isLingering = false;
+    this.#onLingered?.(ending);
+    this.#onLingered = undefined;
+  }
+
+  #watchWaiters(): void {
+    if (this.#isWatched) return;
+    this.#isWatched = true;
+    this.#context.backend.watchWaiters?.(this.grant);
   }
 
   #lossOf(isGone: boolean): Error {

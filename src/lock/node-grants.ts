@@ -57,6 +57,10 @@ export interface NodeGrant {
   retainMs: number;
   /** Nobody holds it, and it is kept for the next one here. */
   isRetained: boolean;
+  /** The end of this turn is waited for; how many had been served when that began. */
+  lingersSince: number | undefined;
+  /** How many had been served when nobody had come for a whole turn. */
+  lingeredAt: number;
 }
 
 /** What does not change while a queue lives. */
@@ -113,6 +117,14 @@ export function mustYield(
   return grant.turnCount >= localHandoffs || nowMs - grant.othersSinceMs >= grant.patienceMs;
 }
 
+/**
+ * Whether it is kept until the end of this turn of the event loop: tasks that take turns here are often
+ * back by then, and to let go of it would cost each of them a round trip.
+ */
+export function mayLinger({ mode, servedCount, lingeredAt }: NodeGrant): boolean {
+  return mode === 'exclusive' && servedCount > 1 && lingeredAt < servedCount;
+}
+
 /** So many of other nodes wait for the grant in the backend. */
 export function noteOthers(grant: NodeGrant, count: number, nowMs: number): void {
   if (grant.othersCount === 0 && count > 0) {
@@ -146,7 +158,7 @@ export function tokensFor({ mode, retainMs }: QueuedTask, taskCount: number): nu
  */
 export function refillFor(grant: NodeGrant, waitingCount: number): number | undefined {
   if (grant.mode !== 'exclusive' || grant.reservation !== 'none') return undefined;
-  if (waitingCount === 0 && grant.retainMs === 0) return undefined;
+  if (waitingCount === 0 && grant.retainMs === 0 && !mayLinger(grant)) return undefined;
   let left = 0;
   for (const { count } of grant.tokens) left += count;
   const wanted = Math.max(TOKENS_MIN, 4 * waitingCount, 2 * grant.blockSize);

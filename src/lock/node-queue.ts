@@ -12,6 +12,7 @@ import { FewMap, FewSet } from '../core/few-map.js';
 import {
   hasToken,
   isSameKind,
+  mayLinger,
   mayServe,
   mustYield,
   type NodeGrant,
@@ -118,8 +119,13 @@ function change(
     case 'others':
       noteOthers(grant, othersAmong(queue, event.count), nowMs);
       return;
+    case 'lingered':
+      grant.lingeredAt = grant.lingersSince ?? 0;
+      grant.lingersSince = undefined;
+      return;
     case 'retained':
       grant.retainMs = 0;
+      grant.lingeredAt = grant.servedCount;
   }
 }
 
@@ -180,6 +186,8 @@ function granted(
     patienceMs,
     retainMs: 0,
     isRetained: false,
+    lingersSince: undefined,
+    lingeredAt: 0,
   };
   queue.grants.set(request, grant);
   noteOthers(grant, othersAmong(queue, othersCount), nowMs);
@@ -278,13 +286,18 @@ function start(queue: NodeQueue, grant: NodeGrant, task: QueuedTask): QueueEffec
 function isKept(grant: NodeGrant, head: QueuedTask | undefined, isYielding: boolean): boolean {
   if (!mayServe(grant)) return false;
   if (head !== undefined) return suits(grant, head) && !isYielding;
-  return grant.retainMs > 0 && grant.othersCount === 0;
+  return grant.othersCount === 0 && (grant.retainMs > 0 || mayLinger(grant));
 }
 
 function retain(grant: NodeGrant, effects: QueueEffect[]): void {
-  if (grant.isRetained) return;
+  const { id, retainMs } = grant;
+  if (!grant.isRetained && retainMs > 0) effects.push({ type: 'retain', grant: id, retainMs });
+  const begins = grant.lingersSince === undefined;
+  if (retainMs === 0 && (begins || !grant.isRetained)) {
+    effects.push({ type: 'linger', grant: id, begins });
+    grant.lingersSince ??= grant.servedCount;
+  }
   grant.isRetained = true;
-  effects.push({ type: 'retain', grant: grant.id, retainMs: grant.retainMs });
 }
 
 function refill(grant: NodeGrant, waitingCount: number, effects: QueueEffect[]): void {

@@ -40,6 +40,8 @@ export type QueueEvent =
   | { readonly type: 'others'; readonly grant: number; readonly count: number }
   /** A grant was retained for long enough. */
   | { readonly type: 'retained'; readonly grant: number }
+  /** The turn of the event loop is over that a `linger` asked to wait for. */
+  | { readonly type: 'lingered'; readonly grant: number }
   | { readonly type: 'lost'; readonly grant: number };
 
 /** What is to be done, in this order. */
@@ -65,4 +67,6 @@ export type QueueEffect =
   | { readonly type: 'fail'; readonly task: number; readonly error: unknown }
   | { readonly type: 'reserve'; readonly grant: number; readonly tokens: number }
   | { readonly type: 'retain'; readonly grant: number; readonly retainMs: number }
+  /** Kept until the end of this turn of the event loop; `begins`: that is not waited for yet. */
+  | { readonly type: 'linger'; readonly grant: number; readonly begins: boolean }
   | { readonly type: 'release'; readonly grant: number };

@@ -361,10 +361,34 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-retained-while-others-wait',
     file: 'src/lock/node-queue.ts',
-    find: 'return grant.retainMs > 0 && grant.othersCount === 0;',
-    replace: 'return grant.retainMs > 0;',
+    find: 'return grant.othersCount === 0 && (grant.retainMs > 0 || mayLinger(grant));',
+    replace: 'return grant.retainMs > 0 || mayLinger(grant);',
     tests: { project: 'unit', file: 'test/unit/lock/retain.test.ts', name: 'first waiter' },
     why: 'A retained lock would keep others out until its time is over.',
+  },
+  {
+    id: 'lock-lingers-for-ever',
+    file: 'src/lock/node-grants.ts',
+    find: "mode === 'exclusive' && servedCount > 1 && lingeredAt < servedCount;",
+    replace: "mode === 'exclusive' && servedCount > 1 && lingeredAt <= servedCount;",
+    tests: { project: 'unit', file: 'test/unit/lock/linger.test.ts', name: 'for a turn' },
+    why: 'What tasks of a node took turns with would never be given back.',
+  },
+  {
+    id: 'lock-lingering-is-told-released',
+    file: 'src/lock/hold.ts',
+    find: 'if (this.released === undefined && this.#isLingering) {',
+    replace: 'if (this.released === undefined && this.#lingerCount < 0) {',
+    tests: { project: 'unit', file: 'test/unit/lock/linger.test.ts', name: 'is under way' },
+    why: 'A release would be told before anybody else can have the lock.',
+  },
+  {
+    id: 'lock-lingering-hears-nothing',
+    file: 'src/lock/hold.ts',
+    find: 'if (this.#lingerCount > 1) this.#watchWaiters();',
+    replace: 'if (this.#lingerCount < 0) this.#watchWaiters();',
+    tests: { project: 'unit', file: 'test/unit/lock/linger.test.ts', name: 'is heard of' },
+    why: 'A node whose tasks follow one another would learn of others with its next renewal only.',
   },
   {
     id: 'lock-retained-for-ever',
@@ -385,8 +409,8 @@ export const mutants: readonly Mutant[] = [
   {
     id: 'lock-close-keeps-retained',
     file: 'src/lock/contender.ts',
-    find: 'if (!this.#mayRetain) {',
-    replace: 'if (this.#requests.size < 0) {',
+    find: 'if (!this.#mayRetain) ',
+    replace: 'if (this.#requests.size < 0) ',
     tests: {
       project: 'unit',
       file: 'test/unit/lock/retain.test.ts',

@@ -86,11 +86,13 @@ function possible(at: World): QueueEvent[] {
   return events;
 }
 
-function happensTo(at: World, { id, mode, isRetained, holders }: NodeGrant): QueueEvent[] {
+function happensTo(at: World, grant: NodeGrant): QueueEvent[] {
+  const { id, mode, isRetained, lingersSince, holders } = grant;
   const events: QueueEvent[] = [];
   events.push({ type: 'others', grant: id, count: at.othersCount === 0 ? 1 : 0 });
   if (at.losses > 0) events.push({ type: 'lost', grant: id });
   if (isRetained) events.push({ type: 'retained', grant: id });
+  if (lingersSince !== undefined) events.push({ type: 'lingered', grant: id });
   if (at.downgrades > 0 && mode === 'exclusive' && holders.size === 1) {
     const epoch = at.nextToken;
     events.push({ type: 'downgraded', grant: id, epoch, sharesTtlMs: 1_000 });
@@ -162,6 +164,7 @@ function occur(at: World, event: QueueEvent): void {
     case 'others':
       at.othersCount = event.count;
       return;
+    case 'lingered':
     case 'retained':
   }
 }
@@ -202,7 +205,12 @@ function carryOut(at: World, effect: QueueEffect): void {
       at.fate.set(effect.task, effect.type === 'refuse' ? 'refused' : 'failed');
       return;
     case 'retain':
+    case 'linger':
       must(firstWaiting(at) === undefined, 'nothing is retained while somebody waits');
+      must(
+        at.queue.grants.get(effect.grant)?.othersCount === 0,
+        'or elsewhere, as far as is known',
+      );
       return;
     case 'reserve':
       at.reservations.add(effect.grant);
@@ -549,6 +557,38 @@ test('a retained grant serves the next task here, and goes when somebody waits o
   happen({ type: 'finished', grant: 1, task: 2 });
   const asked = happen({ type: 'others', grant: 1, count: 1 });
   expect(asked).toEqual([{ type: 'release', grant: 1 }]);
+});
+
+test('what tasks took turns with is kept for a turn of the event loop after the last one', () => {
+  const queue = emptyQueue();
+  const happen = (event: QueueEvent) => transition(queue, event, 0, LIMITS);
+  const finish = (task: number) => happen({ type: 'finished', grant: 1, task });
+  const lingered: QueueEvent = { type: 'lingered', grant: 1 };
+  happen({ type: 'joined', task: patient(1) });
+  happen(granted(1, { tokens: { first: 10n, count: 90 } }));
+  happen({ type: 'joined', task: patient(2) });
+  expect(finish(1)).toMatchObject([{ type: 'start', task: 2 }]);
+  expect(finish(2)).toEqual([{ type: 'linger', grant: 1, begins: true }]);
+  expect(happen({ type: 'joined', task: patient(3) })).toMatchObject([{ type: 'start', task: 3 }]);
+  expect(finish(3), 'one turn is waited for').toEqual([
+    { type: 'linger', grant: 1, begins: false },
+  ]);
+  expect(happen(lingered), 'not a whole one').toEqual([{ type: 'linger', grant: 1, begins: true }]);
+  expect(happen(lingered)).toEqual([{ type: 'release', grant: 1 }]);
+  expect(isIdle(queue)).toBe(true);
+});
+
+test('what lingers goes as soon as somebody waits elsewhere', () => {
+  const queue = emptyQueue();
+  const happen = (event: QueueEvent) => transition(queue, event, 0, LIMITS);
+  happen({ type: 'joined', task: patient(1) });
+  happen({ type: 'joined', task: patient(2) });
+  happen(granted(1, { tokens: { first: 10n, count: 90 } }));
+  happen({ type: 'finished', grant: 1, task: 1 });
+  happen({ type: 'finished', grant: 1, task: 2 });
+  const asked = happen({ type: 'others', grant: 1, count: 1 });
+  expect(asked).toEqual([{ type: 'release', grant: 1 }]);
+  expect(happen({ type: 'lingered', grant: 1 }), 'nothing is left').toEqual([]);
 });
 
 test('a task whose grant had ended as it got it has its old place in line again', () => {
