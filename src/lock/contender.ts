@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers';
 import { type Instant, instantOf } from '../core/clock.js';
 import { isCoordinationError } from '../core/errors.js';
 import { FewMap } from '../core/few-map.js';
@@ -8,7 +9,7 @@ import { Hold, type HoldListeners, hasEnded } from './hold.js';
 import { LateRequest } from './late-request.js';
 import { HeldLease } from './lease.js';
 import type { QueuedTask } from './node-grants.js';
-import { emptyQueue, isIdle, transition } from './node-queue.js';
+import { emptyQueue, finishKept, isIdle, keptGrant, takeKept, transition } from './node-queue.js';
 import type { QueueEffect, QueueEvent } from './queue-events.js';
 import { Tenure } from './tenure.js';
 import { type Claim, type RoomListeners, WaitingRoom } from './waiting-room.js';
@@ -47,6 +48,8 @@ export class Contender implements HoldListeners, RoomListeners {
 
   /** Waits for the resource; undefined only when the claim does not wait and it is taken. */
   claim(claim: Claim): Promise<HeldLease | undefined> {
+    const lease = this.#takeKept(claim);
+    if (lease !== undefined) return Promise.resolve(lease);
     return this.#room.enter(claim, (id, now) =>
       this.#happen({ type: 'joined', task: queuedTask(id, claim) }, now),
     );
@@ -94,7 +97,10 @@ export class Contender implements HoldListeners, RoomListeners {
   }
 
   onFinished(grant: number, task: number, now: Instant): void {
-    this.#happen({ type: 'finished', grant, task }, now);
+    const kept = this.#mayKeep ? finishKept(this.#queue, grant, task) : undefined;
+    if (kept === undefined) this.#happen({ type: 'finished', grant, task }, now);
+    else if (kept.retainMs > 0) this.#retain(grant, kept.retainMs, now.monotonicMs);
+    else this.#holds.get(grant)?.linger(false);
   }
 
   onOthers(grant: number, count: number): void {
@@ -112,6 +118,31 @@ export class Contender implements HoldListeners, RoomListeners {
   onLost(grant: number): void {
     this.#holds.delete(grant);
     this.#happen({ type: 'lost', grant });
+  }
+
+  /** Whether nothing is to be done first, and something may be kept. */
+  get #mayKeep(): boolean {
+    return this.#mayRetain && !this.#isRunning;
+  }
+
+  /** What is kept here goes to who comes without a way through the line. */
+  #takeKept(claim: Claim): HeldLease | undefined {
+    const kept = this.#mayKeep ? keptGrant(this.#queue) : undefined;
+    if (kept === undefined) return undefined;
+    const context = this.#context;
+    const now = instantOf(context.node.clock);
+    const hold = this.#holds.get(kept.id);
+    // One that ended is out of the queue by then.
+    if (hold === undefined || !hold.isLastingAt(now)) return undefined;
+    const task = this.#room.nextId();
+    const fencingToken = takeKept(this.#queue, queuedTask(task, claim));
+    if (fencingToken === undefined) return undefined;
+    const parts = { context, hold, owner: this.#owner, task, claim, fencingToken };
+    const tenure = new Tenure(parts, now.monotonicMs);
+    hold.admit(tenure, claim, true, now);
+    context.recorder.taken(claim.mode);
+    this.#tellHandedOver(claim, fencingToken, 0);
+    return new HeldLease(tenure);
   }
 
   /** Feeds the machine, and does what it says. Events that happen meanwhile wait for their turn. */
@@ -240,13 +271,14 @@ export class Contender implements HoldListeners, RoomListeners {
     const parts = { context, hold, owner: this.#owner, task, claim, fencingToken: token };
     const tenure = new Tenure(parts, now.monotonicMs);
     hold.admit(tenure, claim, isHandedOver, now);
-    const lease = new HeldLease(tenure);
-    const waitedMs = this.#room.admit(task, lease, isHandedOver, now.monotonicMs);
-    if (!isHandedOver) return;
+    const waitedMs = this.#room.admit(task, new HeldLease(tenure), isHandedOver, now.monotonicMs);
+    if (isHandedOver) this.#tellHandedOver(claim, token, waitedMs);
+  }
+
+  #tellHandedOver({ mode }: Claim, fencingToken: bigint | undefined, waitedMs: number): void {
+    const { handedOver } = this.#context.channels;
     const { resource } = this;
-    context.channels.handedOver.publish(() => ({
-      ...{ resource, owner: this.#owner, mode: claim.mode, fencingToken: token, waitedMs },
-    }));
+    handedOver.publish(() => ({ resource, owner: this.#owner, mode, fencingToken, waitedMs }));
   }
 
   #giveBack(grant: number, now: Instant): void {

@@ -51,9 +51,9 @@ export function createLock(options: LockOptions): Lock {
   const verbs = {
     nodeId,
     acquire: (resource: string | readonly string[], asked = {}) =>
-      settled(() => acquire(self, resource, asked)),
+      settled(acquire, self, resource, asked),
     tryAcquire: (resource: string | readonly string[], asked = {}) =>
-      settled(() => tryAcquire(self, resource, asked)),
+      settled(tryAcquire, self, resource, asked),
     async withLock(
       resource: string | readonly string[],
       ...rest: [AnyWithLockOptions, AnyBody] | [AnyBody]
@@ -100,9 +100,14 @@ export function createLock(options: LockOptions): Lock {
 }
 
 /** A verb that throws before it begins rejects instead. */
-function settled<T>(verb: () => Promise<T>): Promise<T> {
+function settled<Options, T>(
+  verb: (self: LockSelf, resource: string | readonly string[], options: Options) => Promise<T>,
+  self: LockSelf,
+  resource: string | readonly string[],
+  options: Options,
+): Promise<T> {
   try {
-    return verb();
+    return verb(self, resource, options);
   } catch (error) {
     return Promise.reject(error);
   }

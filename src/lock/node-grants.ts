@@ -156,9 +156,13 @@ export function tokensFor({ mode, retainMs }: QueuedTask, taskCount: number): nu
  * How many more tokens to reserve, if any: once those who wait here, or who come to a retained grant,
  * need them. Each block is twice as large as the one before, so that none is waited for.
  */
-export function refillFor(grant: NodeGrant, waitingCount: number): number | undefined {
+export function refillFor(
+  grant: NodeGrant,
+  waitingCount: number,
+  retainMs: number = grant.retainMs,
+): number | undefined {
   if (grant.mode !== 'exclusive' || grant.reservation !== 'none') return undefined;
-  if (waitingCount === 0 && grant.retainMs === 0 && !mayLinger(grant)) return undefined;
+  if (waitingCount === 0 && retainMs === 0 && !mayLinger(grant)) return undefined;
   let left = 0;
   for (const { count } of grant.tokens) left += count;
   const wanted = Math.max(TOKENS_MIN, 4 * waitingCount, 2 * grant.blockSize);

@@ -64,6 +64,47 @@ export function transition(
   return effects;
 }
 
+/**
+ * Gives a writer that comes now the grant that is kept for who comes next, if that is all there is to
+ * do: as {@link transition} does for `joined`, at a part of its price. Answers its token; undefined, and
+ * nothing changed, where there is more to do.
+ */
+export function takeKept(queue: NodeQueue, task: QueuedTask): bigint | undefined {
+  const grant = keptGrant(queue);
+  if (grant === undefined || !suits(grant, task) || !hasToken(grant)) return undefined;
+  if (task.mode !== 'exclusive' || refillFor(grant, 0, task.retainMs) !== undefined) {
+    return undefined;
+  }
+  return begin(grant, task);
+}
+
+/** The grant that nobody holds, while nobody waits for it here or elsewhere. */
+export function keptGrant({ waiting, requests, grants }: NodeQueue): NodeGrant | undefined {
+  if (grants.size !== 1 || waiting.size > 0 || requests.size > 0) return undefined;
+  const grant = grants.first;
+  return grant?.isRetained === true && grant.othersCount === 0 ? grant : undefined;
+}
+
+/**
+ * Keeps the grant of a writer that ends now, if that is all there is to do: as {@link transition} does for
+ * `finished`. Answers the grant, which is retained or goes on lingering; undefined, and nothing changed,
+ * where there is more to do.
+ */
+export function finishKept(queue: NodeQueue, id: number, task: number): NodeGrant | undefined {
+  const { waiting, requests, grants } = queue;
+  if (grants.size !== 1 || waiting.size > 0 || requests.size > 0) return undefined;
+  const grant = grants.get(id);
+  if (grant?.mode !== 'exclusive' || !grant.holders.has(task) || grant.holders.size > 1) {
+    return undefined;
+  }
+  if (!isKept(grant, undefined, false) || refillFor(grant, 0) !== undefined) return undefined;
+  // A turn that is not waited for yet is more to do.
+  if (grant.retainMs === 0 && grant.lingersSince === undefined) return undefined;
+  grant.holders.delete(task);
+  grant.isRetained = true;
+  return grant;
+}
+
 function apply(queue: NodeQueue, event: QueueEvent, nowMs: number): QueueEffect[] {
   switch (event.type) {
     case 'joined':
@@ -270,16 +311,21 @@ function grantFor(
 
 function start(queue: NodeQueue, grant: NodeGrant, task: QueuedTask): QueueEffect {
   queue.waiting.delete(task.id);
+  const isHandedOver = grant.servedCount > 0;
+  const token = begin(grant, task);
+  return { type: 'start', task: task.id, grant: grant.id, token, isHandedOver };
+}
+
+/** Answers its token. */
+function begin(grant: NodeGrant, task: QueuedTask): bigint | undefined {
   // Who comes first sets with whom it is shared.
   if (grant.holders.size === 0) grant.sharesTtlMs = task.sharesTtlMs;
   grant.holders.add(task.id);
   grant.isRetained = false;
   grant.retainMs = task.retainMs;
-  const isHandedOver = grant.servedCount > 0;
   grant.turnCount += 1;
   grant.servedCount += 1;
-  const token = takeToken(grant);
-  return { type: 'start', task: task.id, grant: grant.id, token, isHandedOver };
+  return takeToken(grant);
 }
 
 /** Whether a grant that nobody holds is kept: for its next tokens, or for whoever may come. */

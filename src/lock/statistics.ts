@@ -46,6 +46,8 @@ export type WaitEnding = 'timeout' | 'aborted' | 'refused' | 'failed';
 export interface LockRecorder {
   waiting(): void;
   granted(mode: LockMode, waitedMs: number, isHandedOver: boolean): void;
+  /** Granted without a wait: it was kept here. */
+  taken(mode: LockMode): void;
   gaveUp(ending: WaitEnding): void;
   ended(mode: LockMode, ending: 'released' | 'lost', heldMs: number): void;
   reentered(): void;
@@ -79,6 +81,13 @@ export function lockRecorder(): LockRecorder {
       counts.grantedCount += 1;
       if (isHandedOver) counts.handOffCount += 1;
       waitMs.record(waitedMs);
+    },
+    taken(mode) {
+      const counts = modes[mode];
+      counts.heldCount += 1;
+      counts.grantedCount += 1;
+      counts.handOffCount += 1;
+      waitMs.record(0);
     },
     gaveUp(ending) {
       waitingCount -= 1;

@@ -60,8 +60,7 @@ export class WaitingRoom {
   /** Takes a seat, under the next id; `join` is told it unless the signal ended the wait already. */
   enter(claim: Claim, join: (id: number, now: Instant) => void): Promise<HeldLease | undefined> {
     const { recorder, node, onAbort } = this.#context;
-    this.#visitorCount += 1;
-    const id = this.#visitorCount;
+    const id = this.nextId();
     return new Promise((resolve, reject) => {
       const now = instantOf(node.clock);
       const seat = new Seat(claim, now.monotonicMs, resolve, reject);
@@ -75,6 +74,12 @@ export class WaitingRoom {
       // Whoever was served at once needs no deadline.
       if (seat.isTaken) this.#setDeadline(id, seat);
     });
+  }
+
+  /** The id of who comes next, also of one who need not wait. */
+  nextId(): number {
+    this.#visitorCount += 1;
+    return this.#visitorCount;
   }
 
   claimOf(id: number): Claim | undefined {

@@ -367,6 +367,22 @@ export const mutants: readonly Mutant[] = [
     why: 'A retained lock would keep others out until its time is over.',
   },
   {
+    id: 'lock-short-way-past-a-refill',
+    file: 'src/lock/node-queue.ts',
+    find: 'if (!isKept(grant, undefined, false) || refillFor(grant, 0) !== undefined) return undefined;',
+    replace: 'if (!isKept(grant, undefined, false)) return undefined;',
+    tests: { project: 'unit', file: 'test/unit/lock/node-queue.test.ts', name: 'retained' },
+    why: 'A retained lock would run out of tokens before it asks for more.',
+  },
+  {
+    id: 'lock-kept-used-after-a-stall',
+    file: 'src/lock/contender.ts',
+    find: 'if (hold === undefined || !hold.isLastingAt(now)) return undefined;',
+    replace: 'if (hold === undefined) return undefined;',
+    tests: { project: 'unit', file: 'test/unit/lock/retain.test.ts', name: 'frozen' },
+    why: 'A node that was frozen would go on with a lock that somebody else has.',
+  },
+  {
     id: 'lock-lingers-for-ever',
     file: 'src/lock/node-grants.ts',
     find: "mode === 'exclusive' && servedCount > 1 && lingeredAt < servedCount;",
@@ -403,7 +419,7 @@ export const mutants: readonly Mutant[] = [
     file: 'src/lock/contender.ts',
     find: 'if (hold === undefined || (isHandedOver && !hold.isLastingAt(now))) {',
     replace: 'if (hold === undefined) {',
-    tests: { project: 'unit', file: 'test/unit/lock/retain.test.ts', name: 'frozen' },
+    tests: { project: 'unit', file: 'test/unit/lock/retain.test.ts', name: 'several' },
     why: 'A node that was frozen would go on with a lock that somebody else has.',
   },
   {

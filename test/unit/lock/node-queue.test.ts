@@ -8,7 +8,15 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FewMap, FewSet } from '../../../src/core/few-map.js';
 import type { NodeGrant, QueuedTask } from '../../../src/lock/node-grants.js';
-import { emptyQueue, isIdle, type NodeQueue, transition } from '../../../src/lock/node-queue.js';
+import {
+  emptyQueue,
+  finishKept,
+  isIdle,
+  keptGrant,
+  type NodeQueue,
+  takeKept,
+  transition,
+} from '../../../src/lock/node-queue.js';
 import type { QueueEffect, QueueEvent } from '../../../src/lock/queue-events.js';
 
 type Fate = 'waiting' | 'running' | 'done' | 'refused' | 'failed' | 'left';
@@ -110,10 +118,40 @@ function grantOf(at: World, request: number, { mode }: QueuedTask): QueueEvent {
 /** Lets one event happen, does what the machine says, and checks the world afterwards. */
 function step(at: World, event: QueueEvent, nowMs = 0): QueueEffect[] {
   occur(at, event);
+  const shortcut = shortcutOf(at, event);
   const effects = transition(at.queue, event, nowMs, LIMITS);
+  if (shortcut !== undefined) isSame(at, effects, shortcut);
   for (const effect of effects) carryOut(at, effect);
   check(at);
   return effects;
+}
+
+/** What the short ways through the machine make of an event, where they take it. */
+function shortcutOf(at: World, event: QueueEvent): { at: World; effects: unknown[] } | undefined {
+  if (event.type === 'joined' && keptGrant(at.queue) !== undefined) {
+    const other = copyOf(at);
+    const grant = keptGrant(other.queue)?.id;
+    const token = takeKept(other.queue, event.task);
+    if (token === undefined) return isUntouched(at, other);
+    const start = { type: 'start', task: event.task.id, grant, token, isHandedOver: true };
+    return { at: other, effects: [start] };
+  }
+  if (event.type !== 'finished' || at.queue.waiting.size > 0) return undefined;
+  const other = copyOf(at);
+  const kept = finishKept(other.queue, event.grant, event.task);
+  if (kept === undefined) return isUntouched(at, other);
+  const { id: grant, retainMs } = kept;
+  if (retainMs > 0) return { at: other, effects: [{ type: 'retain', grant, retainMs }] };
+  return { at: other, effects: [{ type: 'linger', grant, begins: false }] };
+}
+
+function isUntouched(at: World, other: World): undefined {
+  must(keyOf(at) === keyOf(other), 'what is not taken is not changed');
+}
+
+function isSame(at: World, effects: QueueEffect[], shortcut: { at: World; effects: unknown[] }) {
+  expect(effects).toEqual(shortcut.effects);
+  must(keyOf(at) === keyOf(shortcut.at), 'a short way leads to the same place');
 }
 
 function occur(at: World, event: QueueEvent): void {

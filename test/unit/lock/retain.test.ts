@@ -128,6 +128,17 @@ describe('a lock that is retained', () => {
     expect([calls.acquire, lease.isHeld]).toEqual([2, true]);
   });
 
+  test('of which a node has several is not used either when it wakes up', async () => {
+    const { lock, clock, calls } = bench();
+    const node = lock({ retainMs: 600_000 });
+    const permit = { capacity: 2, ttlMs: 1_000 };
+    const leases = await Promise.all([node.acquire('a', permit), node.acquire('a', permit)]);
+    await Promise.all(leases.map((lease) => lease.release()));
+    clock.stall(5_000);
+    const lease = await clock.runUntil(node.acquire('a', permit));
+    expect([calls.acquire, lease.isHeld]).toEqual([3, true]);
+  });
+
   test('by a machine that was suspended is not used when it wakes up', async () => {
     const { lock, clock, calls } = bench();
     const node = lock({ retainMs: 600_000 });
