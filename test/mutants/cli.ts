@@ -163,9 +163,9 @@ export const mutants: readonly Mutant[] = [
   },
   {
     id: 'cli-prints-passwords',
-    file: 'src/cli/report.ts',
-    find: "'$1***@')",
-    replace: "'$&')",
+    file: 'src/core/secrets.ts',
+    find: "return text.replace(LOGIN, '$1***@');",
+    replace: "return text.replace(LOGIN, '$&');",
     tests: {
       project: 'integration',
       file: 'test/integration/cli.test.ts',
