@@ -7,8 +7,6 @@ export interface CacheKeys {
   entry(key: string): string;
   /** The key of an entry and the key of its claim, which live in one slot of a cluster. */
   pair(key: string): readonly [entry: string, claim: string];
-  /** Adds both to a list. */
-  addPair(names: string[], key: string): void;
   /** The key of the claim of an entry, by the entry's own. */
   claimOf(entryName: string): string;
   /** The key of the newest fencing token of a key, in the same slot. */
@@ -58,10 +56,6 @@ export function cacheKeys(
     pair(key) {
       const tag = `{${encodeTag(key)}}`;
       return [entries + tag, claims + tag];
-    },
-    addPair(names, key) {
-      const tag = `{${encodeTag(key)}}`;
-      names.push(entries + tag, claims + tag);
     },
     claimOf: (entryName) => claims + entryName.slice(entries.length),
     fence: (key) => `${fences}{${encodeTag(key)}}`,

@@ -47,7 +47,13 @@ export function cacheLeases(parts: CacheParts, marks: CacheMarks): CacheLeases {
     lease: (key, token, leaseMs, { timeoutMs, refresh = false }) =>
       courier.lease({ key, token, leaseMs: Math.ceil(leaseMs), refresh }, timeoutMs),
     fill(key, token, { stored, ttlMs }, { timeoutMs }) {
-      const asked = { key, token, ttlMs: Math.ceil(ttlMs), stored, done: 'stored' } as const;
+      const asked = {
+        key,
+        token,
+        ttlMs: Math.ceil(ttlMs),
+        stored,
+        done: 'stored',
+      } as const;
       return courier.fill(asked, timeoutMs);
     },
     release: (key, token, { timeoutMs }) =>
@@ -97,8 +103,11 @@ async function leaseTogether(
   const names = [keys.generation, keys.epoch];
   const values = headOf(2, marks.seen ?? (await marks.made(leftMs())).generation, asked[0]);
   for (const { key, token } of asked) {
-    keys.addPair(names, key);
+    names.push(keys.entry(key));
     values.push(token);
+  }
+  for (let index = 2, end = names.length; index < end; index += 1) {
+    names.push(keys.claimOf(names[index] ?? ''));
   }
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt += 1) {
     const generation = String(values[1]);
@@ -108,7 +117,10 @@ async function leaseTogether(
     marks.note(found);
     if (found === generation && epoch !== null) {
       const seen: Marks = { generation, epoch };
-      return asked.map((_, index) => ({ reply: replies[index + 2], marks: seen }));
+      return asked.map((_, index) => ({
+        reply: replies[index + 2],
+        marks: seen,
+      }));
     }
     const isWhole = found !== null && epoch !== null;
     values[1] = isWhole ? found : (await marks.made(leftMs())).generation;
@@ -132,8 +144,10 @@ async function fillTogether(
 ): Promise<readonly unknown[]> {
   const names = [keys.generation];
   const values: RedisArgument[] = [1, keys.channel];
+  const entries = asked.map(({ key }) => keys.entry(key));
+  for (const entry of entries) names.push(keys.claimOf(entry));
+  names.push(...entries);
   for (const { key, token, ttlMs, stored } of asked) {
-    keys.addPair(names, key);
     values.push(token, key, ttlMs, calls.argument(stored));
   }
   return (await calls.script(FILL, names, values, { timeoutMs })) as unknown[];
@@ -152,7 +166,7 @@ function oneByOne({ calls, keys }: CacheParts, marks: CacheMarks): Courier {
     async fill({ key, token, ttlMs, stored, done }, timeoutMs) {
       const all = [0, keys.channel, token, key, ttlMs, calls.argument(stored)];
       const [replies, now] = await Promise.all([
-        calls.script(FILL, keys.pair(key), all, { timeoutMs }),
+        calls.script(FILL, keys.pair(key).toReversed(), all, { timeoutMs }),
         marks.now(timeoutMs),
       ]);
       // Cleared in between: what was stored is of another generation, and nobody will read it.

@@ -23,7 +23,7 @@ return found`,
 
 /**
  * Leases of several keys. KEYS: first so many marks as ARGV[1] says, none or the generation and the
- * epoch; then the entry and the claim of each key. ARGV[2]: the generation; milliseconds; `1` for a
+ * epoch; then the entries of all keys, and their claims. ARGV[2]: the generation; milliseconds; `1` for a
  * refresh, to which an entry is no answer; then for each key a token. Entries and leases of another
  * generation are as good as none.
  * → the marks, and unless the generation is another one, for each key
@@ -34,9 +34,8 @@ export const LEASE: RedisScript = redisScript(
   'cache.lease',
   `local call, current, ms = redis.call, ARGV[2], ARGV[3]
 local isRefresh = ARGV[4] == '1'
-local function lease(entry, name, token)
+local function lease(value, entry, name, token)
   local own = '1l' .. current .. token
-  local value = not isRefresh and call('get', entry)
   if value and string.sub(value, 3, 24) == current then
     local claim = call('get', name) or ''
     local isHeld = string.sub(claim, 1, 2) == '1h'
@@ -58,12 +57,14 @@ local function lease(entry, name, token)
   return { 'follower', call('pttl', name) }
 end
 local marks = tonumber(ARGV[1])
+local count = (#KEYS - marks) / 2
+local found = call('mget', unpack(KEYS, 1, marks + count))
 local replies = {}
-for i = 1, marks do replies[i] = call('get', KEYS[i]) end
+for i = 1, marks do replies[i] = found[i] end
 if marks > 0 and replies[1] ~= current then return replies end
-for i = 1, (#KEYS - marks) / 2 do
-  local at = marks + 2 * i
-  replies[marks + i] = lease(KEYS[at - 1], KEYS[at], ARGV[4 + i])
+for at = marks + 1, marks + count do
+  local value = not isRefresh and found[at]
+  replies[at] = lease(value, KEYS[at], KEYS[at + count], ARGV[4 + at - marks])
 end
 return replies`,
 );
@@ -82,7 +83,7 @@ return 0`,
 
 /**
  * Ends leases of several keys, each with an entry, or without one when the milliseconds are 0.
- * KEYS: the generation, if ARGV[1] is `1`; then the entry and the claim of each key. ARGV[2]: the
+ * KEYS: the generation, if ARGV[1] is `1`; then the claims of all keys, and their entries. ARGV[2]: the
  * channel; then for each key token, key as published, milliseconds, value.
  * → for each key the generation under which it was filled | 0 the lease is not ours, or was given
  *   before the cache was cleared
@@ -90,25 +91,28 @@ return 0`,
 export const FILL: RedisScript = redisScript(
   'cache.fill',
   `local call, marks = redis.call, tonumber(ARGV[1])
-local current = marks > 0 and (call('get', KEYS[1]) or '')
-local function fill(entry, name, token, key, ms, value)
-  local claim = call('get', name) or ''
+local count = (#KEYS - marks) / 2
+local found = call('mget', unpack(KEYS, 1, marks + count))
+local current = marks > 0 and (found[1] or '')
+local ended = {}
+local function fill(name, claim, entry, token, key, ms, value)
   local kind, generation = string.sub(claim, 1, 2), string.sub(claim, 3, 24)
   if (kind ~= '1l' and kind ~= '1w') or string.sub(claim, 25) ~= token then return 0 end
   local isCurrent = not current or current == generation
   if ms ~= '0' and isCurrent then
     call('set', entry, '["' .. generation .. '",' .. value .. ']', 'PX', ms)
   end
-  call('del', name)
+  ended[#ended + 1] = name
   if kind == '1w' then call('publish', ARGV[2], key) end
   return isCurrent and generation or 0
 end
 local replies = {}
-for i = 1, (#KEYS - marks) / 2 do
-  local at, from = marks + 2 * i, 4 * i - 1
+for i = 1, count do
+  local at, from = marks + i, 4 * i - 1
   local token, key, ms, value = ARGV[from], ARGV[from + 1], ARGV[from + 2], ARGV[from + 3]
-  replies[i] = fill(KEYS[at - 1], KEYS[at], token, key, ms, value)
+  replies[i] = fill(KEYS[at], found[at] or '', KEYS[at + count], token, key, ms, value)
 end
+if #ended > 0 then call('del', unpack(ended)) end
 return replies`,
 );
 
