@@ -367,14 +367,6 @@ export const mutants: readonly Mutant[] = [
     why: 'A retained lock would keep others out until its time is over.',
   },
   {
-    id: 'lock-short-way-past-a-refill',
-    file: 'src/lock/node-queue.ts',
-    find: 'if (!isKept(grant, undefined, false) || refillFor(grant, 0) !== undefined) return undefined;',
-    replace: 'if (!isKept(grant, undefined, false)) return undefined;',
-    tests: { project: 'unit', file: 'test/unit/lock/node-queue.test.ts', name: 'retained' },
-    why: 'A retained lock would run out of tokens before it asks for more.',
-  },
-  {
     id: 'lock-kept-used-after-a-stall',
     file: 'src/lock/contender.ts',
     find: 'if (hold === undefined || !hold.isLastingAt(now)) return undefined;',
