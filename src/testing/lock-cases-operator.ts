@@ -147,6 +147,8 @@ async function isToldOfWaiters(stage: Stage, isWaitingBefore: boolean): Promise<
   if (isWaitingBefore) await standInLine(other, stage.resource(), 1);
   grant.onWaiters = (waiters) => void heard.push(waiters);
   one.backend.watchWaiters?.(grant);
+  // Whoever comes then is not seen by a look that the watch began with: this request is behind it.
+  await one.backend.inspect(stage.resource());
   if (!isWaitingBefore) await standInLine(other, stage.resource(), 1);
   await eventually('the holder is told', async () => heard.some((waiters) => waiters > 0), 3_000);
 }
