@@ -37,7 +37,7 @@ export interface RedisCacheOptions {
    *
    * - `tracking`: the server tells, of every change by whomever, expiry and eviction included.
    * - `bus`: whoever changes something with this option publishes it, for servers that refuse
-   *   `CLIENT TRACKING`. It is less: see `notified` of {@link CacheConsistency}.
+   *   `CLIENT TRACKING`. It promises less: see `notified` of `CacheConsistency`.
    * - `auto`: publishes as with `bus`, and listens by tracking where that is allowed; else by the bus.
    *   It changes over once, on a refusal that no repetition can change (NOPERM, unknown command), says
    *   so on `tricord:cache.fallback`, and stays there. It promises what the bus does.
