@@ -11,5 +11,5 @@ export const ENTRIES = [
   { name: 'tricord/postgres', file: 'postgres', drivers: ['postgres'], budget: 36_000 },
   { name: 'tricord/mysql', file: 'mysql', drivers: ['mysql'], budget: 22_000 },
   { name: 'tricord/memcached', file: 'memcached', drivers: ['memcached'], budget: 16_000 },
-  { name: 'tricord/testing', file: 'testing', drivers: [], budget: 126_000 },
+  { name: 'tricord/testing', file: 'testing', drivers: [], budget: 127_000 },
 ] as const;
