@@ -1,8 +1,8 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { abortFanOut, lazyAbort, onAbort, throwIfAborted } from '../core/abort.js';
 import { elapsedMs, instantOf } from '../core/clock.js';
 import { CoordinationError, closedError } from '../core/errors.js';
 import { FewMap } from '../core/few-map.js';
-import { taskContext } from '../core/task-context.js';
 import { assertNumber, assertSignal, invalidArgument } from '../core/validate.js';
 import { workGate } from '../core/work-gate.js';
 import type {
@@ -52,7 +52,7 @@ export function createTransactionCoordinator(
   const stopped = sharedController();
   const host = hostOf(settings, closing.signal, stopped.signal);
   const gate = workGate(WHAT, clock);
-  const inside = taskContext<Inside>();
+  const inside = new AsyncLocalStorage<Inside>();
   const within: TransactionStart['within'] = (here, body) => inside.run(here, body);
   const recovery = recoveryOf(host);
   const sweep = startSweep(host, recovery, settings.sweepMs);
@@ -65,7 +65,7 @@ export function createTransactionCoordinator(
     const since = instantOf(clock);
     const checked = checkTransactionOptions(runOptions, body, settings);
     throwIfAborted(checked.signal);
-    assertNotNested(inside.value);
+    assertNotNested(inside.getStore());
     const { resourceId: resource } = checked;
     const context = (): TransactionRunContext => ({ resource, nodeId, backend: host.backend });
     const request = { options: checked, since, within };
@@ -74,7 +74,8 @@ export function createTransactionCoordinator(
   const close = async (drainMs: number): Promise<void> => {
     const since = instantOf(clock);
     sweep.stop();
-    inside.dispose();
+    // Node would carry it along with every promise that the process makes from now on.
+    inside.disable();
     await gate.close(drainMs);
     closing.abort(closedError(WHAT));
     await drained(host, Math.max(drainMs - elapsedMs(clock, since), 0));

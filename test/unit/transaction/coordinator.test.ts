@@ -187,6 +187,24 @@ test('a transaction inside another one of the same coordinator is refused, one a
   expect(await clock.runUntil(later)).toBe('later');
 });
 
+test('a transaction that a callback of the body begins is nested too', async () => {
+  const { clock, process } = stage();
+  const { coordinator } = process();
+  const outcome = await clock.runUntil(
+    coordinator.run({ resourceId: 'outer', timeoutMs: 10_000 }, async () => {
+      const inner = new Promise((resolve, reject) => {
+        setImmediate(() => {
+          coordinator
+            .run({ resourceId: 'inner', timeoutMs: 1_000 }, () => {})
+            .then(resolve, reject);
+        });
+      });
+      await inner;
+    }),
+  );
+  expect(outcome).toMatchObject({ state: 'aborted', cause: { code: 'TRANSACTION_NESTED' } });
+});
+
 test('time that runs out aborts a body that does not listen, and its signal says so', async () => {
   const { clock, stock, process } = stage();
   const node = process();
