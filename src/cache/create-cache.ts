@@ -5,7 +5,7 @@ import { assertName, assertNumber, assertTtlMs, invalidArgument } from '../core/
 import type { BreakerPolicy } from './breaker.js';
 import type { Cache, CacheKeyOptions, CacheOptions } from './cache.js';
 import { consistencyOf, promiseOf } from './consistency.js';
-import { deckOf, withDeck } from './deck-registry.js';
+import { insideOf, withInside } from './deck-registry.js';
 import type { CacheDriver } from './driver.js';
 import { cacheEngine } from './engine.js';
 import { keyedCache } from './keyed.js';
@@ -53,9 +53,14 @@ export function createCache<Value, Key>(
   const { keyOf, ...given } = options;
   const cache = cacheEngine<Value>(validated(given));
   if (keyOf === undefined) return cache;
-  const deck = deckOf(cache);
+  const inside = insideOf(cache);
   const keyed = keyedCache(cache, keyOf);
-  return deck === undefined ? keyed : withDeck(keyed, deck);
+  if (inside === undefined) return keyed;
+  const { deck, put } = inside;
+  return withInside(keyed, {
+    deck,
+    put: async (key, ...rest) => put(keyOf(key as Key), ...rest),
+  });
 }
 
 function validated(options: CacheOptions): CacheSettings {

@@ -13,7 +13,7 @@ import {
 import { allOrTold, getMany, getOrLoadMany, uniqueKeys } from './batches.js';
 import type { Cache, CacheCallOptions } from './cache.js';
 import { type Deck, newDeck } from './deck.js';
-import { withDeck } from './deck-registry.js';
+import { type PutTaken, withInside } from './deck-registry.js';
 import { failLooks } from './looking.js';
 import { cacheReader } from './reading.js';
 import { strictDeckOf, strictWriter } from './strict-writing.js';
@@ -50,6 +50,11 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
     return write(options, (given) => writer.delete(key, given));
   };
 
+  const put: PutTaken = async (key, taken, options) => {
+    assertKey(key);
+    return write(options, (given) => writer.set(key, taken, given));
+  };
+
   const cache: Cache<Value> = {
     name: settings.name,
     get: typed.get,
@@ -64,8 +69,7 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
       return (await getOrLoadMany(deck, reader, keys, request)) as Map<string, Value>;
     },
     async set(key, value, options) {
-      const entry = newEntry(deck, key, value);
-      return write(options, (given) => writer.set(key, entry, given));
+      return put(key, newEntry(deck, key, value), options);
     },
     async setMany(pairs, options) {
       assertIterable('entries', pairs);
@@ -119,7 +123,7 @@ export function cacheEngine<Value>(settings: CacheSettings): Cache<Value> {
       return closing;
     },
   };
-  return withDeck(cache, deck);
+  return withInside(cache, { deck, put });
 }
 
 async function end(deck: Deck, drainMs: number): Promise<void> {

@@ -4,7 +4,7 @@ import { assertParticipantName } from '../core/participant-name.js';
 import { assertNumber, assertOptions, invalidArgument } from '../core/validate.js';
 import type { Participant, ParticipantCallOptions } from '../transaction/participant.js';
 import type { Cache } from './cache.js';
-import { deckOf } from './deck-registry.js';
+import { insideOf } from './deck-registry.js';
 import { type CacheBranch, cacheBranch } from './participant-branch.js';
 import { heldKeys, invalidationsIn } from './participant-holds.js';
 
@@ -65,7 +65,7 @@ export function cacheParticipant(options: CacheParticipantOptions): Participant<
   assertOptions(options, '{ name, cache }');
   const { name, cache, onUnreachable = 'abort', survives = 'none' } = options;
   assertParticipantName(name);
-  const deck = deckOf(cache);
+  const deck = insideOf(cache)?.deck;
   if (deck === undefined) throw invalidArgument('cache', cache, 'a cache of createCache');
   if (onUnreachable !== 'abort' && onUnreachable !== 'proceed') {
     throw invalidArgument('onUnreachable', onUnreachable, "'abort' or 'proceed'");

@@ -5,9 +5,8 @@ import { type Random, systemRandom } from '../core/random.js';
 import { assertNumber, invalidArgument } from '../core/validate.js';
 import { assertFunction, callOptions } from './arguments.js';
 import type { Cache, CacheCallOptions, CacheWriteOptions, Loader } from './cache.js';
-import type { Deck } from './deck.js';
-import { deckOf } from './deck-registry.js';
-import { handOut } from './isolation.js';
+import { insideOf } from './deck-registry.js';
+import { handOut, type Isolated } from './isolation.js';
 import type { WriteContext } from './policy-through.js';
 import { type PumpOptions, type WritePump, writePump } from './write-behind-pump.js';
 
@@ -142,14 +141,15 @@ export function writeBehind<Value, Key = string>(
   cache: Cache<Value, Key>,
   options: WriteBehindOptions<Value, Key>,
 ): WriteBehind<Value, Key> {
-  const deck = deckOf(cache);
-  if (deck === undefined) throw invalidArgument('cache', cache, 'a cache of createCache');
+  const inside = insideOf(cache);
+  if (inside === undefined) throw invalidArgument('cache', cache, 'a cache of createCache');
+  const { deck } = inside;
   const given = checked(options, cache.name);
   const pump = writePump(cache, given);
   const { queue } = pump;
   const put = async (
     key: Key,
-    local: ReturnType<Deck['settings']['values']['take']> | undefined,
+    local: Isolated | undefined,
     options: CacheWriteOptions | undefined,
     send: () => Promise<void>,
   ): Promise<void> => {
@@ -174,7 +174,7 @@ export function writeBehind<Value, Key = string>(
         throw invalidArgument('value', value, 'a value, or call delete(key)');
       const local = deck.settings.values.take(String(key), value);
       const { signal: _, ...rest } = options ?? {};
-      await put(key, local, options, () => cache.set(key, value, rest));
+      await put(key, local, options, () => inside.put(key, local, rest));
     },
     async delete(key, options) {
       const { signal: _, ...rest } = options ?? {};

@@ -43,6 +43,14 @@ export const mutants: readonly Mutant[] = [
     why: 'While the source is down the process fills its memory.',
   },
   {
+    id: 'cache-write-behind-copies-the-value-late',
+    file: 'src/cache/policy-behind.ts',
+    find: '() => inside.put(key, local, rest)',
+    replace: '() => cache.set(key, value, rest)',
+    tests: behind('encodes a value once'),
+    why: 'What is changed while its writer waits for room differs in the cache and in the source.',
+  },
+  {
     id: 'cache-write-behind-tries-the-old-value-again',
     file: 'src/cache/write-behind-queue.ts',
     find: '      all.set(key, { value: later.value, sinceMs, first });',

@@ -1,7 +1,7 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type WriteBehindOptions, writeBehind } from '../../../src/index.js';
+import { type Codec, type WriteBehindOptions, writeBehind } from '../../../src/index.js';
 import { cacheBench } from './support.js';
 
 type Row = readonly [string, string | undefined];
@@ -57,6 +57,43 @@ describe('a write-behind', () => {
     await clock.advance(1_001);
     expect(rows).toEqual(new Map([['b', '1']]));
     expect(behind.stats()).toMatchObject({ pendingCount: 0, writtenCount: 3, batchCount: 2 });
+  });
+
+  test('copies and encodes a value once, as it was when it was given, however long it waits', async () => {
+    const { clock, node } = cacheBench();
+    let encodeCount = 0;
+    const codec: Codec = {
+      ...{ id: 'counting', form: 'text', decode: JSON.parse as (text: string) => unknown },
+      encode(value) {
+        encodeCount += 1;
+        return JSON.stringify(value);
+      },
+    };
+    const cache = node<{ at: number }>({ codec });
+    let finish = (): void => {};
+    const written: unknown[] = [];
+    const behind = writeBehind(cache, {
+      ...{ pendingMax: 1, flushMs: 0, clock },
+      write: (batch) => {
+        written.push(...batch.map(([, value]) => value));
+        return new Promise<void>((resolve) => {
+          finish = resolve;
+        });
+      },
+    });
+    await behind.set('first', { at: 0 });
+    await clock.advance(1);
+    encodeCount = 0;
+    const value = { at: 1 };
+    const waiting = behind.set('second', value);
+    value.at = 2;
+    finish();
+    await clock.runUntil(waiting);
+    expect(await cache.get('second')).toEqual({ at: 1 });
+    // Beside it the first one is cached again.
+    expect(encodeCount).toBeLessThanOrEqual(2);
+    await clock.advance(1);
+    expect(written.at(-1)).toEqual({ at: 1 });
   });
 
   test('writes a full batch at once, and flush what there is', async () => {
