@@ -116,6 +116,14 @@ export const mutants: readonly Mutant[] = [
     why: 'A node that may track does not tell those that may not.',
   },
   {
+    id: 'cache-news-hanging-call-hides-others',
+    file: 'src/drivers/redis/cache-changes.ts',
+    find: 'if (number <= lastAtBeat) underWay.delete(number);',
+    replace: 'if (number < 0) underWay.delete(number);',
+    tests: machine('a call that hangs holds back'),
+    why: 'While one call hangs, nobody notices that later messages were lost.',
+  },
+  {
     id: 'cache-news-without-beats',
     file: 'src/drivers/redis/cache-changes.ts',
     find: '    floorBefore = floor();',

@@ -63,9 +63,10 @@ export function cachePublisher(parts: {
 }): CachePublisher {
   const { calls, client, keys, clock, random } = parts;
   const id = random.token(ID_LENGTH);
-  /** In the order of their numbers. */
+  /** In the order of their numbers; without those that were under way for a whole beat. */
   const underWay = new Set<number>();
   let lastNumber = 0;
+  let lastAtBeat = 0;
   let floorBefore = 0;
   let isBeating = false;
   let isEnded = false;
@@ -88,6 +89,9 @@ export function cachePublisher(parts: {
     isBeating = true;
     // As of the beat before: by now every change up to it has come, on whatever way.
     const upTo = floorBefore;
+    // One that hangs must not hide for longer that others after it were lost.
+    for (const number of underWay) if (number <= lastAtBeat) underWay.delete(number);
+    lastAtBeat = lastNumber;
     floorBefore = floor();
     const done = (): void => {
       isBeating = false;

@@ -1,8 +1,10 @@
 /**
  * What a process knows of the others that publish their changes on a bus which may lose, repeat and
  * reorder messages. Every change has a number of its publisher, from 1 on; each second a publisher
- * says up to which number all were sent a beat ago, its floor. So whoever did not hear one of them
- * notices at the second beat after it, and whoever hears no beat at all after three.
+ * says up to which number all had been answered, or had hung for a beat, a beat ago: its floor. So
+ * whoever did not hear one of them notices at the second beat after its answer, at the third if others
+ * hang, and whoever hears no beat at all after three. Whom nobody hears any more is forgotten then: what
+ * he changes later is told to nobody.
  *
  * Why a gap alone is no loss yet: in a cluster the messages of one publisher come on several ways.
  * Pure: nothing here waits or sends.

@@ -1,4 +1,7 @@
+import { seededRandom } from 'tricord';
+import { virtualClock } from 'tricord/testing';
 import { expect, test } from 'vitest';
+import { cachePublisher } from '../../../src/drivers/redis/cache-changes.js';
 import {
   heard,
   type NewsEffect,
@@ -7,6 +10,7 @@ import {
   newsOf,
 } from '../../../src/drivers/redis/cache-news.js';
 import { newsOfText, newsText } from '../../../src/drivers/redis/cache-news-text.js';
+import { redisScript } from '../../../src/drivers/redis/script.js';
 import { explore, type Model } from './explore.js';
 
 type Heard = Exclude<NewsEvent, { readonly kind: 'opened' | 'closed' | 'checked' }>;
@@ -227,6 +231,42 @@ test('a process that starts, and one that says goodbye, leave the copies of othe
 
 test('a process that is heard of late, and one that comes back, may have said something before', () => {
   expect(after(beat(7), change(8), beat(8))).toEqual([CLEAR, DROP, []]);
+});
+
+test('of whom nothing comes any more, memory is emptied once: what he changes then nobody tells', () => {
+  const check = { kind: 'checked' } as const;
+  const second = [beat(0, 'self'), check];
+  const silence = Array.from({ length: 10 }, () => second).flat();
+  expect(after(beat(0), change(1), ...silence).flat()).toEqual([...DROP, ...CLEAR]);
+});
+
+test('a call that hangs holds back for three beats at most what was told after it', async () => {
+  const clock = virtualClock();
+  const said: unknown[] = [];
+  const never = new Promise<never>(() => {});
+  const publisher = cachePublisher({
+    calls: {
+      argument: (text) => text,
+      mget: () => never,
+      script: (_, names) => (names[0] === 'hangs' ? never : Promise.resolve(1)),
+      send: (_, call) => call(),
+      dispose: () => {},
+    },
+    client: {
+      async publish(_: string, text: string) {
+        said.push(newsOfText(text));
+      },
+    } as never,
+    keys: { newsChannel: 'news' } as never,
+    ...{ clock, random: seededRandom(1) },
+  });
+  const script = redisScript('test', 'return 1');
+  publisher.beat();
+  void publisher.script(script, ['hangs'], [], { timeoutMs: 60_000 }, KEY);
+  await publisher.script(script, ['answers'], [], { timeoutMs: 60_000 }, KEY);
+  await clock.advance(3_000);
+  expect(said.at(-1)).toMatchObject({ kind: 'beat', floor: 2 });
+  await publisher.end();
 });
 
 test('publishers and numbers without end are bounded, and nothing is kept for them', () => {
