@@ -19,6 +19,8 @@ const NEVER: Instant = { monotonicMs: 0, wallMs: 0 };
 export interface Form<Stored> {
   encode(value: Isolated): Stored;
   decode(where: () => string, stored: Stored, key: string): LocalValue;
+  /** Drops what it remembers of what it decoded. */
+  readonly forget?: (() => void) | undefined;
 }
 
 /** What the calls of a tier share. */

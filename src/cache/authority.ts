@@ -170,6 +170,7 @@ function textForm({ values, withNear }: AuthorityOptions): Form<string> {
       if (local.isShareable && typeof local.value === 'object') known.put(key, text, local);
       return local;
     },
+    forget: known.forget,
   };
 }
 
@@ -261,8 +262,14 @@ function authorityOver<Stored>(
       return typeof answer === 'string' ? answer : 'failed';
     },
     touch: (key, ttlMs, timeoutMs) => touch(parts, demand, key, { ttlMs, timeoutMs }),
-    clear: (timeoutMs) => demand('clear', undefined, timeoutMs, (bounds) => tier.clear(bounds)),
-    close: () => tier.close(),
+    async clear(timeoutMs) {
+      form.forget?.();
+      await demand('clear', undefined, timeoutMs, (bounds) => tier.clear(bounds));
+    },
+    async close() {
+      form.forget?.();
+      await tier.close();
+    },
   };
 }
 

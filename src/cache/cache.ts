@@ -17,7 +17,7 @@ import type { WrapOptions, Wrapped } from './wrap.js';
  * | `lease` | never answers an older value | one tier |
  * | `sequential` | may answer an older value until a watch has told, and never goes back | `zookeeperCache` alone, where `lease` costs each read a way to the leader |
  * | `tracked` | may answer an older value until the news has come: the way of one message, and two seconds at most when the connection that hears it is cut off | memory before a tier that tells of changes: `redisCache` |
- * | `notified` | may answer an older value until its writer's message has come: the way of one message, and three seconds at most when some of his messages are lost. Of what nobody told (a change by other means than a cache with `news`, all messages of one process lost, a refresh, an entry that Redis evicted and that was loaded anew) for `localTtlMs` | memory before `redisCache` with `news: 'bus'` or `'auto'`, where the server refuses tracking |
+ * | `notified` | may answer an older value until its writer's message has come: the way of one message, and three seconds at most when some of its messages are lost. Of what nobody told (a change by other means than a cache with `news`, all messages of one process lost, a refresh, an entry that Redis evicted and that was loaded anew) for `localTtlMs` | memory before `redisCache` with `news: 'bus'` or `'auto'`, where the server refuses tracking |
  * | `ttl` | may answer an older value for `localTtlMs` | memory before any shared tier |
  *
  * The node that wrote sees its own write at once, with each of them.

@@ -9,6 +9,8 @@ export interface Decoded {
   /** What exactly this text said; undefined where it is not known any more. */
   get(key: string, text: string): LocalValue | undefined;
   put(key: string, text: string, local: LocalValue): void;
+  /** Nothing is remembered any more. */
+  forget(): void;
 }
 
 /** So many texts, and so many of their characters, are remembered at most, and at least half as many. */
@@ -49,6 +51,11 @@ export function decoded(): Decoded {
     },
     put(key, text, local) {
       if (text.length <= TEXT_CHARACTERS_MAX) add(key, { text, local });
+    },
+    forget() {
+      recent = new Map();
+      older = new Map();
+      characters = 0;
     },
   };
 }

@@ -125,4 +125,12 @@ export const mutants: readonly Mutant[] = [
     tests: isolation('cloned'),
     why: 'A reader that may change its copy gets a frozen one.',
   },
+  {
+    id: 'cache-decoded-outlives-clear',
+    file: 'src/cache/authority.ts',
+    find: "      form.forget?.();\n      await demand('clear'",
+    replace: "      await demand('clear'",
+    tests: { project: 'unit', file: 'test/unit/cache/decoded.test.ts', name: 'before its clear' },
+    why: 'What was cleared stays in the memory of the process that cleared it.',
+  },
 ];

@@ -14,8 +14,8 @@ export interface MemcachedServer {
   /** The server's address, for messages. */
   readonly name: string;
   /**
-   * Sends a request, and answers what `finish` makes of the reply, or rejects: BACKEND_UNAVAILABLE when it was not sent, RESULT_UNKNOWN when it
-   * was and no reply came.
+   * Sends a request, and answers what `finish` makes of the reply, or rejects: BACKEND_UNAVAILABLE
+   * when it was not sent, RESULT_UNKNOWN when it was and no reply came.
    */
   send<Result>(
     operation: string,

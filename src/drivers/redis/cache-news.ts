@@ -3,8 +3,8 @@
  * reorder messages. Every change has a number of its publisher, from 1 on; each second a publisher
  * says up to which number all had been answered, or had hung for a beat, a beat ago: its floor. So
  * whoever did not hear one of them notices at the second beat after its answer, at the third if others
- * hang, and whoever hears no beat at all after three. Whom nobody hears any more is forgotten then: what
- * he changes later is told to nobody.
+ * hang, and whoever hears no beat at all after three. A publisher that is not heard any more is
+ * forgotten then: of what it changes later nobody knows.
  *
  * Why a gap alone is no loss yet: in a cluster the messages of one publisher come on several ways.
  * Pure: nothing here waits or sends.

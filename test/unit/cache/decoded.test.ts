@@ -42,6 +42,14 @@ describe('a text that was decoded', () => {
   });
 });
 
+test('nothing is remembered after it was forgotten', () => {
+  const known = decoded();
+  for (let i = 0; i < 3_000; i += 1) known.put(`key:${i}`, 'text', local(i));
+  known.forget();
+  expect(known.get('key:0', 'text')).toBeUndefined();
+  expect(known.get('key:2999', 'text')).toBeUndefined();
+});
+
 describe('a cache over a shared tier alone', () => {
   const open = (isolation: CacheIsolation, codec: Codec) => {
     const clock = virtualClock();
@@ -68,6 +76,17 @@ describe('a cache over a shared tier alone', () => {
       expect(await reader.get('key')).toEqual({ at: 1 });
     },
   );
+
+  test('remembers nothing of before its clear', async () => {
+    const { reader } = open('frozen', jsonCodec);
+    await reader.set('key', { at: 1 });
+    const first = await reader.get('key');
+    await reader.clear();
+    await reader.set('key', { at: 1 });
+    const second = await reader.get('key');
+    expect(second).toEqual(first);
+    expect(second).not.toBe(first);
+  });
 
   test.each(['cloned', 'none'] as const)(
     'gives each reader one of his own (%s)',
