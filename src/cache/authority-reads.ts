@@ -55,7 +55,14 @@ export function read<Stored, Result>(
   const since = withRemaining ? instantOf(node.clock) : NEVER;
   const finished = (answer: MaybeLater<Answer<ReadAnswer>>): MaybeLater<Result> =>
     answer instanceof Promise ? answer.then(finish) : finish(answer);
-  return tier.read(key, { timeoutMs, withRemaining }).then(
+  let reading: ReturnType<typeof tier.read>;
+  try {
+    reading = tier.read(key, { timeoutMs, withRemaining });
+  } catch (error) {
+    // Of a driver that is no async function; whoever asked would never end.
+    reading = Promise.reject(error);
+  }
+  return reading.then(
     (entry) => finished(judged(parts, request, since, entry)),
     (error) => finished(failedRead(parts, request, error)),
   );

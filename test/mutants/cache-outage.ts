@@ -88,4 +88,12 @@ export const mutants: readonly Mutant[] = [
     tests: breaker('is not asked to catch up either'),
     why: 'Every linearizable read waits for a tier that is known to be dead.',
   },
+  {
+    id: 'cache-read-that-throws-at-once-never-ends',
+    file: 'src/cache/authority-reads.ts',
+    find: '    reading = Promise.reject(error);',
+    replace: '    throw error;',
+    tests: { project: 'unit', file: 'test/unit/cache/failures.test.ts', name: 'throws at once' },
+    why: 'A driver of somebody else takes the process down, or keeps the cache from closing.',
+  },
 ];

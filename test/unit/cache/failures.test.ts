@@ -16,6 +16,25 @@ describe('a shared tier that does not answer', () => {
     expect(cache.stats().tiers[1]).toMatchObject({ failureCount: 1, missCount: 1 });
   });
 
+  test('but throws at once is a tier that fails: its readers go on, and the cache can close', async () => {
+    const { clock, shared, node } = cacheBench();
+    const open = shared.open.bind(shared);
+    const throwing: typeof shared = {
+      ...shared,
+      open: (given) => ({
+        ...open(given),
+        read() {
+          throw new Error('thrown at once');
+        },
+      }),
+    };
+    const cache = node({ tiers: [throwing] });
+    expect(await cache.get('key')).toBeUndefined();
+    expect(await clock.runUntil(cache.getOrLoad('key', () => 'source'))).toBe('source');
+    expect(cache.stats().tiers[0]).toMatchObject({ failureCount: 2, missCount: 2 });
+    await cache.close();
+  });
+
   test('at the lease or at the fill costs no more than its tier time again', async () => {
     for (const operation of ['lease', 'fill'] as const) {
       const { clock, shared, node } = cacheBench();
