@@ -189,4 +189,16 @@ export const mutants: readonly Mutant[] = [
     tests: zookeeperContract('many writes of one key at once'),
     why: 'Where many write one key, some are told that they failed.',
   },
+  {
+    id: 'cache-memcached-connects-after-its-close',
+    file: 'src/drivers/memcached/server.ts',
+    find: "    if (closing.signal.aborted) {\n      socket.on('error'",
+    replace: "    if (closing.signal.aborted && name === '') {\n      socket.on('error'",
+    tests: {
+      project: 'unit',
+      file: 'test/unit/memcached/server.test.ts',
+      name: 'keeps no connection',
+    },
+    why: 'A closed cache leaves a connection behind, and its process does not end.',
+  },
 ];

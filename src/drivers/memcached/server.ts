@@ -59,6 +59,11 @@ export function memcachedServer(options: {
   let lastFailure: unknown;
 
   const connected = (socket: Socket): void => {
+    if (closing.signal.aborted) {
+      socket.on('error', () => {}).destroy();
+      failed(closing.signal.reason);
+      return;
+    }
     isConnecting = false;
     failureCount = 0;
     const opened = memcachedConnection({
