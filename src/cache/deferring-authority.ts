@@ -114,7 +114,8 @@ export function deferringAuthority(inner: Authority, parts: DeferringParts): Def
       }),
     hold(key, token, callMs, fence) {
       if (fence !== undefined) return inner.hold(key, token, callMs, fence);
-      const onDeferred = { reply: undefined, send: removal(key, token) };
+      // Not the hold: it may be that of an update that overlaps. The end of the last one ends it.
+      const onDeferred = { reply: undefined, send: removal(key) };
       return attempt(key, callMs, (ms) => inner.hold(key, token, ms), onDeferred);
     },
     invalidate(key, holdToken, callMs, fence) {

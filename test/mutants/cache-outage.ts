@@ -96,4 +96,12 @@ export const mutants: readonly Mutant[] = [
     tests: { project: 'unit', file: 'test/unit/cache/failures.test.ts', name: 'throws at once' },
     why: 'A driver of somebody else takes the process down, or keeps the cache from closing.',
   },
+  {
+    id: 'cache-deferred-hold-ends-the-hold-of-others',
+    file: 'src/cache/deferring-authority.ts',
+    find: 'const onDeferred = { reply: undefined, send: removal(key) };',
+    replace: 'const onDeferred = { reply: undefined, send: removal(key, token) };',
+    tests: deferred('leaves the hold of an update alone'),
+    why: 'What is loaded while an update commits is stored, and stays old if its process dies.',
+  },
 ];

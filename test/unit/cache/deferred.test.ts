@@ -190,3 +190,28 @@ describe('an invalidation that did not reach the shared tier', () => {
     }
   });
 });
+
+test('a hold that could not be sent leaves the hold of an update alone that overlaps', async () => {
+  const { clock, shared, node } = cacheBench();
+  const cache = node({ deferredInvalidation: true, hardTimeoutMs: 300 });
+  const other = node();
+  const ends: (() => void)[] = [];
+  const commit = (): Promise<void> => new Promise((resolve) => void ends.push(resolve));
+  const first = cache.update('key', commit);
+  await clock.advance(1);
+  shared.freeze('hold');
+  const second = cache.update('key', commit);
+  await clock.advance(301);
+  expect(cache.stats().tiers[1]).toMatchObject({ deferredCount: 1 });
+  shared.thaw();
+  // What was deferred is sent again meanwhile, and the first one has not ended.
+  await clock.advance(500);
+  expect(cache.stats().tiers[1]).toMatchObject({ deferredCount: 0 });
+  expect(ends).toHaveLength(2);
+  await clock.runUntil(other.getOrLoad('key', () => 'old'));
+  expect(await node().get('key')).toBeUndefined();
+  for (const end of ends) end();
+  await clock.runUntil(Promise.all([first, second]));
+  await clock.runUntil(other.getOrLoad('key', () => 'new'));
+  expect(await node().get('key')).toBe('new');
+});
